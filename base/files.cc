@@ -1,0 +1,284 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Linux moves at most this many bytes a call (read(2)).
+constexpr size_t kMaxTransfer = 0x7ffff000;
+
+absl::Status WriteFully(int descriptor, const std::string& path, int64_t offset,
+                        std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        ::pwrite(descriptor, bytes.data(), std::min(bytes.size(), kMaxTransfer), offset);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError("cannot write", path, errno);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+    offset += written;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncFolder(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return ErrnoError("cannot open folder", path, errno);
+  const int result = ::fsync(descriptor);
+  const int error_number = errno;
+  ::close(descriptor);
+  if (result != 0) return ErrnoError("cannot sync folder", path, error_number);
+  return absl::OkStatus();
+}
+
+std::string ParentOf(const std::string& path) {
+  const std::string parent = fs::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+}  // namespace
+
+RandomAccessFile::RandomAccessFile(std::string path, int descriptor, int64_t size)
+    : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
+
+RandomAccessFile::~RandomAccessFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+RandomAccessFile::RandomAccessFile(RandomAccessFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      size_(other.size_) {}
+
+RandomAccessFile& RandomAccessFile::operator=(RandomAccessFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+absl::StatusOr<RandomAccessFile> RandomAccessFile::Open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return ErrnoError("cannot open", path, errno);
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor);
+    return MakeError(Reason::kModelCorrupt, "cannot read",
+                     Violation{.where = path, .got = "not a regular file", .wanted = "a file"});
+  }
+  return RandomAccessFile(path, descriptor, status.st_size);
+}
+
+absl::Status RandomAccessFile::Read(int64_t offset, std::span<std::byte> out) const {
+  const int64_t start = offset;
+  const size_t wanted = out.size();
+  while (!out.empty()) {
+    const ssize_t got = ::pread(descriptor_, out.data(), std::min(out.size(), kMaxTransfer), offset);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError("cannot read", path_, errno);
+    }
+    if (got == 0) {
+      return MakeError(Reason::kModelCorrupt, "file is cut short",
+                       Violation{.where = path_,
+                                 .got = absl::StrCat("end of file at byte ", offset),
+                                 .wanted = absl::StrCat(wanted, " bytes at ", start)});
+    }
+    out = out.subspan(static_cast<size_t>(got));
+    offset += got;
+  }
+  return absl::OkStatus();
+}
+
+AtomicFile::AtomicFile(std::string path, std::string temporary, int descriptor)
+    : path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::move(other.temporary_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      end_(other.end_) {}
+
+AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(temporary_, other.temporary_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(end_, other.end_);
+  return *this;
+}
+
+absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
+  const std::string temporary = absl::StrCat(path, ".partial-", ::getpid());
+  const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor < 0) return ErrnoError("cannot create", temporary, errno);
+  return AtomicFile(path, temporary, descriptor);
+}
+
+absl::Status AtomicFile::Append(std::span<const std::byte> bytes) {
+  QD_RETURN_IF_ERROR(WriteFully(descriptor_, temporary_, end_, bytes));
+  end_ += static_cast<int64_t>(bytes.size());
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::WriteAt(int64_t offset, std::span<const std::byte> bytes) {
+  return WriteFully(descriptor_, temporary_, offset, bytes);
+}
+
+absl::StatusOr<SealedFile> AtomicFile::Seal() {
+  struct stat status {};
+  if (::fsync(descriptor_) != 0) return ErrnoError("cannot sync", temporary_, errno);
+  if (::fstat(descriptor_, &status) != 0) return ErrnoError("cannot stat", temporary_, errno);
+  if (::close(std::exchange(descriptor_, -1)) != 0) {
+    return ErrnoError("cannot close", temporary_, errno);
+  }
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error_number = errno;
+    ::unlink(temporary_.c_str());
+    return ErrnoError("cannot rename", temporary_, error_number);
+  }
+  QD_RETURN_IF_ERROR(SyncFolder(ParentOf(path_)));
+  return SealedFile{.path = path_, .bytes = status.st_size, .sha256 = ""};
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
+  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
+  if (file.size() > max_bytes) {
+    return MakeError(Reason::kModelCorrupt, "file is too large",
+                     Violation{.where = path,
+                               .got = absl::StrCat(file.size(), " bytes"),
+                               .wanted = absl::StrCat("at most ", max_bytes)});
+  }
+  std::string text(static_cast<size_t>(file.size()), '\0');
+  QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
+  return text;
+}
+
+absl::StatusOr<SealedFile> WriteFileAtomic(const std::string& path, std::string_view text) {
+  QD_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  QD_RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(text.data(), text.size()))));
+  QD_ASSIGN_OR_RETURN(SealedFile sealed, file.Seal());
+  sealed.sha256 = Sha256Hex(text);
+  return sealed;
+}
+
+absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to) {
+  constexpr int64_t kChunk = 1 << 20;
+  QD_ASSIGN_OR_RETURN(const RandomAccessFile source, RandomAccessFile::Open(from));
+  QD_ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::Create(to));
+  Sha256 sha;
+  std::vector<std::byte> chunk(static_cast<size_t>(std::min(kChunk, source.size())));
+  for (int64_t offset = 0; offset < source.size(); offset += kChunk) {
+    const auto part = std::span(chunk).first(
+        static_cast<size_t>(std::min(kChunk, source.size() - offset)));
+    QD_RETURN_IF_ERROR(source.Read(offset, part));
+    QD_RETURN_IF_ERROR(target.Append(part));
+    sha.Update(part);
+  }
+  QD_ASSIGN_OR_RETURN(SealedFile sealed, target.Seal());
+  sealed.sha256 = sha.FinishHex();
+  return sealed;
+}
+
+absl::Status MakeFolders(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return ErrnoError("cannot create folder", path, error.value());
+  return absl::OkStatus();
+}
+
+absl::Status RemoveTree(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) return ErrnoError("cannot remove", path, error.value());
+  return absl::OkStatus();
+}
+
+bool PathExists(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+bool IsFolder(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
+absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> names;
+  fs::directory_iterator entry(path, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) return ErrnoError("cannot list folder", path, error.value());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::StatusOr<std::string> RealPath(const std::string& path) {
+  std::error_code error;
+  fs::path resolved = fs::canonical(path, error);
+  if (error) return ErrnoError("cannot resolve", path, error.value());
+  return resolved.string();
+}
+
+absl::StatusOr<bool> IsBelow(const std::string& path, const std::string& root) {
+  QD_ASSIGN_OR_RETURN(const std::string real_path, RealPath(path));
+  QD_ASSIGN_OR_RETURN(const std::string real_root, RealPath(root));
+  if (real_root == "/" || real_path == real_root) return true;
+  return real_path.starts_with(real_root + "/");
+}
+
+absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
+  struct statvfs status {};
+  if (::statvfs(path.c_str(), &status) != 0) return ErrnoError("cannot statvfs", path, errno);
+  return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  if (!path_.empty()) RemoveTree(path_).IgnoreError();
+}
+
+TemporaryFolder::TemporaryFolder(TemporaryFolder&& other) noexcept
+    : path_(std::exchange(other.path_, {})) {}
+
+TemporaryFolder& TemporaryFolder::operator=(TemporaryFolder&& other) noexcept {
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+absl::StatusOr<TemporaryFolder> TemporaryFolder::Create(std::string_view prefix) {
+  const char* parent = std::getenv("TMPDIR");
+  std::string pattern = absl::StrCat(parent != nullptr && *parent != '\0' ? parent : "/tmp", "/",
+                                     ToAbsl(prefix), "-XXXXXX");
+  if (::mkdtemp(pattern.data()) == nullptr) {
+    return ErrnoError("cannot create folder", pattern, errno);
+  }
+  return TemporaryFolder(pattern);
+}
+
+}  // namespace quantd

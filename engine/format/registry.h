@@ -1,0 +1,58 @@
+// Output formats. A format is one file with one row here: who reads it, what it can hold, which tensors stand for a
+// linear and what bytes they are.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/json.h"
+#include "engine/model/model_spec.h"
+#include "engine/recipe.h"
+#include "engine/scheme.h"
+#include "engine/tensor/tensor.h"
+
+namespace quantd {
+
+struct LoaderRow {
+  std::string_view name;         // "transformers", "vllm", "sglang"
+  std::string_view shape_rules;  // in words, for GetCapabilities and docs
+};
+
+// Where one packed tensor of a panel of rows goes: `bytes` are written at `offset` of tensor `index` (position in
+// tensors()). A tensor whose bytes are not contiguous for a panel gets several pieces.
+struct PackedPiece {
+  size_t index = 0;
+  int64_t offset = 0;
+  std::vector<std::byte> bytes;
+};
+
+struct Format {
+  std::string_view name;
+  std::string_view summary;
+  std::span<const LoaderRow> loaders;
+
+  // FORMAT_CANNOT_HOLD or LOADER_REFUSES, with every module that does not fit and what would.
+  absl::Status (*accepts)(std::span<const ResolvedLinear> linears, const ModelSpec& model, std::string_view loader);
+  // The tensors that stand for `linear.weight`, names without the module prefix ("weight_packed").
+  std::vector<TensorInfo> (*tensors)(const LinearSpec& linear, const Scheme& scheme);
+  // Rows per panel must be a multiple of this so that no packed word spans two panels.
+  int64_t (*row_alignment)(const Scheme& scheme);
+  // Packs rows [row_begin, row_begin + rows.rows) of a linear.
+  std::vector<PackedPiece> (*pack)(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
+                                   const QuantizedRows& rows);
+  // Tensors that are written whole, once per linear (weight_shape).
+  std::vector<PackedPiece> (*constants)(const LinearSpec& linear, const Scheme& scheme);
+  // The value of "quantization_config" in config.json.
+  Json (*config)(std::span<const ResolvedLinear> linears, const ModelSpec& model);
+};
+
+std::span<const Format> Formats();
+// nullptr if there is none.
+const Format* FindFormat(std::string_view name);
+
+}  // namespace quantd

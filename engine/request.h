@@ -1,0 +1,73 @@
+// Everything that one quantization needs to know. The command line, the gRPC API and the runner all end in this struct.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/json.h"
+#include "engine/recipe.h"
+
+namespace quantd {
+
+struct CalibrationRequest {
+  std::string text = "builtin:calibration";  // a path, or "builtin:calibration"
+  int64_t samples = 128;                     // windows
+  int64_t tokens_per_sample = 512;
+  uint64_t seed = 0;
+  bool operator==(const CalibrationRequest&) const = default;
+};
+
+struct EvaluationRequest {
+  bool enabled = true;
+  std::string text = "builtin:evaluation";   // a path, or "builtin:evaluation"
+  int64_t windows = 64;
+  int64_t tokens_per_window = 512;
+  bool operator==(const EvaluationRequest&) const = default;
+};
+
+// What the result must reach; a job that misses it fails with QUALITY_GATE, its files kept.
+struct QualityGate {
+  std::optional<double> max_perplexity_ratio;  // quantized / original, for example 1.02
+  std::optional<double> max_mean_kl;           // nats per token
+  std::optional<double> min_top1_agreement;    // 0..1
+  bool operator==(const QualityGate&) const = default;
+};
+
+struct OutputRequest {
+  std::string format = "compressed-tensors";   // registry name
+  std::string loader;                          // "", "transformers", "vllm", "sglang", "llama.cpp"
+  int64_t shard_bytes = int64_t{5} << 30;      // shards hold at most this many bytes of tensors
+  bool operator==(const OutputRequest&) const = default;
+};
+
+// The precision of the forward pass. kAuto: bf16 where the model is bf16 and the machine has bf16 arithmetic, else f32.
+enum class ComputeType { kAuto, kF32, kBF16 };
+
+struct ResourceRequest {
+  std::string backend = "any";                 // "cpu", "cuda", "any"
+  int threads = 0;                             // 0: all CPUs of the process
+  int64_t max_memory_bytes = 0;                // 0: no limit
+  ComputeType compute = ComputeType::kAuto;
+  bool operator==(const ResourceRequest&) const = default;
+};
+
+struct QuantizeRequest {
+  std::string model_folder;
+  std::string output_folder;
+  Recipe recipe;
+  CalibrationRequest calibration;
+  EvaluationRequest evaluation;
+  QualityGate gate;
+  OutputRequest output;
+  ResourceRequest resources;
+  bool operator==(const QuantizeRequest&) const = default;
+};
+
+// The JSON that the runner process reads. Unknown keys are refused.
+Json ToJson(const QuantizeRequest& request);
+absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json);
+
+}  // namespace quantd
