@@ -28,7 +28,8 @@ uint32_t Crc32cTable(const uint8_t* data, size_t size, uint32_t crc) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) uint32_t Crc32cSse42(const uint8_t* data, size_t size, uint32_t crc) {
+__attribute__((target("sse4.2"))) uint32_t Crc32cSse42(const uint8_t* data, size_t size,
+                                                       uint32_t crc) {
   uint64_t wide = crc;
   while (size >= 8) {
     uint64_t word = 0;

@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4) of files and messages, CRC-32C (RFC 3720, appendix B.4) of chunks on the wire.
+// SHA-256 (FIPS 180-4) of files and messages, CRC-32C (RFC 3720, appendix B.4) of chunks on the
+// wire.
 #pragma once
 
 #include <cstdint>

@@ -22,10 +22,10 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
      "a key that the schema does not have"},
     {Reason::kModelNotFound, "MODEL_NOT_FOUND", StatusCode::kNotFound, Fault::kUser, false,
      "there is no model at that place"},
-    {Reason::kModelOutsideRoots, "MODEL_OUTSIDE_ROOTS", StatusCode::kPermissionDenied, Fault::kUser, false,
-     "the path is not under a folder that the operator allowed"},
-    {Reason::kModelUnsupported, "MODEL_UNSUPPORTED", StatusCode::kInvalidArgument, Fault::kUser, false,
-     "the model family, or a feature of it, is not known"},
+    {Reason::kModelOutsideRoots, "MODEL_OUTSIDE_ROOTS", StatusCode::kPermissionDenied, Fault::kUser,
+     false, "the path is not under a folder that the operator allowed"},
+    {Reason::kModelUnsupported, "MODEL_UNSUPPORTED", StatusCode::kInvalidArgument, Fault::kUser,
+     false, "the model family, or a feature of it, is not known"},
     {Reason::kModelCorrupt, "MODEL_CORRUPT", StatusCode::kDataLoss, Fault::kUser, false,
      "the model's files contradict themselves or are cut short"},
     {Reason::kModelNotFinite, "MODEL_NOT_FINITE", StatusCode::kDataLoss, Fault::kUser, false,
@@ -34,8 +34,8 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
      "the calibration or evaluation text cannot be used"},
     {Reason::kRecipeInvalid, "RECIPE_INVALID", StatusCode::kInvalidArgument, Fault::kUser, false,
      "the recipe asks for something that the method or the linear cannot have"},
-    {Reason::kFormatCannotHold, "FORMAT_CANNOT_HOLD", StatusCode::kInvalidArgument, Fault::kUser, false,
-     "the output format cannot express the recipe"},
+    {Reason::kFormatCannotHold, "FORMAT_CANNOT_HOLD", StatusCode::kInvalidArgument, Fault::kUser,
+     false, "the output format cannot express the recipe"},
     {Reason::kLoaderRefuses, "LOADER_REFUSES", StatusCode::kInvalidArgument, Fault::kUser, false,
      "the target loader would refuse the result"},
     {Reason::kMemoryBudget, "MEMORY_BUDGET", StatusCode::kInvalidArgument, Fault::kUser, false,
@@ -60,12 +60,12 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
      "the lease has passed to another worker"},
     {Reason::kRunnerCrashed, "RUNNER_CRASHED", StatusCode::kInternal, Fault::kSystem, true,
      "the process that ran the job died"},
-    {Reason::kRunnerTimeLimit, "RUNNER_TIME_LIMIT", StatusCode::kDeadlineExceeded, Fault::kUser, false,
-     "the job ran longer than its max_run_time"},
-    {Reason::kRunnerMemoryLimit, "RUNNER_MEMORY_LIMIT", StatusCode::kResourceExhausted, Fault::kUser, false,
-     "the job needed more memory than its limit"},
-    {Reason::kQueueTimeLimit, "QUEUE_TIME_LIMIT", StatusCode::kDeadlineExceeded, Fault::kSystem, false,
-     "the job waited longer than its max_queue_time"},
+    {Reason::kRunnerTimeLimit, "RUNNER_TIME_LIMIT", StatusCode::kDeadlineExceeded, Fault::kUser,
+     false, "the job ran longer than its max_run_time"},
+    {Reason::kRunnerMemoryLimit, "RUNNER_MEMORY_LIMIT", StatusCode::kResourceExhausted,
+     Fault::kUser, false, "the job needed more memory than its limit"},
+    {Reason::kQueueTimeLimit, "QUEUE_TIME_LIMIT", StatusCode::kDeadlineExceeded, Fault::kSystem,
+     false, "the job waited longer than its max_queue_time"},
     {Reason::kAttemptsExhausted, "ATTEMPTS_EXHAUSTED", StatusCode::kInternal, Fault::kSystem, false,
      "the job failed as often as it may be tried"},
     {Reason::kQualityGate, "QUALITY_GATE", StatusCode::kFailedPrecondition, Fault::kUser, false,
@@ -78,19 +78,21 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
      "something that is needed is not there at the moment"},
     {Reason::kUnimplemented, "UNIMPLEMENTED", StatusCode::kUnimplemented, Fault::kUser, false,
      "this is not built yet"},
-    {Reason::kInternal, "INTERNAL", StatusCode::kInternal, Fault::kSystem, true,
-     "a bug of quantd"},
+    {Reason::kInternal, "INTERNAL", StatusCode::kInternal, Fault::kSystem, true, "a bug of quantd"},
 });
 
 static_assert(kRows.size() == static_cast<size_t>(Reason::kInternal) + 1, "one row per reason");
-static_assert([] {
-  for (size_t i = 0; i < kRows.size(); ++i) {
-    if (kRows[i].reason != static_cast<Reason>(i)) return false;
-  }
-  return true;
-}(), "rows are in the order of the enum");
+static_assert(
+    [] {
+      for (size_t i = 0; i < kRows.size(); ++i) {
+        if (kRows[i].reason != static_cast<Reason>(i)) return false;
+      }
+      return true;
+    }(),
+    "rows are in the order of the enum");
 
-void Attach(absl::Status& status, std::string_view reason, const std::vector<Violation>& violations) {
+void Attach(absl::Status& status, std::string_view reason,
+            const std::vector<Violation>& violations) {
   Json payload = {{"reason", reason}, {"violations", Json::array()}};
   for (const Violation& violation : violations) {
     payload["violations"].push_back(
@@ -110,7 +112,8 @@ std::optional<Json> PayloadOf(const absl::Status& status) {
 std::string Describe(const Violation& violation) {
   std::string text = violation.where;
   if (!violation.got.empty()) text += (text.empty() ? "got " : ": got ") + violation.got;
-  if (!violation.wanted.empty()) text += (text.empty() ? "wanted " : ", wanted ") + violation.wanted;
+  if (!violation.wanted.empty())
+    text += (text.empty() ? "wanted " : ", wanted ") + violation.wanted;
   return text;
 }
 
@@ -148,8 +151,9 @@ absl::Status MakeError(Reason reason, std::string_view what) {
 
 absl::Status ErrnoError(std::string_view what, std::string_view path, int error_number) {
   const bool full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
-  return MakeError(full ? Reason::kDiskFull : Reason::kIo, what,
-                   Violation{.where = std::string(path), .got = std::strerror(error_number), .wanted = ""});
+  return MakeError(
+      full ? Reason::kDiskFull : Reason::kIo, what,
+      Violation{.where = std::string(path), .got = std::strerror(error_number), .wanted = ""});
 }
 
 std::optional<Reason> ReasonOf(const absl::Status& status) {

@@ -1,8 +1,9 @@
-// Errors of quantd: an absl::Status that also says which rule was broken, where, what was got and what was wanted.
+// Errors of quantd: an absl::Status that also says which rule was broken, where, what was got and
+// what was wanted.
 //
-// Every reason a request or a job can fail for is one row of the table in error.cc: its name, its status code, whether
-// the user or the system is at fault, and whether trying again can help. The same table feeds google.rpc.ErrorInfo on
-// the wire, the scheduler's retry rule and docs/errors.md.
+// Every reason a request or a job can fail for is one row of the table in error.cc: its name, its
+// status code, whether the user or the system is at fault, and whether trying again can help. The
+// same table feeds google.rpc.ErrorInfo on the wire, the scheduler's retry rule and docs/errors.md.
 #pragma once
 
 #include <optional>
@@ -20,33 +21,33 @@ enum class Fault { kUser, kSystem };
 
 // What can go wrong. The order is free; the names are part of the API (ErrorInfo.reason).
 enum class Reason {
-  kInvalidField,          // a value is out of its range or of the wrong type
-  kUnknownField,          // a key that the schema does not have
-  kModelNotFound,         // no model at that place
-  kModelOutsideRoots,     // a path that the operator did not allow
-  kModelUnsupported,      // a model family that we do not know, or a feature of it
-  kModelCorrupt,          // files that contradict themselves: lying headers, wrong shapes, truncation
-  kModelNotFinite,        // NaN or infinity in weights or activations
-  kDatasetInvalid,        // calibration or evaluation text that cannot be read or is too short
-  kRecipeInvalid,         // a scheme that the method or the linear cannot have
-  kFormatCannotHold,      // an output format that cannot express the recipe
-  kLoaderRefuses,         // shape rules of the engine that is to load the result
-  kMemoryBudget,          // does not fit into the memory allowed
-  kDiskFull,              // no space, or a file-size limit
-  kIo,                    // any other failure of the file system
+  kInvalidField,       // a value is out of its range or of the wrong type
+  kUnknownField,       // a key that the schema does not have
+  kModelNotFound,      // no model at that place
+  kModelOutsideRoots,  // a path that the operator did not allow
+  kModelUnsupported,   // a model family that we do not know, or a feature of it
+  kModelCorrupt,       // files that contradict themselves: lying headers, wrong shapes, truncation
+  kModelNotFinite,     // NaN or infinity in weights or activations
+  kDatasetInvalid,     // calibration or evaluation text that cannot be read or is too short
+  kRecipeInvalid,      // a scheme that the method or the linear cannot have
+  kFormatCannotHold,   // an output format that cannot express the recipe
+  kLoaderRefuses,      // shape rules of the engine that is to load the result
+  kMemoryBudget,       // does not fit into the memory allowed
+  kDiskFull,           // no space, or a file-size limit
+  kIo,                 // any other failure of the file system
   kJobNotFound,
   kArtifactNotFound,
   kAlreadyExists,
-  kWrongState,            // the operation does not fit the state of the job
+  kWrongState,  // the operation does not fit the state of the job
   kQueueFull,
   kQuotaExceeded,
-  kLeaseLost,             // a worker whose lease has passed to another
-  kRunnerCrashed,         // the child process died
-  kRunnerTimeLimit,       // max_run_time reached
-  kRunnerMemoryLimit,     // the child was stopped by its memory limit
-  kQueueTimeLimit,        // max_queue_time reached
+  kLeaseLost,          // a worker whose lease has passed to another
+  kRunnerCrashed,      // the child process died
+  kRunnerTimeLimit,    // max_run_time reached
+  kRunnerMemoryLimit,  // the child was stopped by its memory limit
+  kQueueTimeLimit,     // max_queue_time reached
   kAttemptsExhausted,
-  kQualityGate,           // the result missed the gate
+  kQualityGate,  // the result missed the gate
   kCancelled,
   kShuttingDown,
   kUnavailable,
@@ -68,7 +69,8 @@ std::span<const ReasonRow> Reasons();
 const ReasonRow& RowOf(Reason reason);
 std::optional<Reason> ReasonByName(std::string_view name);
 
-// One thing that is wrong. `where` is a field path of the request ("recipe.default.bits"), a file, or file:tensor.
+// One thing that is wrong. `where` is a field path of the request ("recipe.default.bits"), a file,
+// or file:tensor.
 struct Violation {
   std::string where;
   std::string got;
@@ -82,7 +84,8 @@ absl::Status MakeError(Reason reason, std::string_view what);
 // Several violations at once: a person mends all of them in one go.
 absl::Status MakeError(Reason reason, std::string_view what, std::vector<Violation> violations);
 
-// The error of a failed system call: kDiskFull for ENOSPC, EDQUOT and EFBIG, else kIo. `error_number` is errno.
+// The error of a failed system call: kDiskFull for ENOSPC, EDQUOT and EFBIG, else kIo.
+// `error_number` is errno.
 absl::Status ErrnoError(std::string_view what, std::string_view path, int error_number);
 
 // The reason of an error made here; kInternal for any other error. OK has none.
@@ -102,11 +105,11 @@ inline std::string_view ToStd(absl::string_view text) { return {text.data(), tex
 #define QD_CONCAT_INNER(a, b) a##b
 #define QD_CONCAT(a, b) QD_CONCAT_INNER(a, b)
 
-#define QD_RETURN_IF_ERROR(expression)                        \
-  do {                                                        \
+#define QD_RETURN_IF_ERROR(expression)                            \
+  do {                                                            \
     if (absl::Status qd_status = (expression); !qd_status.ok()) { \
-      return qd_status;                                       \
-    }                                                         \
+      return qd_status;                                           \
+    }                                                             \
   } while (false)
 
 #define QD_ASSIGN_OR_RETURN(left, expression) \

@@ -78,7 +78,7 @@ RandomAccessFile& RandomAccessFile::operator=(RandomAccessFile&& other) noexcept
 absl::StatusOr<RandomAccessFile> RandomAccessFile::Open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return ErrnoError("cannot open", path, errno);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
     return MakeError(Reason::kModelCorrupt, "cannot read",
@@ -91,7 +91,8 @@ absl::Status RandomAccessFile::Read(int64_t offset, std::span<std::byte> out) co
   const int64_t start = offset;
   const size_t wanted = out.size();
   while (!out.empty()) {
-    const ssize_t got = ::pread(descriptor_, out.data(), std::min(out.size(), kMaxTransfer), offset);
+    const ssize_t got =
+        ::pread(descriptor_, out.data(), std::min(out.size(), kMaxTransfer), offset);
     if (got < 0) {
       if (errno == EINTR) continue;
       return ErrnoError("cannot read", path_, errno);
@@ -149,7 +150,7 @@ absl::Status AtomicFile::WriteAt(int64_t offset, std::span<const std::byte> byte
 }
 
 absl::StatusOr<SealedFile> AtomicFile::Seal() {
-  struct stat status {};
+  struct stat status{};
   if (::fsync(descriptor_) != 0) return ErrnoError("cannot sync", temporary_, errno);
   if (::fstat(descriptor_, &status) != 0) return ErrnoError("cannot stat", temporary_, errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
@@ -192,8 +193,8 @@ absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::st
   Sha256 sha;
   std::vector<std::byte> chunk(static_cast<size_t>(std::min(kChunk, source.size())));
   for (int64_t offset = 0; offset < source.size(); offset += kChunk) {
-    const auto part = std::span(chunk).first(
-        static_cast<size_t>(std::min(kChunk, source.size() - offset)));
+    const auto part =
+        std::span(chunk).first(static_cast<size_t>(std::min(kChunk, source.size() - offset)));
     QD_RETURN_IF_ERROR(source.Read(offset, part));
     QD_RETURN_IF_ERROR(target.Append(part));
     sha.Update(part);
@@ -254,7 +255,7 @@ absl::StatusOr<bool> IsBelow(const std::string& path, const std::string& root) {
 }
 
 absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
-  struct statvfs status {};
+  struct statvfs status{};
   if (::statvfs(path.c_str(), &status) != 0) return ErrnoError("cannot statvfs", path, errno);
   return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
 }

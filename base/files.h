@@ -1,4 +1,5 @@
-// Files: reading whole or in part, and writing so that a file is either complete under its name or not there.
+// Files: reading whole or in part, and writing so that a file is either complete under its name or
+// not there.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +16,8 @@
 namespace quantd {
 
 // A file open for reading at any offset, from any thread. Thread-safe.
-// Reading, not mapping: a file that is cut short while we hold it gives an error and not SIGBUS, and its pages do not
-// count as our memory.
+// Reading, not mapping: a file that is cut short while we hold it gives an error and not SIGBUS,
+// and its pages do not count as our memory.
 class RandomAccessFile {
  public:
   static absl::StatusOr<RandomAccessFile> Open(const std::string& path);
@@ -43,9 +44,9 @@ struct SealedFile {
   std::string sha256;  // lower-case hex
 };
 
-// A file being written under a temporary name beside its final one. Seal makes it durable and gives it its name;
-// without Seal the temporary file is removed. Thread-compatible, but WriteAt may be called from several threads at once
-// on ranges that do not overlap.
+// A file being written under a temporary name beside its final one. Seal makes it durable and gives
+// it its name; without Seal the temporary file is removed. Thread-compatible, but WriteAt may be
+// called from several threads at once on ranges that do not overlap.
 class AtomicFile {
  public:
   static absl::StatusOr<AtomicFile> Create(const std::string& path);
@@ -55,7 +56,8 @@ class AtomicFile {
 
   absl::Status Append(std::span<const std::byte> bytes);
   absl::Status WriteAt(int64_t offset, std::span<const std::byte> bytes);
-  // fsync, rename, fsync of the folder. Fills bytes; sha256 is the caller's (it may know the bytes already).
+  // fsync, rename, fsync of the folder. Fills bytes; sha256 is the caller's (it may know the bytes
+  // already).
   absl::StatusOr<SealedFile> Seal();
 
  private:
@@ -85,7 +87,8 @@ absl::StatusOr<bool> IsBelow(const std::string& path, const std::string& root);
 // Bytes free for us on the file system that holds `path`.
 absl::StatusOr<int64_t> FreeBytes(const std::string& path);
 
-// A new empty folder under TMPDIR, removed with all that is in it when this goes. For tests and scratch space.
+// A new empty folder under TMPDIR, removed with all that is in it when this goes. For tests and
+// scratch space.
 class TemporaryFolder {
  public:
   static absl::StatusOr<TemporaryFolder> Create(std::string_view prefix);

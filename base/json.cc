@@ -79,8 +79,8 @@ int64_t JsonFields::Integer(std::string_view key, int64_t fallback, int64_t low,
   const Json* value = Value(key);
   if (value == nullptr) return fallback;
   const std::string wanted = absl::StrCat("an integer from ", low, " to ", high);
-  const bool too_large = value->is_number_unsigned() &&
-                         value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
+  const bool too_large =
+      value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
   if (!value->is_number_integer() || too_large) {
     Wrong(key, Shown(*value), wanted);
     return fallback;
@@ -129,9 +129,9 @@ std::vector<std::string> JsonFields::Strings(std::string_view key) {
   const Json* value = Value(key);
   std::vector<std::string> strings;
   if (value == nullptr) return strings;
-  const bool all_strings = value->is_array() && std::all_of(value->begin(), value->end(), [](const Json& entry) {
-                             return entry.is_string();
-                           });
+  const bool all_strings =
+      value->is_array() && std::all_of(value->begin(), value->end(),
+                                       [](const Json& entry) { return entry.is_string(); });
   if (!all_strings) {
     Wrong(key, Shown(*value), "a list of strings");
     return strings;
@@ -156,7 +156,8 @@ absl::Status JsonFields::Result(bool refuse_unknown) {
     }
   }
   if (violations_.empty()) return absl::OkStatus();
-  const Reason reason = unknown && violations_.size() == 1 ? Reason::kUnknownField : Reason::kInvalidField;
+  const Reason reason =
+      unknown && violations_.size() == 1 ? Reason::kUnknownField : Reason::kInvalidField;
   return MakeError(reason, "refused", std::move(violations_));
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/error.h"
 #include "nlohmann/json.hpp"
 
 namespace quantd {
@@ -15,8 +16,8 @@ namespace quantd {
 // Keys keep their order: files that we write read like the ones people know.
 using Json = nlohmann::ordered_json;
 
-// Parses `text`. `what` names it in errors ("config.json"). Errors: MODEL_CORRUPT for bad syntax, nesting deeper than
-// 64, or duplicate keys.
+// Parses `text`. `what` names it in errors ("config.json"). Errors: MODEL_CORRUPT for bad syntax,
+// nesting deeper than 64, or duplicate keys.
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what);
 
 // One line, never throws: bytes that are not UTF-8 are replaced.
@@ -24,8 +25,8 @@ std::string DumpJson(const Json& value);
 // Indented by one space, ending in a newline: for files that people open.
 std::string DumpJsonPretty(const Json& value);
 
-// Reads typed fields of one object and remembers what was wrong and which keys nobody asked for, so that all problems
-// are reported at once.
+// Reads typed fields of one object and remembers what was wrong and which keys nobody asked for, so
+// that all problems are reported at once.
 //
 //   JsonFields fields(json, "recipe.default");
 //   scheme.bits = fields.Integer("bits", scheme.bits, 1, 8);
@@ -56,7 +57,7 @@ class JsonFields {
   const Json& object_;
   std::string path_;
   std::vector<std::string> known_;
-  std::vector<struct Violation> violations_;
+  std::vector<Violation> violations_;
 };
 
 }  // namespace quantd

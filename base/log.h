@@ -1,4 +1,5 @@
-// spdlog, set up once per process: text for people, JSON lines for machines. Logs go to stderr; stdout is for results.
+// spdlog, set up once per process: text for people, JSON lines for machines. Logs go to stderr;
+// stdout is for results.
 #pragma once
 
 #include <string_view>

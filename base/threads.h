@@ -1,5 +1,5 @@
-// Loops over independent pieces on several threads. The pieces are the caller's, so a result that is written per piece
-// (and summed in the order of pieces) is the same for any number of threads.
+// Loops over independent pieces on several threads. The pieces are the caller's, so a result that
+// is written per piece (and summed in the order of pieces) is the same for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,9 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // Calls body(piece) once for each piece in [0, pieces), in any order, and returns when all are done. After the first
-  // error no new piece is started; the error of the lowest piece that failed is returned.
+  // Calls body(piece) once for each piece in [0, pieces), in any order, and returns when all are
+  // done. After the first error no new piece is started; the error of the lowest piece that failed
+  // is returned.
   absl::Status ForEach(int64_t pieces, const std::function<absl::Status(int64_t piece)>& body);
 
  private:

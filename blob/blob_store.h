@@ -1,5 +1,5 @@
-// Bytes by name. Names look like "jobs/<id>/<fencing token>/model.safetensors": parts of [A-Za-z0-9._-] joined by '/',
-// none of them "." or "..", at most 1024 characters.
+// Bytes by name. Names look like "jobs/<id>/<fencing token>/model.safetensors": parts of
+// [A-Za-z0-9._-] joined by '/', none of them "." or "..", at most 1024 characters.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +29,8 @@ class BlobStore {
  public:
   virtual ~BlobStore() = default;
 
-  // Stores the file `path` under `name`, durable when it returns. The file is consumed: moved where the store can move,
-  // copied and removed elsewhere. A blob of that name is replaced.
+  // Stores the file `path` under `name`, durable when it returns. The file is consumed: moved where
+  // the store can move, copied and removed elsewhere. A blob of that name is replaced.
   virtual absl::Status PutFile(std::string_view name, const std::string& path) = 0;
   // ARTIFACT_NOT_FOUND if there is none.
   virtual absl::StatusOr<std::unique_ptr<BlobReader>> Open(std::string_view name) const = 0;

@@ -94,8 +94,9 @@ bool IsNameCharacter(char c) {
 
 absl::Status CheckBlobName(std::string_view name) {
   const auto refuse = [&](std::string_view wanted) {
-    return MakeError(Reason::kInvalidField, "bad blob name",
-                     Violation{.where = "name", .got = std::string(name), .wanted = std::string(wanted)});
+    return MakeError(
+        Reason::kInvalidField, "bad blob name",
+        Violation{.where = "name", .got = std::string(name), .wanted = std::string(wanted)});
   };
   if (name.empty() || name.size() > 1024) return refuse("1 to 1024 characters");
   for (const absl::string_view part : absl::StrSplit(ToAbsl(name), '/')) {
@@ -110,8 +111,9 @@ absl::Status CheckBlobName(std::string_view name) {
 absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const std::string& uri) {
   constexpr std::string_view kFile = "file://";
   if (!uri.starts_with(kFile) || uri.size() <= kFile.size() || uri[kFile.size()] != '/') {
-    return MakeError(Reason::kInvalidField, "unknown blob store",
-                     Violation{.where = "blob_store", .got = uri, .wanted = "file:///absolute/folder"});
+    return MakeError(
+        Reason::kInvalidField, "unknown blob store",
+        Violation{.where = "blob_store", .got = uri, .wanted = "file:///absolute/folder"});
   }
   const std::string root = uri.substr(kFile.size());
   QD_RETURN_IF_ERROR(MakeFolders(root));

@@ -1,5 +1,5 @@
-// What the engine tells while it works. The runner writes these as JSON lines, the CLI draws them, the server stores
-// and streams them.
+// What the engine tells while it works. The runner writes these as JSON lines, the CLI draws them,
+// the server stores and streams them.
 #pragma once
 
 #include <cstdint>
@@ -20,22 +20,23 @@ std::optional<Stage> StageByName(std::string_view name);
 struct ProgressReport {
   Stage stage = Stage::kOpen;
   int64_t blocks_done = 0, blocks_total = 0;
-  int64_t tokens = 0;            // pushed through the forward pass so far
+  int64_t tokens = 0;  // pushed through the forward pass so far
   int64_t bytes_read = 0, bytes_written = 0;
-  double eta_seconds = 0;        // 0: not known yet
+  double eta_seconds = 0;  // 0: not known yet
 };
 
 // One per linear, as soon as it is quantized.
 struct LayerReport {
-  std::string name;              // module
+  std::string name;  // module
   int64_t out_features = 0, in_features = 0;
   std::string method;
   int bits = 0;
-  int64_t group_size = 0;        // 0: channel or tensor
+  int64_t group_size = 0;  // 0: channel or tensor
   bool symmetric = true;
   std::string scale_rule;
-  double weight_snr_db = 0;      // 10 log10(sum w^2 / sum (w - w')^2); +inf is written as 999
-  std::optional<double> relative_output_error;  // ||X dW^T|| / ||X W^T|| on sampled tokens, when there are activations
+  double weight_snr_db = 0;  // 10 log10(sum w^2 / sum (w - w')^2); +inf is written as 999
+  std::optional<double> relative_output_error;  // ||X dW^T|| / ||X W^T|| on sampled tokens, when
+                                                // there are activations
   double seconds = 0;
 };
 

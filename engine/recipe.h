@@ -1,5 +1,6 @@
-// What the user wants done to which linear: a default scheme, overrides by module name, modules to skip. The same schema
-// in recipe.yaml, in JSON, in report.json and (field by field) in the gRPC API. Reference: docs/recipe.md.
+// What the user wants done to which linear: a default scheme, overrides by module name, modules to
+// skip. The same schema in recipe.yaml, in JSON, in report.json and (field by field) in the gRPC
+// API. Reference: docs/recipe.md.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@
 
 namespace quantd {
 
-// A scheme as asked for: what is not set comes from the default scheme, then from the method's own defaults.
+// A scheme as asked for: what is not set comes from the default scheme, then from the method's own
+// defaults.
 struct SchemeRequest {
   std::optional<std::string> method;
   std::optional<int> bits;
@@ -30,9 +32,10 @@ struct SchemeRequest {
 };
 
 struct Override {
-  std::string match;            // glob over module names: '*' any run of characters, '?' one; the whole name must match
-  bool skip = false;            // leave in 16 bit
-  SchemeRequest scheme;         // when not skipped
+  std::string match;  // glob over module names: '*' any run of characters, '?' one; the whole name
+                      // must match
+  bool skip = false;  // leave in 16 bit
+  SchemeRequest scheme;  // when not skipped
   bool operator==(const Override&) const = default;
 };
 
@@ -41,17 +44,19 @@ enum class Propagate { kOriginal, kQuantized };
 
 struct Recipe {
   SchemeRequest default_scheme;
-  std::vector<Override> overrides;             // later ones win
+  std::vector<Override> overrides;              // later ones win
   std::vector<std::string> skip = {"lm_head"};  // globs
   Propagate propagate = Propagate::kOriginal;
   bool operator==(const Recipe&) const = default;
 };
 
-// Reads recipe.yaml or JSON text (YAML 1.2 is a superset). Every problem at once, unknown keys refused.
+// Reads recipe.yaml or JSON text (YAML 1.2 is a superset). Every problem at once, unknown keys
+// refused.
 absl::StatusOr<Recipe> ParseRecipe(std::string_view text);
 absl::StatusOr<Recipe> RecipeFromJson(const Json& json, std::string_view path = "recipe");
 Json ToJson(const Recipe& recipe);
-// "model.layers.*.mlp.down_proj=rtn:bits=8:granularity=channel" or "GLOB=skip", as --override takes it.
+// "model.layers.*.mlp.down_proj=rtn:bits=8:granularity=channel" or "GLOB=skip", as --override takes
+// it.
 absl::StatusOr<Override> ParseOverride(std::string_view text);
 
 bool GlobMatches(std::string_view glob, std::string_view name);
@@ -62,12 +67,15 @@ struct ResolvedLinear {
   std::optional<Scheme> scheme;  // nothing: stays in 16 bit
 };
 
-// Applies the recipe to every linear of the model (blocks in order, then the head) and checks each result against its
-// method (registry): bits, groups, shapes. Errors: RECIPE_INVALID with every module that does not fit, what it got and
-// what would fit (for a group size: the nearest divisors); a glob that matches nothing.
-absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe, const ModelSpec& model);
+// Applies the recipe to every linear of the model (blocks in order, then the head) and checks each
+// result against its method (registry): bits, groups, shapes. Errors: RECIPE_INVALID with every
+// module that does not fit, what it got and what would fit (for a group size: the nearest
+// divisors); a glob that matches nothing.
+absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
+                                                          const ModelSpec& model);
 
-// One object per linear, as it stands in report.json: {name, method, bits, …} or {name, skip: true}.
+// One object per linear, as it stands in report.json: {name, method, bits, …} or {name, skip:
+// true}.
 Json ToJson(const ResolvedLinear& resolved);
 Json ToJson(const Scheme& scheme);
 

@@ -15,16 +15,16 @@
 namespace quantd {
 
 struct EvaluationResult {
-  int64_t tokens = 0;                // predictions scored
+  int64_t tokens = 0;  // predictions scored
   double perplexity_original = 0;
   double perplexity_quantized = 0;
-  double kl_mean = 0, kl_p99 = 0;    // nats per token, KL(original || quantized)
-  double top1_agreement = 0;         // 0..1
+  double kl_mean = 0, kl_p99 = 0;  // nats per token, KL(original || quantized)
+  double top1_agreement = 0;       // 0..1
 };
 
 struct GateVerdict {
   bool passed = true;
-  std::vector<std::string> missed;   // one line per limit missed
+  std::vector<std::string> missed;  // one line per limit missed
 };
 
 struct Report {
@@ -33,9 +33,9 @@ struct Report {
   std::string model_fingerprint, family;
   int64_t parameters = 0;
   std::string backend, isa, compute;
-  Recipe recipe;                                  // as asked
-  Json resolved_recipe = Json::array();           // one entry per linear
-  std::string calibration_digest;                 // empty: no calibration was needed
+  Recipe recipe;                         // as asked
+  Json resolved_recipe = Json::array();  // one entry per linear
+  std::string calibration_digest;        // empty: no calibration was needed
   int64_t calibration_tokens = 0;
   uint64_t calibration_seed = 0;
   std::string evaluation_digest;
@@ -48,7 +48,7 @@ struct Report {
   double seconds_total = 0;
   int64_t peak_rss_bytes = 0;
   std::vector<LayerReport> layers;
-  std::vector<SealedFile> files;                  // the manifest: everything but manifest.json itself
+  std::vector<SealedFile> files;  // the manifest: everything but manifest.json itself
   std::vector<std::string> warnings;
 };
 

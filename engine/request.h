@@ -1,9 +1,11 @@
-// Everything that one quantization needs to know. The command line, the gRPC API and the runner all end in this struct.
+// Everything that one quantization needs to know. The command line, the gRPC API and the runner all
+// end in this struct.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,9 +24,11 @@ struct CalibrationRequest {
 
 struct EvaluationRequest {
   bool enabled = true;
-  std::string text = "builtin:evaluation";   // a path, or "builtin:evaluation"
+  std::string text = "builtin:evaluation";  // a path, or "builtin:evaluation"
   int64_t windows = 64;
   int64_t tokens_per_window = 512;
+  int64_t logits_windows = 0;  // write quantd/logits.safetensors: both models' logits of that many
+                               // windows, to check a loader against (0..64)
   bool operator==(const EvaluationRequest&) const = default;
 };
 
@@ -37,19 +41,21 @@ struct QualityGate {
 };
 
 struct OutputRequest {
-  std::string format = "compressed-tensors";   // registry name
-  std::string loader;                          // "", "transformers", "vllm", "sglang", "llama.cpp"
-  int64_t shard_bytes = int64_t{5} << 30;      // shards hold at most this many bytes of tensors
+  std::string format = "compressed-tensors";  // registry name
+  std::string loader;                         // "", "transformers", "vllm", "sglang", "llama.cpp"
+  int64_t shard_bytes = int64_t{5} << 30;     // shards hold at most this many bytes of tensors
   bool operator==(const OutputRequest&) const = default;
 };
 
-// The precision of the forward pass. kAuto: bf16 where the model is bf16 and the machine has bf16 arithmetic, else f32.
+// The precision of the forward pass. kAuto: bf16 where the model is bf16 and the machine has bf16
+// arithmetic, else f32.
 enum class ComputeType { kAuto, kF32, kBF16 };
+std::string_view NameOf(ComputeType compute);  // "auto", "f32", "bf16"
 
 struct ResourceRequest {
-  std::string backend = "any";                 // "cpu", "cuda", "any"
-  int threads = 0;                             // 0: all CPUs of the process
-  int64_t max_memory_bytes = 0;                // 0: no limit
+  std::string backend = "any";   // "cpu", "cuda", "any"
+  int threads = 0;               // 0: all CPUs of the process
+  int64_t max_memory_bytes = 0;  // 0: no limit
   ComputeType compute = ComputeType::kAuto;
   bool operator==(const ResourceRequest&) const = default;
 };

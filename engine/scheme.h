@@ -10,32 +10,34 @@
 
 namespace quantd {
 
-// Over which weights one scale is shared: the whole tensor, one output channel (row), or `group_size` neighbouring
-// inputs of one row.
+// Over which weights one scale is shared: the whole tensor, one output channel (row), or
+// `group_size` neighbouring inputs of one row.
 enum class Granularity { kTensor, kChannel, kGroup };
 
-// How a scale is chosen. kAbsmax: the range of the group (symmetric: absmax / qmax-ish as in docs/numerics.md;
-// asymmetric: min-max with zero in range). kMse: a grid around it that minimises the squared error, for symmetric
-// schemes over both signs of the scale (a negative scale is legal for every loader) with least-squares refinement.
-// kWeightedMse: the same with each input channel's error weighted by mean x^2 of the calibration data.
+// How a scale is chosen. kAbsmax: the range of the group (symmetric: absmax / qmax-ish as in
+// docs/numerics.md; asymmetric: min-max with zero in range). kMse: a grid around it that minimises
+// the squared error, for symmetric schemes over both signs of the scale (a negative scale is legal
+// for every loader) with least-squares refinement. kWeightedMse: the same with each input channel's
+// error weighted by mean x^2 of the calibration data.
 enum class ScaleRule { kAbsmax, kMse, kWeightedMse };
 
-// What happens to the inputs of the linear at run time: stay in 16 bit, or int8 with one symmetric scale per token.
+// What happens to the inputs of the linear at run time: stay in 16 bit, or int8 with one symmetric
+// scale per token.
 enum class ActivationScheme { kNone, kDynamicToken };
 
-std::string_view NameOf(Granularity granularity);            // "tensor", "channel", "group"
-std::string_view NameOf(ScaleRule rule);                     // "absmax", "mse", "weighted-mse"
-std::string_view NameOf(ActivationScheme activations);       // "none", "dynamic"
+std::string_view NameOf(Granularity granularity);       // "tensor", "channel", "group"
+std::string_view NameOf(ScaleRule rule);                // "absmax", "mse", "weighted-mse"
+std::string_view NameOf(ActivationScheme activations);  // "none", "dynamic"
 
 struct Scheme {
-  std::string method;                          // registry name: "rtn", "int8"
-  int bits = 4;                                // 2..8
+  std::string method;  // registry name: "rtn", "int8"
+  int bits = 4;        // 2..8
   Granularity granularity = Granularity::kGroup;
-  int64_t group_size = 128;                    // 0 unless granularity is kGroup
+  int64_t group_size = 128;  // 0 unless granularity is kGroup
   bool symmetric = true;
   ScaleRule scale_rule = ScaleRule::kMse;
   ActivationScheme activations = ActivationScheme::kNone;
-  DType scale_dtype = DType::kBF16;            // scales are rounded to this before codes are chosen
+  DType scale_dtype = DType::kBF16;  // scales are rounded to this before codes are chosen
 
   int qmin() const { return -(1 << (bits - 1)); }
   int qmax() const { return (1 << (bits - 1)) - 1; }
@@ -49,13 +51,15 @@ struct Scheme {
 // "rtn int4 g128 sym mse", for tables and logs.
 std::string Describe(const Scheme& scheme);
 
-// Quantized rows: w[n][k] ~ (code[n][k] - zero[n][g]) * scale[n][g], g the group of k. Codes and zeros are signed, in
-// [scheme.qmin(), scheme.qmax()]; zero is 0 when the scheme is symmetric. With kTensor all rows carry the same scale.
+// Quantized rows: w[n][k] ~ (code[n][k] - zero[n][g]) * scale[n][g], g the group of k. Codes and
+// zeros are signed, in [scheme.qmin(), scheme.qmax()]; zero is 0 when the scheme is symmetric. With
+// kTensor all rows carry the same scale.
 struct QuantizedRows {
-  int64_t rows = 0, columns = 0, groups = 0;   // groups per row
-  std::vector<int8_t> codes;                   // [rows, columns]
-  std::vector<float> scales;                   // [rows, groups], exactly representable in scale_dtype; may be negative
-  std::vector<int8_t> zeros;                   // [rows, groups]; empty when symmetric
+  int64_t rows = 0, columns = 0, groups = 0;  // groups per row
+  std::vector<int8_t> codes;                  // [rows, columns]
+  std::vector<float>
+      scales;  // [rows, groups], exactly representable in scale_dtype; may be negative
+  std::vector<int8_t> zeros;  // [rows, groups]; empty when symmetric
   // Sums over these rows, for the report: of w^2 and of (w - dequantized)^2.
   double weight_energy = 0, error_energy = 0;
 };

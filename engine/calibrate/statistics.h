@@ -1,5 +1,5 @@
-// What is remembered of the inputs of a linear. Every field is a sum or an extremum, so statistics of two sets of tokens
-// merge by addition, and can be saved and resumed.
+// What is remembered of the inputs of a linear. Every field is a sum or an extremum, so statistics
+// of two sets of tokens merge by addition, and can be saved and resumed.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,9 @@ namespace quantd {
 struct StatisticsNeeds {
   bool moments = false;  // mean |x|, mean x^2, max |x|, min, max per input channel
   bool any() const { return moments; }
-  StatisticsNeeds operator|(StatisticsNeeds other) const { return {.moments = moments || other.moments}; }
+  StatisticsNeeds operator|(StatisticsNeeds other) const {
+    return {.moments = moments || other.moments};
+  }
 };
 
 // Per input channel of one linear, K entries each.

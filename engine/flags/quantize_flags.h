@@ -1,5 +1,5 @@
-// The command-line flags of one quantization, declared once for `quantctl quantize`, `quantctl validate` and
-// `quantd-worker quantize`.
+// The command-line flags of one quantization, declared once for `quantctl quantize`, `quantctl
+// validate` and `quantd-worker quantize`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -13,15 +13,16 @@ namespace quantd {
 // What the flags were set to; turned into a request by Apply once the command line is parsed.
 class QuantizeFlags {
  public:
+  struct Values;  // one member per flag; private to the .cc file
+
   // Adds every flag to `command`. The object must outlive the parse.
   explicit QuantizeFlags(CLI::App& command);
   ~QuantizeFlags();
-  // Reads the recipe file if one was named, then lets the flags override it. All problems at once, `where` being the
-  // flag ("--bits").
+  // Reads the recipe file if one was named, then lets the flags override it. All problems at once,
+  // `where` being the flag ("--bits").
   absl::Status Apply(QuantizeRequest& request) const;
 
  private:
-  struct Values;
   std::unique_ptr<Values> values_;
 };
 

@@ -65,13 +65,15 @@ class Head {
  public:
   static absl::StatusOr<Head> Load(const ModelSpec& model, const Checkpoint& checkpoint, Backend& backend,
                                    ComputeType compute);
+  // The same norm before another weight: a quantized head.
+  Head WithLinear(PreparedLinear linear) const;
   absl::Status Logits(const float* x, int64_t tokens, float* logits) const;
 
  private:
   const ModelSpec* model_ = nullptr;
   Backend* backend_ = nullptr;
   PreparedLinear linear_;
-  AlignedBuffer<float> norm_;
+  std::shared_ptr<const AlignedBuffer<float>> norm_;
 };
 
 }  // namespace quantd

@@ -1,0 +1,192 @@
+#include "engine/flags/quantize_flags.h"
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace quantd {
+namespace {
+
+constexpr int64_t kMaxRecipeBytes = 1 << 20;
+constexpr std::string_view kGroup = "Recipe";
+
+// A text is sent to a process with another working folder, so paths become absolute here.
+std::string AbsoluteText(const std::string& text) {
+  if (text.starts_with("builtin:")) return text;
+  return std::filesystem::absolute(text).lexically_normal().string();
+}
+
+}  // namespace
+
+struct QuantizeFlags::Values {
+  std::string recipe_file;
+  std::optional<std::string> method, scale_rule, granularity, activations, propagate;
+  std::optional<int64_t> bits, group_size;
+  bool symmetric = false, asymmetric = false;
+  std::vector<std::string> overrides, skip;
+  std::optional<std::string> calibration, evaluation;
+  std::optional<int64_t> samples, sequence_length, seed, evaluation_windows, logits_windows;
+  bool no_evaluation = false;
+  std::optional<double> gate_kl, gate_perplexity_ratio, gate_top1;
+  std::optional<std::string> format, loader, backend, compute;
+  std::optional<int64_t> shard_bytes, max_memory_bytes;
+};
+
+namespace {
+
+using Values = QuantizeFlags::Values;
+
+// The flags of the default scheme, as the JSON that a recipe file would hold: one parser checks
+// both.
+Json SchemeOf(const Values& values) {
+  Json scheme = Json::object();
+  if (values.method) scheme["method"] = *values.method;
+  if (values.bits) scheme["bits"] = *values.bits;
+  if (values.group_size) scheme["group_size"] = *values.group_size;
+  if (values.granularity) scheme["granularity"] = *values.granularity;
+  if (values.symmetric || values.asymmetric) scheme["symmetric"] = values.symmetric;
+  if (values.scale_rule) scheme["scale_rule"] = *values.scale_rule;
+  if (values.activations) scheme["activations"] = *values.activations;
+  return scheme;
+}
+
+absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
+  Json json = ToJson(Recipe{});
+  if (!values.recipe_file.empty()) {
+    QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(values.recipe_file, kMaxRecipeBytes));
+    QD_ASSIGN_OR_RETURN(const Recipe from_file, ParseRecipe(text));
+    json = ToJson(from_file);
+  }
+  const Json scheme = SchemeOf(values);
+  // Another method on the command line starts from that method's defaults.
+  if (values.method && json["default"].value("method", *values.method) != *values.method) {
+    json["default"] = Json::object();
+  }
+  json["default"].update(scheme);
+  if (!values.skip.empty()) {
+    for (const std::string& glob : values.skip) json["skip"].push_back(glob);
+  }
+  if (values.propagate) json["propagate"] = *values.propagate;
+  QD_ASSIGN_OR_RETURN(recipe, RecipeFromJson(json, "recipe"));
+  for (const std::string& text : values.overrides) {
+    QD_ASSIGN_OR_RETURN(Override entry, ParseOverride(text));
+    recipe.overrides.push_back(std::move(entry));
+  }
+  return absl::OkStatus();
+}
+
+void AddSchemeFlags(CLI::App& command, Values& values) {
+  command.add_option("--recipe", values.recipe_file,
+                     "Recipe file, YAML or JSON; flags override it");
+  command.add_option("--method", values.method, "Quantization method (see `methods`); default rtn");
+  command.add_option("--bits", values.bits, "Bits per weight, 2 to 8");
+  command.add_option("--group-size", values.group_size,
+                     "Inputs that share one scale, for example 128");
+  command.add_option("--granularity", values.granularity, "tensor, channel or group");
+  auto* symmetric = command.add_flag("--symmetric", values.symmetric, "No zero points");
+  command.add_flag("--asymmetric", values.asymmetric, "Integer zero points")->excludes(symmetric);
+  command.add_option("--scale-rule", values.scale_rule, "absmax, mse or weighted-mse");
+  command.add_option("--activations", values.activations,
+                     "none, or dynamic: int8 per token (method int8)");
+  command.add_option("--override", values.overrides,
+                     "GLOB=METHOD[:KEY=VALUE]… or GLOB=skip; repeatable, later ones win");
+  command.add_option("--skip", values.skip,
+                     "Glob of modules to leave in 16 bit, beside lm_head; repeatable");
+  command.add_option("--propagate", values.propagate,
+                     "Weights that compute the activations of later blocks: original or quantized");
+}
+
+void AddDataFlags(CLI::App& command, Values& values) {
+  command.add_option("--calibration", values.calibration,
+                     "Calibration text: a path, or builtin:calibration");
+  command.add_option("--samples", values.samples, "Calibration windows; default 128");
+  command.add_option("--seq-len", values.sequence_length,
+                     "Tokens of a window, of calibration and evaluation; default 512");
+  command.add_option("--seed", values.seed,
+                     "Order in which calibration windows are drawn; 0 keeps the text's order");
+  command.add_option("--evaluation", values.evaluation,
+                     "Evaluation text: a path, or builtin:evaluation");
+  command.add_option("--eval-windows", values.evaluation_windows,
+                     "Evaluation windows; default 64, 0 for all");
+  command.add_flag("--no-evaluation", values.no_evaluation, "Do not measure the result");
+  command.add_option("--logits-windows", values.logits_windows,
+                     "Also write the logits of so many windows, to check a loader against");
+  command.add_option("--gate-kl", values.gate_kl,
+                     "Fail when the mean KL is above this, nats per token");
+  command.add_option("--gate-ppl-ratio", values.gate_perplexity_ratio,
+                     "Fail when perplexity grows by more than this factor, for example 1.02");
+  command.add_option("--gate-top1", values.gate_top1,
+                     "Fail when top-1 agreement is below this, 0 to 1");
+}
+
+void AddOutputFlags(CLI::App& command, Values& values) {
+  command.add_option("--format", values.format,
+                     "Output format (see `formats`); default compressed-tensors");
+  command.add_option("--loader", values.loader,
+                     "Check the shape rules of this engine: transformers, vllm, sglang");
+  command.add_option("--shard-bytes", values.shard_bytes, "Largest size of one safetensors file");
+  command.add_option("--backend", values.backend, "cpu, cuda or any");
+  command.add_option("--compute", values.compute,
+                     "Precision of the forward pass: auto, f32 or bf16");
+  command.add_option("--max-memory", values.max_memory_bytes,
+                     "Refuse, and stop, above so many bytes of memory");
+}
+
+}  // namespace
+
+QuantizeFlags::QuantizeFlags(CLI::App& command) : values_(std::make_unique<Values>()) {
+  CLI::Option_group& group = *command.add_option_group(std::string(kGroup));
+  AddSchemeFlags(group, *values_);
+  AddDataFlags(*command.add_option_group("Data"), *values_);
+  AddOutputFlags(*command.add_option_group("Output"), *values_);
+}
+
+QuantizeFlags::~QuantizeFlags() = default;
+
+absl::Status QuantizeFlags::Apply(QuantizeRequest& request) const {
+  const Values& values = *values_;
+  std::vector<Violation> violations;
+  const auto collect = [&](const absl::Status& status) {
+    for (Violation& violation : ViolationsOf(status)) violations.push_back(std::move(violation));
+    if (!status.ok() && ViolationsOf(status).empty()) {
+      violations.push_back({.where = "", .got = std::string(status.message()), .wanted = ""});
+    }
+  };
+  collect(ApplyRecipe(values, request.recipe));
+  // The rest goes through the request's own reader, so ranges are checked in one place.
+  Json json = ToJson(request);
+  const auto set = [&](const char* section, const char* key, const auto& value) {
+    if (value.has_value()) json[section][key] = *value;
+  };
+  if (values.calibration) json["calibration"]["text"] = AbsoluteText(*values.calibration);
+  set("calibration", "samples", values.samples);
+  set("calibration", "tokens_per_sample", values.sequence_length);
+  set("calibration", "seed", values.seed);
+  if (values.evaluation) json["evaluation"]["text"] = AbsoluteText(*values.evaluation);
+  set("evaluation", "tokens_per_window", values.sequence_length);
+  set("evaluation", "windows", values.evaluation_windows);
+  set("evaluation", "logits_windows", values.logits_windows);
+  if (values.no_evaluation) json["evaluation"]["enabled"] = false;
+  set("gate", "max_mean_kl", values.gate_kl);
+  set("gate", "max_perplexity_ratio", values.gate_perplexity_ratio);
+  set("gate", "min_top1_agreement", values.gate_top1);
+  set("output", "format", values.format);
+  set("output", "loader", values.loader);
+  set("output", "shard_bytes", values.shard_bytes);
+  set("resources", "backend", values.backend);
+  set("resources", "compute", values.compute);
+  set("resources", "max_memory_bytes", values.max_memory_bytes);
+  auto parsed = QuantizeRequestFromJson(json);
+  collect(parsed.status());
+  if (!violations.empty())
+    return MakeError(Reason::kInvalidField, "refused", std::move(violations));
+  request = *std::move(parsed);
+  return absl::OkStatus();
+}
+
+}  // namespace quantd
