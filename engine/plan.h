@@ -1,5 +1,5 @@
-// Everything that can be known, and refused, before any work is done. Cheap: reads config.json, the headers of the
-// shards and the first bytes of the texts; no weight is read.
+// Everything that can be known, and refused, before any work is done. Cheap: reads config.json, the
+// headers of the shards and the first bytes of the texts; no weight is read.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,13 @@
 #include "engine/format/registry.h"
 #include "engine/request.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/text/windows.h"
 
 namespace quantd {
 
 struct PlannedShard {
-  std::string file;                     // "model.safetensors" or "model-00001-of-00003.safetensors"
-  std::vector<TensorInfo> tensors;      // in file order
+  std::string file;                 // "model.safetensors" or "model-00001-of-00003.safetensors"
+  std::vector<TensorInfo> tensors;  // in file order
 };
 
 struct Plan {
@@ -27,13 +28,13 @@ struct Plan {
   std::vector<ResolvedLinear> linears;  // points into `model`
   const Format* format = nullptr;
   std::vector<PlannedShard> shards;
-  bool needs_forward = false;           // calibration statistics or evaluation are wanted
-  StatisticsNeeds statistics;           // the union of what the methods ask for
-  int64_t bytes_original = 0;           // of the checkpoint's tensors
-  int64_t bytes_quantized = 0;          // of the tensors that will be written
-  double bits_per_weight = 0;           // over the linears of the blocks (codes, scales, zeros)
-  int64_t peak_memory_bytes = 0;        // estimate
-  double estimated_seconds = 0;         // estimate, on a machine like docs/numerics.md's
+  bool needs_forward = false;     // calibration statistics or evaluation are wanted
+  StatisticsNeeds statistics;     // the union of what the methods ask for
+  int64_t bytes_original = 0;     // of the checkpoint's tensors
+  int64_t bytes_quantized = 0;    // of the tensors that will be written
+  double bits_per_weight = 0;     // over the linears of the blocks (codes, scales, zeros)
+  int64_t peak_memory_bytes = 0;  // estimate
+  double estimated_seconds = 0;   // estimate, on a machine like docs/numerics.md's
   std::vector<std::string> warnings;
 };
 
@@ -44,10 +45,15 @@ struct PlannedQuantization {
   Plan plan;
 };
 
-// Checks the request in full: model readable, family known, every tensor there with the right shape, recipe fits every
-// linear, format can hold it, loader's shape rules, texts readable, memory limit. Every error a job could meet that can
-// be known now is met here, with field, got and wanted.
+// Checks the request in full: model readable, family known, every tensor there with the right
+// shape, recipe fits every linear, format can hold it, loader's shape rules, texts readable, memory
+// limit. Every error a job could meet that can be known now is met here, with field, got and
+// wanted.
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request);
+
+// Which windows the request means: planning and running cut the same ones.
+WindowOptions CalibrationWindows(const QuantizeRequest& request);
+WindowOptions EvaluationWindows(const QuantizeRequest& request);
 
 // For people and `--json`: one object, tensors and bits per linear, sizes, memory, seconds.
 Json ToJson(const Plan& plan);

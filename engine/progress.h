@@ -35,12 +35,12 @@ struct LayerReport {
   bool symmetric = true;
   std::string scale_rule;
   double weight_snr_db = 0;  // 10 log10(sum w^2 / sum (w - w')^2); +inf is written as 999
-  std::optional<double> relative_output_error;  // ||X dW^T|| / ||X W^T|| on sampled tokens, when
-                                                // there are activations
+  std::optional<double> relative_output_error = std::nullopt;  // ||X dW^T|| / ||X W^T|| on sampled
+                                                               // tokens, when there are activations
   double seconds = 0;
 };
 
-// Receives reports, from one thread at a time.
+// Receives reports, one at a time, though not always from the same thread.
 class ProgressSink {
  public:
   virtual ~ProgressSink() = default;
@@ -49,7 +49,7 @@ class ProgressSink {
   // The file is complete under its name; path is relative to the output folder.
   virtual void OnFile(const SealedFile& file) = 0;
   virtual void OnWarning(std::string_view text) = 0;
-  // Asked between linears: true stops the work with CANCELLED.
+  // Asked between panels of rows, from any thread: true stops the work with CANCELLED.
   virtual bool Cancelled() = 0;
 };
 

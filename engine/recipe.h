@@ -64,7 +64,7 @@ bool GlobMatches(std::string_view glob, std::string_view name);
 // What is done to one linear: its scheme, or nothing.
 struct ResolvedLinear {
   const LinearSpec* linear = nullptr;
-  std::optional<Scheme> scheme;  // nothing: stays in 16 bit
+  std::optional<Scheme> scheme = std::nullopt;  // nothing: stays in 16 bit
 };
 
 // Applies the recipe to every linear of the model (blocks in order, then the head) and checks each

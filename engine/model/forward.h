@@ -65,6 +65,8 @@ class Head {
  public:
   static absl::StatusOr<Head> Load(const ModelSpec& model, const Checkpoint& checkpoint, Backend& backend,
                                    ComputeType compute);
+  // This head again, sharing norm and weight.
+  Head Share() const { return *this; }
   // The same norm before another weight: a quantized head.
   Head WithLinear(PreparedLinear linear) const;
   absl::Status Logits(const float* x, int64_t tokens, float* logits) const;

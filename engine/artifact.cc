@@ -1,0 +1,176 @@
+#include "engine/artifact.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "engine/model_card.h"
+
+namespace quantd {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 16 << 20;
+constexpr int64_t kCopyChunkBytes = 4 << 20;
+
+// Files beside the weights that engines read, as globs. Anything else stays behind: weights in
+// other layouts, code.
+constexpr std::array<std::string_view, 14> kCarriedOver = {"generation_config.json",
+                                                           "tokenizer.json",
+                                                           "tokenizer_config.json",
+                                                           "tokenizer.model",
+                                                           "tokenizer.model.v*",
+                                                           "special_tokens_map.json",
+                                                           "added_tokens.json",
+                                                           "vocab.json",
+                                                           "vocab.txt",
+                                                           "merges.txt",
+                                                           "chat_template.*",
+                                                           "preprocessor_config.json",
+                                                           "LICENSE*",
+                                                           "NOTICE*"};
+
+bool IsCarriedOver(std::string_view name) {
+  return std::any_of(kCarriedOver.begin(), kCarriedOver.end(),
+                     [&](std::string_view glob) { return GlobMatches(glob, name); });
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(
+    const PlannedQuantization& planned, ProgressSink& sink) {
+  std::unique_ptr<ArtifactWriter> artifact(new ArtifactWriter(planned, sink));
+  QD_RETURN_IF_ERROR(MakeFolders(artifact->PathOf("quantd")));
+  artifact->shards_.resize(planned.plan.shards.size());
+  for (size_t shard = 0; shard < planned.plan.shards.size(); ++shard) {
+    const auto& tensors = planned.plan.shards[shard].tensors;
+    for (size_t index = 0; index < tensors.size(); ++index) {
+      artifact->places_[tensors[index].name] = {
+          .shard = shard, .index = index, .bytes_left = tensors[index].bytes()};
+      artifact->shards_[shard].bytes_left += tensors[index].bytes();
+    }
+  }
+  return artifact;
+}
+
+std::string ArtifactWriter::PathOf(std::string_view relative) const {
+  return absl::StrCat(planned_.request.output_folder, "/", ToAbsl(relative));
+}
+
+int64_t ArtifactWriter::bytes_written() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_written_;
+}
+
+absl::StatusOr<ShardWriter*> ArtifactWriter::WriterOf(size_t shard) {
+  const std::lock_guard lock(mutex_);
+  OpenShard& open = shards_[shard];
+  if (open.writer == nullptr) {
+    const PlannedShard& planned = planned_.plan.shards[shard];
+    QD_ASSIGN_OR_RETURN(open.writer, ShardWriter::Create(PathOf(planned.file), planned.tensors));
+  }
+  return open.writer.get();
+}
+
+absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
+                                   std::span<const std::byte> bytes) {
+  const auto place = places_.find(name);
+  if (place == places_.end()) {
+    return MakeError(Reason::kInternal, "a tensor that was not planned",
+                     Violation{.where = std::string(name), .got = "", .wanted = ""});
+  }
+  const size_t shard = place->second.shard;
+  QD_ASSIGN_OR_RETURN(ShardWriter * writer, WriterOf(shard));
+  QD_RETURN_IF_ERROR(writer->Write(place->second.index, offset, bytes));
+  std::unique_ptr<ShardWriter> complete;
+  {
+    const std::lock_guard lock(mutex_);
+    bytes_written_ += static_cast<int64_t>(bytes.size());
+    place->second.bytes_left -= static_cast<int64_t>(bytes.size());
+    shards_[shard].bytes_left -= static_cast<int64_t>(bytes.size());
+    if (shards_[shard].bytes_left == 0) complete = std::move(shards_[shard].writer);
+  }
+  if (complete == nullptr) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(SealedFile sealed, complete->Seal());
+  sealed.path = planned_.plan.shards[shard].file;
+  return AddFile(std::move(sealed));
+}
+
+absl::Status ArtifactWriter::CopyTensor(const Checkpoint& checkpoint, std::string_view name) {
+  if (!places_.contains(name)) return absl::OkStatus();
+  const TensorInfo* info = checkpoint.Find(name);
+  const int64_t rows = info->shape.empty() ? 1 : info->shape[0];
+  const int64_t row_bytes = rows == 0 ? 0 : info->bytes() / rows;
+  if (info->bytes() == 0) return absl::OkStatus();
+  const int64_t rows_per_chunk = std::max<int64_t>(1, kCopyChunkBytes / row_bytes);
+  AlignedBuffer<std::byte> chunk(std::min(rows, rows_per_chunk) * row_bytes);
+  for (int64_t row = 0; row < rows; row += rows_per_chunk) {
+    const int64_t count = std::min(rows_per_chunk, rows - row);
+    const auto part = chunk.span().first(static_cast<size_t>(count * row_bytes));
+    QD_RETURN_IF_ERROR(checkpoint.ReadRows(name, row, count, part));
+    QD_RETURN_IF_ERROR(Write(name, row * row_bytes, part));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::CopyRest(const Checkpoint& checkpoint) {
+  std::vector<std::string> missing;
+  for (const auto& [name, place] : places_) {
+    if (place.bytes_left > 0 && checkpoint.Find(name) != nullptr) missing.push_back(name);
+  }
+  for (const std::string& name : missing) QD_RETURN_IF_ERROR(CopyTensor(checkpoint, name));
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::AddFile(SealedFile file) {
+  const std::lock_guard lock(mutex_);
+  files_.push_back(file);
+  sink_.OnFile(file);
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::WriteText(const std::string& path, std::string_view text) {
+  QD_ASSIGN_OR_RETURN(SealedFile sealed, WriteFileAtomic(PathOf(path), text));
+  sealed.path = path;
+  return AddFile(std::move(sealed));
+}
+
+absl::Status ArtifactWriter::WriteModelFiles() {
+  const Plan& plan = planned_.plan;
+  if (plan.shards.size() > 1) {
+    Json weight_map = Json::object();
+    for (const auto& [name, place] : places_) weight_map[name] = plan.shards[place.shard].file;
+    const Json index = {{"metadata", {{"total_size", plan.bytes_quantized}}},
+                        {"weight_map", std::move(weight_map)}};
+    QD_RETURN_IF_ERROR(WriteText("model.safetensors.index.json", DumpJsonPretty(index)));
+  }
+  const std::string& source = planned_.request.model_folder;
+  QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(source + "/config.json", kMaxConfigBytes));
+  QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
+  config["quantization_config"] = plan.format->config(plan.linears, plan.model);
+  QD_RETURN_IF_ERROR(WriteText("config.json", DumpJsonPretty(config)));
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(source));
+  for (const std::string& name : names) {
+    if (!IsCarriedOver(name)) continue;
+    QD_ASSIGN_OR_RETURN(SealedFile sealed, CopyFileAtomic(source + "/" + name, PathOf(name)));
+    sealed.path = name;
+    QD_RETURN_IF_ERROR(AddFile(std::move(sealed)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::WriteReport(Report& report) {
+  QD_RETURN_IF_ERROR(WriteText("README.md", ModelCard(planned_, report)));
+  const auto by_path = [](const SealedFile& a, const SealedFile& b) { return a.path < b.path; };
+  std::sort(files_.begin(), files_.end(), by_path);
+  report.files = files_;
+  QD_RETURN_IF_ERROR(WriteText("quantd/report.json", DumpJsonPretty(ToJson(report))));
+  std::sort(files_.begin(), files_.end(), by_path);
+  Json manifest = Json::array();
+  for (const SealedFile& file : files_) manifest.push_back(ToJson(file));
+  return WriteText("quantd/manifest.json",
+                   DumpJsonPretty({{"schema", 1}, {"files", std::move(manifest)}}));
+}
+
+}  // namespace quantd

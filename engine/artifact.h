@@ -1,0 +1,71 @@
+// The folder that is being written: shards, config.json, files carried over, model card, report,
+// manifest.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/plan.h"
+#include "engine/progress.h"
+#include "engine/report.h"
+#include "engine/tensor/shard_writer.h"
+
+namespace quantd {
+
+// Opens shards when their first byte arrives and seals them when their last one is there.
+// Thread-safe.
+class ArtifactWriter {
+ public:
+  // Makes the folder. `sink` is told of every sealed file.
+  static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const PlannedQuantization& planned,
+                                                                ProgressSink& sink);
+
+  // Bytes of the planned tensor `name` at `offset`. Each byte once.
+  absl::Status Write(std::string_view name, int64_t offset, std::span<const std::byte> bytes);
+  // Copies a tensor of the checkpoint as it is, if the plan writes one of that name.
+  absl::Status CopyTensor(const Checkpoint& checkpoint, std::string_view name);
+  // Copies every tensor of the plan that is still missing: those of the checkpoint that the model
+  // does not use.
+  absl::Status CopyRest(const Checkpoint& checkpoint);
+  // A small text file; path is relative to the folder.
+  absl::Status WriteText(const std::string& path, std::string_view text);
+  // The index of several shards, config.json with its quantization_config, tokenizer and generation
+  // files.
+  absl::Status WriteModelFiles();
+  // The model card, quantd/report.json and, last, quantd/manifest.json. Fills report.files.
+  absl::Status WriteReport(Report& report);
+
+  int64_t bytes_written() const;
+  std::string PathOf(std::string_view relative) const;
+  absl::Status AddFile(SealedFile file);
+
+ private:
+  struct Place {
+    size_t shard = 0, index = 0;
+    int64_t bytes_left = 0;
+  };
+  struct OpenShard {
+    std::unique_ptr<ShardWriter> writer;
+    int64_t bytes_left = 0;
+  };
+  ArtifactWriter(const PlannedQuantization& planned, ProgressSink& sink)
+      : planned_(planned), sink_(sink) {}
+  absl::StatusOr<ShardWriter*> WriterOf(size_t shard);
+
+  const PlannedQuantization& planned_;
+  ProgressSink& sink_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Place, std::less<>> places_;
+  std::vector<OpenShard> shards_;
+  std::vector<SealedFile> files_;
+  int64_t bytes_written_ = 0;
+};
+
+}  // namespace quantd

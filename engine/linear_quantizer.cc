@@ -1,0 +1,133 @@
+#include "engine/linear_quantizer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "engine/method/registry.h"
+
+namespace quantd {
+namespace {
+
+// Weights of one panel: small enough for the second-level cache beside its codes, large enough to
+// amortise a read.
+constexpr int64_t kPanelWeights = 256 << 10;
+// What a weight that is reproduced exactly is reported as; JSON has no infinity.
+constexpr double kExactSnrDb = 999.0;
+
+int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Format& format) {
+  if (scheme.granularity == Granularity::kTensor) return linear.out_features;
+  const int64_t alignment = format.row_alignment(scheme);
+  const int64_t rows = std::max<int64_t>(1, kPanelWeights / linear.in_features);
+  return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
+}
+
+std::string TensorOf(const LinearSpec& linear, const ModelSpec& model) {
+  return linear.role == LinearRole::kHead ? model.head_tensor : linear.name + ".weight";
+}
+
+// An empty result of the linear's full size, for panels to be copied into.
+QuantizedRows RoomFor(const LinearSpec& linear, const Scheme& scheme) {
+  QuantizedRows rows;
+  rows.rows = linear.out_features;
+  rows.columns = linear.in_features;
+  rows.groups = scheme.GroupsPerRow(linear.in_features);
+  rows.codes.resize(static_cast<size_t>(rows.rows * rows.columns));
+  rows.scales.resize(static_cast<size_t>(rows.rows * rows.groups));
+  if (!scheme.symmetric) rows.zeros.resize(static_cast<size_t>(rows.rows * rows.groups));
+  return rows;
+}
+
+void CopyPanel(const QuantizedRows& panel, int64_t row_begin, QuantizedRows& all) {
+  std::copy(panel.codes.begin(), panel.codes.end(), all.codes.begin() + row_begin * all.columns);
+  std::copy(panel.scales.begin(), panel.scales.end(), all.scales.begin() + row_begin * all.groups);
+  std::copy(panel.zeros.begin(), panel.zeros.end(), all.zeros.begin() + row_begin * all.groups);
+}
+
+double SnrDb(double weight_energy, double error_energy) {
+  if (error_energy <= 0) return kExactSnrDb;
+  return std::min(kExactSnrDb, 10.0 * std::log10(std::max(weight_energy, 1e-300) / error_energy));
+}
+
+LayerReport ReportOf(const LinearSpec& linear, const Scheme& scheme) {
+  return {.name = linear.name,
+          .out_features = linear.out_features,
+          .in_features = linear.in_features,
+          .method = scheme.method,
+          .bits = scheme.bits,
+          .group_size = scheme.granularity == Granularity::kGroup ? scheme.group_size : 0,
+          .symmetric = scheme.symmetric,
+          .scale_rule = std::string(NameOf(scheme.scale_rule))};
+}
+
+// Puts the name of the tensor, and its first row, before what a method found wrong in a panel.
+absl::Status InTensor(const absl::Status& status, const std::string& tensor, int64_t row_begin) {
+  if (status.ok() || ReasonOf(status) != Reason::kModelNotFinite) return status;
+  std::vector<Violation> violations = ViolationsOf(status);
+  for (Violation& violation : violations) {
+    violation.where = tensor + ", rows from " + std::to_string(row_begin) + ": " + violation.where;
+  }
+  return MakeError(Reason::kModelNotFinite, "the weights are not finite", std::move(violations));
+}
+
+}  // namespace
+
+absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry,
+                                                     const InputStatistics* statistics,
+                                                     KeepRows keep) {
+  const auto start = std::chrono::steady_clock::now();
+  const LinearSpec& linear = *entry.linear;
+  const Scheme& scheme = *entry.scheme;
+  const Format& format = *planned_.plan.format;
+  const Method& method = *FindMethod(scheme.method);
+  const std::string tensor = TensorOf(linear, planned_.plan.model);
+  const DType dtype = planned_.checkpoint.Find(tensor)->dtype;
+  const std::vector<TensorInfo> parts = format.tensors(linear, scheme);
+  const auto write = [&](const std::vector<PackedPiece>& pieces) -> absl::Status {
+    for (const PackedPiece& piece : pieces) {
+      QD_RETURN_IF_ERROR(
+          artifact_.Write(linear.name + "." + parts[piece.index].name, piece.offset, piece.bytes));
+    }
+    return absl::OkStatus();
+  };
+
+  QuantizedLinear result{.report = ReportOf(linear, scheme), .rows = std::nullopt};
+  if (keep == KeepRows::kYes) result.rows = RoomFor(linear, scheme);
+  const int64_t panel_rows = RowsPerPanel(linear, scheme, format);
+  const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);
+  std::vector<std::pair<double, double>> energies(static_cast<size_t>(panels));
+
+  QD_RETURN_IF_ERROR(pool_.ForEach(panels, [&](int64_t panel) -> absl::Status {
+    if (cancelled_()) return MakeError(Reason::kCancelled, "cancelled");
+    const int64_t row = panel * panel_rows;
+    const int64_t count = std::min(panel_rows, linear.out_features - row);
+    AlignedBuffer<std::byte> bytes(count * linear.in_features * SizeOf(dtype));
+    QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRows(tensor, row, count, bytes.span()));
+    const WeightRows weight{
+        .data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
+    QuantizedRows quantized;
+    QD_RETURN_IF_ERROR(InTensor(
+        method.quantize(weight, scheme, statistics, CpuKernels(), &quantized), tensor, row));
+    QD_RETURN_IF_ERROR(write(format.pack(linear, scheme, row, quantized)));
+    energies[static_cast<size_t>(panel)] = {quantized.weight_energy, quantized.error_energy};
+    if (result.rows.has_value()) CopyPanel(quantized, row, *result.rows);
+    return absl::OkStatus();
+  }));
+  QD_RETURN_IF_ERROR(write(format.constants(linear, scheme)));
+
+  double weight_energy = 0, error_energy = 0;
+  for (const auto& [weight, error] : energies) {
+    weight_energy += weight;
+    error_energy += error;
+  }
+  result.report.weight_snr_db = SnrDb(weight_energy, error_energy);
+  result.report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace quantd

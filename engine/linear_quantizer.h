@@ -1,0 +1,46 @@
+// One linear from the checkpoint into the artifact: panels of rows are read, quantized, packed and
+// written, on all threads. Panels are cut the same way for any number of threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/threads.h"
+#include "engine/artifact.h"
+#include "engine/plan.h"
+#include "engine/progress.h"
+
+namespace quantd {
+
+// What becomes of a linear beside its bytes in the artifact.
+struct QuantizedLinear {
+  LayerReport report;
+  // All rows, when they were asked for: evaluation multiplies by them.
+  std::optional<QuantizedRows> rows;
+};
+
+enum class KeepRows { kNo, kYes };
+
+class LinearQuantizer {
+ public:
+  // `cancelled` is asked once per panel, from any thread.
+  LinearQuantizer(const PlannedQuantization& planned, ArtifactWriter& artifact, ThreadPool& pool,
+                  std::function<bool()> cancelled)
+      : planned_(planned), artifact_(artifact), pool_(pool), cancelled_(std::move(cancelled)) {}
+
+  // `statistics` is null unless the method asked for them. Errors: MODEL_NOT_FINITE naming the
+  // tensor, DISK_FULL, CANCELLED. Memory: a panel per thread, and the rows if kept.
+  absl::StatusOr<QuantizedLinear> Run(const ResolvedLinear& entry,
+                                      const InputStatistics* statistics, KeepRows keep);
+
+ private:
+  const PlannedQuantization& planned_;
+  ArtifactWriter& artifact_;
+  ThreadPool& pool_;
+  std::function<bool()> cancelled_;
+};
+
+}  // namespace quantd

@@ -1,0 +1,145 @@
+#include "engine/stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+// Tokens sampled per linear over all windows.
+constexpr int64_t kSampledTokens = 256;
+
+int64_t InputsOf(const BlockSpec& block) {
+  int inputs = 0;
+  for (const LinearSpec& linear : block.linears) inputs = std::max(inputs, linear.input + 1);
+  return inputs;
+}
+
+class StatisticsObserver : public InputObserver {
+ public:
+  explicit StatisticsObserver(int64_t inputs) : statistics_(static_cast<size_t>(inputs)) {}
+  void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
+    auto& statistics = statistics_[static_cast<size_t>(input)];
+    if (statistics.channels() == 0) statistics = InputStatistics(channels);
+    statistics.Add(x, tokens);
+  }
+  std::vector<InputStatistics>& statistics() { return statistics_; }
+
+ private:
+  std::vector<InputStatistics> statistics_;
+};
+
+// Keeps every `stride`-th row.
+class SampleObserver : public InputObserver {
+ public:
+  SampleObserver(int64_t inputs, int64_t stride) : stride_(stride) {
+    samples_.inputs.resize(static_cast<size_t>(inputs));
+  }
+  void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
+    auto& rows = samples_.inputs[static_cast<size_t>(input)];
+    rows.channels = channels;
+    for (int64_t row = stride_ - 1; row < tokens; row += stride_) {
+      rows.x.insert(rows.x.end(), x + row * channels, x + (row + 1) * channels);
+      ++rows.tokens;
+    }
+  }
+  InputSamples& samples() { return samples_; }
+
+ private:
+  int64_t stride_;
+  InputSamples samples_;
+};
+
+std::vector<InputStatistics> MergeInOrder(std::vector<StatisticsObserver>& observers) {
+  std::vector<InputStatistics> merged = std::move(observers.front().statistics());
+  for (size_t window = 1; window < observers.size(); ++window) {
+    for (size_t input = 0; input < merged.size(); ++input) {
+      merged[input].Merge(observers[window].statistics()[input]);
+    }
+  }
+  return merged;
+}
+
+}  // namespace
+
+absl::StatusOr<Stream> Stream::Embed(Windows windows, const Embedding& embedding, int64_t hidden,
+                                     ThreadPool& pool) {
+  Stream stream;
+  stream.windows_ = std::move(windows);
+  const int64_t tokens = stream.windows_.tokens_per_window;
+  stream.x_.resize(stream.windows_.ids.size());
+  QD_RETURN_IF_ERROR(pool.ForEach(stream.size(), [&](int64_t window) {
+    const auto index = static_cast<size_t>(window);
+    stream.x_[index] = AlignedBuffer<float>(tokens * hidden);
+    return embedding.Embed(stream.windows_.ids[index], stream.x_[index].data());
+  }));
+  return stream;
+}
+
+absl::Status Stream::Forward(const ForwardContext& context, const BlockSpec& block,
+                             const BlockWeights& weights) {
+  return context.pool.ForEach(size(), [&](int64_t window) {
+    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+                        context.compute, windows_.tokens_per_window,
+                        x_[static_cast<size_t>(window)].data(), nullptr);
+  });
+}
+
+absl::StatusOr<InputSamples> Stream::ForwardSampling(const ForwardContext& context,
+                                                     const BlockSpec& block,
+                                                     const BlockWeights& weights) {
+  const int64_t inputs = InputsOf(block);
+  const int64_t stride = std::max<int64_t>(1, windows_.total_tokens() / kSampledTokens);
+  const int64_t in_window = std::min(stride, windows_.tokens_per_window);
+  std::vector<SampleObserver> observers(x_.size(), SampleObserver(inputs, in_window));
+  QD_RETURN_IF_ERROR(context.pool.ForEach(size(), [&](int64_t window) {
+    const auto index = static_cast<size_t>(window);
+    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+                        context.compute, windows_.tokens_per_window, x_[index].data(),
+                        &observers[index]);
+  }));
+  InputSamples all;
+  all.inputs.resize(static_cast<size_t>(inputs));
+  for (SampleObserver& observer : observers) {
+    for (size_t input = 0; input < all.inputs.size(); ++input) {
+      const auto& from = observer.samples().inputs[input];
+      auto& to = all.inputs[input];
+      to.channels = from.channels;
+      to.tokens += from.tokens;
+      to.x.insert(to.x.end(), from.x.begin(), from.x.end());
+    }
+  }
+  return all;
+}
+
+absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(const ForwardContext& context,
+                                                                      const BlockSpec& block,
+                                                                      const BlockWeights& weights) {
+  std::vector<StatisticsObserver> observers(x_.size(), StatisticsObserver(InputsOf(block)));
+  QD_RETURN_IF_ERROR(context.pool.ForEach(size(), [&](int64_t window) {
+    const auto index = static_cast<size_t>(window);
+    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+                        context.compute, windows_.tokens_per_window, x_[index].data(),
+                        &observers[index]);
+  }));
+  return MergeInOrder(observers);
+}
+
+absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(const ForwardContext& context,
+                                                            const BlockSpec& block,
+                                                            const BlockWeights& weights) const {
+  std::vector<StatisticsObserver> observers(x_.size(), StatisticsObserver(InputsOf(block)));
+  QD_RETURN_IF_ERROR(context.pool.ForEach(size(), [&](int64_t window) {
+    const auto index = static_cast<size_t>(window);
+    AlignedBuffer<float> copy(x_[index].size());
+    std::copy_n(x_[index].data(), x_[index].size(), copy.data());
+    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+                        context.compute, windows_.tokens_per_window, copy.data(),
+                        &observers[index]);
+  }));
+  return MergeInOrder(observers);
+}
+
+}  // namespace quantd
