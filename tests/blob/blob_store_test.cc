@@ -1,0 +1,83 @@
+#include "blob/blob_store.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quantd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// Runs against every store there is.
+class BlobStoreTest : public ::testing::Test {
+ protected:
+  std::string File(const std::string& text) {
+    const std::string path = folder_.path() + "/file";
+    EXPECT_TRUE(WriteFileAtomic(path, text).ok());
+    return path;
+  }
+  std::string Content(const std::string& name) {
+    const auto reader = store_->Open(name);
+    if (!reader.ok()) return std::string(reader.status().message());
+    std::string text(static_cast<size_t>((*reader)->size()), '\0');
+    EXPECT_TRUE(
+        (*reader)->Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))).ok());
+    return text;
+  }
+  TemporaryFolder folder_ = *TemporaryFolder::Create("blob-test");
+  std::unique_ptr<BlobStore> store_ = *OpenBlobStore("file://" + folder_.path() + "/blobs");
+};
+
+TEST_F(BlobStoreTest, PutConsumesTheFileAndOpenFindsIt) {
+  const std::string path = File("one");
+  ASSERT_TRUE(store_->PutFile("jobs/j1/1/model.safetensors", path).ok());
+  EXPECT_FALSE(PathExists(path));
+  EXPECT_EQ(Content("jobs/j1/1/model.safetensors"), "one");
+  ASSERT_TRUE(store_->PutFile("jobs/j1/1/model.safetensors", File("two")).ok());
+  EXPECT_EQ(Content("jobs/j1/1/model.safetensors"), "two");
+}
+
+TEST_F(BlobStoreTest, ListAndDeleteTakeWholeParts) {
+  for (const std::string name : {"jobs/a/1/x", "jobs/a/2/y", "jobs/ab/1/z"}) {
+    ASSERT_TRUE(store_->PutFile(name, File(name)).ok());
+  }
+  EXPECT_THAT(*store_->List("jobs/a"), ElementsAre("jobs/a/1/x", "jobs/a/2/y"));
+  ASSERT_TRUE(store_->DeleteAll("jobs/a").ok());
+  EXPECT_THAT(*store_->List("jobs/a"), IsEmpty());
+  EXPECT_EQ(Content("jobs/ab/1/z"), "jobs/ab/1/z");
+  EXPECT_TRUE(store_->DeleteAll("jobs/none").ok());
+}
+
+TEST_F(BlobStoreTest, MissingBlobsAreNotFound) {
+  EXPECT_EQ(ReasonOf(store_->Open("jobs/none").status()), Reason::kArtifactNotFound);
+}
+
+TEST_F(BlobStoreTest, NamesCannotLeaveTheStore) {
+  for (const std::string name :
+       {"", "/etc/passwd", "a//b", "../x", "a/../../x", "a/.", "a b", "a\nb", "a/"}) {
+    EXPECT_FALSE(store_->PutFile(name, File("x")).ok()) << name;
+    EXPECT_FALSE(store_->Open(name).ok()) << name;
+    EXPECT_FALSE(store_->DeleteAll(name).ok()) << name;
+  }
+  EXPECT_FALSE(CheckBlobName(std::string(2000, 'a')).ok());
+}
+
+TEST_F(BlobStoreTest, ReadsBeyondTheEndAreErrors) {
+  ASSERT_TRUE(store_->PutFile("a", File("12345")).ok());
+  const auto reader = store_->Open("a");
+  std::array<std::byte, 3> bytes{};
+  EXPECT_TRUE((*reader)->Read(2, bytes).ok());
+  EXPECT_FALSE((*reader)->Read(3, bytes).ok());
+}
+
+TEST(OpenBlobStoreTest, UnknownKindsAreRefused) {
+  for (const std::string uri : {"", "s3://bucket", "file://relative", "file://", "/plain/path"}) {
+    EXPECT_EQ(ReasonOf(OpenBlobStore(uri).status()), Reason::kInvalidField) << uri;
+  }
+}
+
+}  // namespace
+}  // namespace quantd
