@@ -1,0 +1,77 @@
+"""The rules of this tree as data. ARCHITECTURE.md says the same in words: change both."""
+
+# A zone is a folder, or a named part of one. Files belong to the first zone whose pattern matches.
+# (zone, path patterns, zones it may include)
+ENGINE_TYPES = ["scheme", "recipe", "request", "progress", "report"]
+ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
+              "engine/model", "engine/method", "engine/format", "engine/evaluate"]
+
+ZONES = [
+    ("base", ["base/*"], []),
+    ("blob", ["blob/*"], ["base"]),
+    # What every folder of the engine shares: plain data, the model's shape included.
+    ("engine/types",
+     [f"engine/{name}.{suffix}" for name in ENGINE_TYPES for suffix in ("h", "cc")]
+     + ["engine/model/model_spec.h"], ["base", "engine/tensor"]),
+    ("engine/tensor", ["engine/tensor/*"], ["base"]),
+    ("engine/text", ["engine/text/*"], ["base"]),
+    ("engine/calibrate", ["engine/calibrate/*"], ["base", "engine/types", "engine/tensor"]),
+    ("engine/backend", ["engine/backend/*"], ["base", "engine/types", "engine/tensor"]),
+    ("engine/model", ["engine/model/*"],
+     ["base", "engine/types", "engine/tensor", "engine/backend"]),
+    ("engine/method", ["engine/method/*"],
+     ["base", "engine/types", "engine/tensor", "engine/calibrate", "engine/backend"]),
+    ("engine/format", ["engine/format/*"],
+     ["base", "engine/types", "engine/tensor", "engine/backend"]),
+    ("engine/evaluate", ["engine/evaluate/*"],
+     ["base", "engine/types", "engine/tensor", "engine/backend", "engine/model"]),
+    ("engine/flags", ["engine/flags/*"], ["base", "engine/types"]),
+    # What a server may know of the engine: it plans and lists, it never quantizes.
+    ("engine/planning", ["engine/plan.*", "engine/resolve.*"], ["base"] + ENGINE_ALL),
+    ("engine", ["engine/*"], ["base", "engine/planning"] + ENGINE_ALL),
+    ("terminal", ["terminal/*"], ["base", "engine/types"]),
+    ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
+                            "engine/method", "engine/format", "engine/backend"]),
+    ("server/store", ["server/store/*"], ["base"]),
+    ("server/scheduler", ["server/scheduler/*"], ["base", "server/store"]),
+    ("server/metrics", ["server/metrics*"], ["base", "server/store", "server/scheduler"]),
+    ("server/api", ["server/api/*"],
+     ["base", "blob", "proto", "server/store", "server/scheduler", "server/metrics", "server",
+      "engine/planning"] + ENGINE_ALL),
+    ("server", ["server/*"],
+     ["base", "blob", "server/store", "server/scheduler", "server/metrics", "server/api",
+      "engine/planning"] + ENGINE_ALL),
+    ("worker/agent", ["worker/agent/*"],
+     ["base", "blob", "proto", "worker/runner", "worker", "engine/types"]),
+    ("worker/runner", ["worker/runner/*"],
+     ["base", "engine", "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
+    ("worker", ["worker/*"],
+     ["base", "blob", "worker/agent", "worker/runner", "engine", "engine/planning",
+      "engine/flags", "terminal"] + ENGINE_ALL),
+    ("client", ["client/*"],
+     ["base", "proto", "terminal", "engine/flags", "engine/types"]),
+]
+
+# (headers in <> or "", zones that may include them). Tests may include anything.
+HEADERS = [
+    (["*.pb.h", "*.grpc.pb.h", "grpc/*", "grpcpp/*", "grpc*", "google/protobuf/*"],
+     ["proto", "server/api", "worker/agent", "client"]),
+    (["sqlite3.h", "pqxx/*", "libpq-fe.h"], ["server/store"]),
+    (["dnnl*", "oneapi/*"], ["engine/backend"]),
+    (["prometheus/*"], ["server", "server/metrics", "server/api"]),
+    (["yaml-cpp/*"], ["engine/types", "server", "worker"]),
+    (["openssl/*"], ["base"]),
+    (["CLI/*"], ["engine/flags", "server", "worker", "worker/agent", "worker/runner", "client"]),
+]
+
+# SQL in string literals, and who may have it.
+SQL_ZONES = ["server/store"]
+
+FILE_LINES = 500
+FUNCTION_LINES = 70
+COLUMNS = 100
+BANNED_WORDS = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"}
+
+# Folders whose source needs no README of its own: they are described by the folder above.
+README_FROM_ABOVE = ["cmake", ".ci", "tests/base", "tests/blob", "tests/engine", "tests/proto",
+                     "tests/terminal", "tests/server", "tests/worker", "tests/client"]
