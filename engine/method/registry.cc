@@ -1,0 +1,22 @@
+#include "engine/method/registry.h"
+
+#include "engine/method/int8.h"
+#include "engine/method/rtn.h"
+
+namespace quantd {
+
+// The rows are objects of other files, so the table is made on first use and not at start-up, whose
+// order is not fixed.
+std::span<const Method> Methods() {
+  static const Method methods[] = {kRtn, kInt8};
+  return methods;
+}
+
+const Method* FindMethod(std::string_view name) {
+  for (const Method& method : Methods()) {
+    if (method.name == name) return &method;
+  }
+  return nullptr;
+}
+
+}  // namespace quantd

@@ -1,0 +1,114 @@
+#include "engine/method/round_to_nearest.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+absl::Status NotFinite(const float* row, int64_t row_index, int64_t columns) {
+  const float* bad = std::find_if(row, row + columns, [](float w) { return !std::isfinite(w); });
+  return MakeError(Reason::kModelNotFinite, "a weight is not finite",
+                   {.where = absl::StrCat("row ", row_index, ", column ", bad - row),
+                    .got = absl::StrCat(*bad),
+                    .wanted = "a finite number"});
+}
+
+// Row `index` in f32, checked. `buffer` holds weight.columns values.
+absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
+                      float* buffer) {
+  WidenToF32(weight.Slice(index, 1).data, weight.dtype, weight.columns, buffer);
+  if (!kernels.all_finite(buffer, weight.columns)) return NotFinite(buffer, index, weight.columns);
+  return absl::OkStatus();
+}
+
+struct TensorScale {
+  float scale = 1;
+  int8_t zero = 0;
+};
+
+// One scale for all rows, by absmax: the least and the greatest weight stand for all of them.
+absl::StatusOr<TensorScale> ChooseTensorScale(const WeightRows& weight, const Scheme& scheme,
+                                              const QuantizeKernels& kernels, float* buffer) {
+  float range[2] = {0, 0};
+  for (int64_t n = 0; n < weight.rows; ++n) {
+    QD_RETURN_IF_ERROR(WidenRow(weight, n, kernels, buffer));
+    const auto [low, high] = std::minmax_element(buffer, buffer + weight.columns);
+    range[0] = std::min(range[0], *low);
+    range[1] = std::max(range[1], *high);
+  }
+  TensorScale chosen;
+  kernels.choose_scale(range, nullptr, 2, scheme, &chosen.scale, &chosen.zero);
+  return chosen;
+}
+
+void Shape(const WeightRows& weight, const Scheme& scheme, QuantizedRows* out) {
+  out->rows = weight.rows;
+  out->columns = weight.columns;
+  out->groups = scheme.GroupsPerRow(weight.columns);
+  out->codes.resize(static_cast<size_t>(out->rows * out->columns));
+  out->scales.resize(static_cast<size_t>(out->rows * out->groups));
+  out->zeros.resize(scheme.symmetric ? 0 : static_cast<size_t>(out->rows * out->groups));
+  out->weight_energy = 0;
+  out->error_energy = 0;
+}
+
+}  // namespace
+
+std::vector<float> ImportanceOf(const InputStatistics& statistics) {
+  std::vector<float> importance = statistics.MeanSquares();
+  double mean = 0;
+  for (const float value : importance) mean += value;
+  mean /= static_cast<double>(std::max<size_t>(1, importance.size()));
+  if (!(mean > 0)) {
+    std::fill(importance.begin(), importance.end(), 1.0f);
+    return importance;
+  }
+  for (float& value : importance) {
+    value = static_cast<float>((static_cast<double>(value) / mean + 0.01) / 1.01);
+  }
+  return importance;
+}
+
+absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
+                            const InputStatistics* statistics, const QuantizeKernels& kernels,
+                            QuantizedRows* out) {
+  Shape(weight, scheme, out);
+  const int64_t columns = weight.columns, groups = out->groups;
+  const int64_t group_size = columns / groups;
+  std::vector<float> importance;
+  if (scheme.scale_rule == ScaleRule::kWeightedMse && statistics != nullptr) {
+    importance = ImportanceOf(*statistics);
+  }
+  std::vector<float> row(static_cast<size_t>(columns));
+  const bool whole_tensor = scheme.granularity == Granularity::kTensor;
+  TensorScale shared;
+  if (whole_tensor) {
+    QD_ASSIGN_OR_RETURN(shared, ChooseTensorScale(weight, scheme, kernels, row.data()));
+  }
+  for (int64_t n = 0; n < weight.rows; ++n) {
+    QD_RETURN_IF_ERROR(WidenRow(weight, n, kernels, row.data()));
+    for (int64_t g = 0; g < groups; ++g) {
+      const float* weights = row.data() + g * group_size;
+      TensorScale chosen = shared;
+      if (!whole_tensor) {
+        kernels.choose_scale(weights,
+                             importance.empty() ? nullptr : importance.data() + g * group_size,
+                             group_size, scheme, &chosen.scale, &chosen.zero);
+      }
+      kernels.quantize(weights, group_size, chosen.scale, chosen.zero, scheme.bits,
+                       out->codes.data() + n * columns + g * group_size, &out->weight_energy,
+                       &out->error_energy);
+      const size_t at = static_cast<size_t>(n * groups + g);
+      out->scales[at] = chosen.scale;
+      if (!scheme.symmetric) out->zeros[at] = chosen.zero;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quantd

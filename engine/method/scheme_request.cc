@@ -1,0 +1,80 @@
+#include "engine/method/scheme_request.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace quantd {
+namespace {
+
+// Group sizes that loaders know and that divide `in_features`, as text.
+std::string SizesThatFit(int64_t in_features) {
+  std::string sizes;
+  for (const int64_t size : {8, 16, 32, 64, 128, 256, 512, 1024}) {
+    if (in_features % size == 0) absl::StrAppend(&sizes, sizes.empty() ? "" : ", ", size);
+  }
+  if (sizes.empty()) return "granularity channel (no multiple of 8 divides the inputs)";
+  return absl::StrCat("one of ", sizes, ", or granularity channel");
+}
+
+}  // namespace
+
+SchemeReader::SchemeReader(const SchemeRequest& request, const LinearSpec& linear, Scheme defaults)
+    : linear_(linear), scheme_(std::move(defaults)) {
+  if (request.bits.has_value()) scheme_.bits = *request.bits;
+  if (request.symmetric.has_value()) scheme_.symmetric = *request.symmetric;
+  if (request.scale_rule.has_value()) scheme_.scale_rule = *request.scale_rule;
+  if (request.activations.has_value()) scheme_.activations = *request.activations;
+  ReadGranularity(request);
+}
+
+void SchemeReader::ReadGranularity(const SchemeRequest& request) {
+  // A group size alone asks for groups; 0 and -1, as other tools write it, for whole rows.
+  const bool asks_size = request.group_size.has_value();
+  if (request.granularity.has_value()) {
+    scheme_.granularity = *request.granularity;
+  } else if (asks_size) {
+    scheme_.granularity = *request.group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
+  }
+  if (scheme_.granularity != Granularity::kGroup) {
+    scheme_.group_size = 0;
+    return;
+  }
+  if (asks_size) {
+    scheme_.group_size = *request.group_size;
+  } else if (scheme_.group_size == 0) {
+    scheme_.group_size = 128;
+  }
+  CheckGroupSize();
+}
+
+void SchemeReader::CheckGroupSize() {
+  const int64_t size = scheme_.group_size;
+  const std::string got =
+      absl::StrCat("group_size ", size, " for ", linear_.in_features, " inputs");
+  if (size < 8 || size % 8 != 0) {
+    Wrong(got, absl::StrCat("a positive multiple of 8: ", SizesThatFit(linear_.in_features)));
+  } else if (linear_.in_features % size != 0) {
+    Wrong(got, absl::StrCat("a divisor of the inputs: ", SizesThatFit(linear_.in_features)));
+  }
+}
+
+void SchemeReader::Wrong(std::string got, std::string wanted) {
+  violations_.push_back({linear_.name, std::move(got), std::move(wanted)});
+}
+
+absl::StatusOr<Scheme> SchemeReader::Finish() {
+  // A search over a whole tensor would need all of it in f32 at once.
+  if (scheme_.granularity == Granularity::kTensor && scheme_.scale_rule != ScaleRule::kAbsmax) {
+    Wrong(
+        absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme_.scale_rule)), " with granularity tensor"),
+        "scale_rule absmax, or granularity channel");
+  }
+  if (!violations_.empty()) {
+    return MakeError(Reason::kRecipeInvalid, "the scheme does not fit the linear",
+                     std::move(violations_));
+  }
+  return scheme_;
+}
+
+}  // namespace quantd

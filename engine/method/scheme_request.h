@@ -1,0 +1,39 @@
+// What methods share in reading a scheme request: each fills in its own defaults, and reports every
+// problem at once.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/error.h"
+#include "engine/model/model_spec.h"
+#include "engine/recipe.h"
+#include "engine/scheme.h"
+
+namespace quantd {
+
+// Starts from `scheme` (the method's defaults), takes over what `request` says of granularity,
+// group size, symmetry, scale rule, bits and activations, and checks what holds for every method: a
+// group size that divides the inputs, is a multiple of 8 and stands only with granularity group;
+// per-tensor scales only by absmax.
+class SchemeReader {
+ public:
+  SchemeReader(const SchemeRequest& request, const LinearSpec& linear, Scheme defaults);
+
+  Scheme& scheme() { return scheme_; }
+  // Adds a problem of this linear.
+  void Wrong(std::string got, std::string wanted);
+  // The scheme, or RECIPE_INVALID with every problem, `where` being the module name.
+  absl::StatusOr<Scheme> Finish();
+
+ private:
+  void ReadGranularity(const SchemeRequest& request);
+  void CheckGroupSize();
+
+  const LinearSpec& linear_;
+  Scheme scheme_;
+  std::vector<Violation> violations_;
+};
+
+}  // namespace quantd
