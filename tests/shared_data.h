@@ -1,4 +1,5 @@
-// Where the large test data lies that is not part of the repository: golden vectors, tokenizers, texts, small models.
+// Where the large test data lies that is not part of the repository: golden vectors, tokenizers,
+// texts, small models.
 #pragma once
 
 #include <cstdlib>
@@ -19,11 +20,11 @@ inline std::string SharedDataFolder() {
 
 }  // namespace quantd
 
-// Sets `variable` to the folder. Without it a test is skipped on a person's machine and fails in CI: nothing passes
-// because something is missing.
-#define QD_SHARED_DATA_OR_SKIP(variable)                                                       \
-  const std::string variable = quantd::SharedDataFolder();                                    \
-  if (variable.empty()) {                                                                      \
+// Sets `variable` to the folder. Without it a test is skipped on a person's machine and fails in
+// CI: nothing passes because something is missing.
+#define QD_SHARED_DATA_OR_SKIP(variable)                                                        \
+  const std::string variable = quantd::SharedDataFolder();                                      \
+  if (variable.empty()) {                                                                       \
     if (std::getenv("CI") != nullptr) FAIL() << "test data is missing: set QUANTD_SHARED_DATA"; \
-    GTEST_SKIP() << "test data is missing: set QUANTD_SHARED_DATA";                            \
+    GTEST_SKIP() << "test data is missing: set QUANTD_SHARED_DATA";                             \
   }
