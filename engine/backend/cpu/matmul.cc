@@ -1,0 +1,232 @@
+#include "engine/backend/cpu/matmul.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "engine/backend/cpu/row_ops.h"
+#include "engine/backend/cpu/workspace.h"
+#include "engine/backend/kernels.h"
+
+namespace quantd {
+namespace {
+
+using DnnlType = dnnl::memory::data_type;
+
+GemmType TypeOf(ComputeType compute) {
+  return compute == ComputeType::kBF16 ? GemmType::kBF16 : GemmType::kF32;
+}
+
+class DenseWeight : public CpuWeight {
+ public:
+  DenseWeight(int64_t n, int64_t k, GemmType type, PackedRight packed)
+      : CpuWeight(n, k), type_(type), packed_(std::move(packed)) {}
+
+  absl::Status Multiply(const float* x, int64_t tokens, const float* bias,
+                        float* y) const override {
+    const void* left = x;
+    if (type_ == GemmType::kBF16) {
+      auto* narrow = Workspace<uint16_t>(Scratch::kInput, tokens * k_);
+      CpuRowOps().to_bf16(x, tokens * k_, narrow);
+      left = narrow;
+    }
+    const GemmShape shape{.type = type_,
+                          .right = GemmRight::kPacked,
+                          .m = tokens,
+                          .n = n_,
+                          .k = k_,
+                          .lda = k_,
+                          .ldc = n_,
+                          .has_bias = bias != nullptr};
+    return Gemm(shape, left, packed_.data(), bias, y);
+  }
+
+ private:
+  GemmType type_;
+  PackedRight packed_;
+};
+
+// Integer products per group of inputs, and the scales after. Where oneDNN's s8 products are not
+// exact the codes are multiplied as f32 in slices short enough for every partial sum to be an
+// integer below 2^24, which is exact too.
+class Int8Weight : public CpuWeight {
+ public:
+  static absl::StatusOr<std::unique_ptr<PreparedWeight>> Make(const QuantizedRows& weight) {
+    auto made = std::unique_ptr<Int8Weight>(new Int8Weight(weight));
+    const int64_t width = weight.columns / weight.groups;
+    for (int64_t group = 0; group < weight.groups; ++group) {
+      for (int64_t begin = 0; begin < width; begin += made->LongestSlice()) {
+        const int64_t count = std::min(width - begin, made->LongestSlice());
+        QD_RETURN_IF_ERROR(made->AddSlice(weight, group, group * width + begin, count));
+      }
+    }
+    return made;
+  }
+
+  absl::Status Multiply(const float* x, int64_t tokens, const float* bias,
+                        float* y) const override {
+    const auto [codes, token_scales] = QuantizeTokens(x, tokens);
+    for (int64_t t = 0; t < tokens; ++t) {
+      if (bias != nullptr) std::copy_n(bias, n_, y + t * n_);
+      if (bias == nullptr) std::fill_n(y + t * n_, n_, 0.0F);
+    }
+    auto* sums = Workspace<int32_t>(Scratch::kSums, tokens * n_);
+    for (size_t first = 0; first < slices_.size();) {
+      const size_t last = EndOfGroup(first);
+      QD_RETURN_IF_ERROR(SumGroup(first, last, codes, tokens, sums));
+      SubtractZeros(first, last, codes, tokens, sums);
+      const float* scales = scales_.data() + slices_[first].group * n_;
+      for (int64_t t = 0; t < tokens; ++t) {
+        CpuRowOps().add_scaled(sums + t * n_, token_scales[t], scales, n_, y + t * n_);
+      }
+      first = last;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Slice {
+    int64_t group, begin, count;
+    PackedRight packed;
+  };
+  struct Tokens {
+    const int8_t* codes;
+    const float* scales;
+  };
+
+  explicit Int8Weight(const QuantizedRows& weight)
+      : CpuWeight(weight.rows, weight.columns), exact_(HasExactInt8()) {
+    for (int64_t group = 0; group < weight.groups; ++group) {
+      for (int64_t row = 0; row < n_; ++row) {
+        const auto at = static_cast<size_t>(row * weight.groups + group);
+        scales_.push_back(weight.scales[at]);
+        if (!weight.zeros.empty()) zeros_.push_back(weight.zeros[at]);
+      }
+    }
+  }
+
+  // 127 * 128 * 1024 < 2^24.
+  int64_t LongestSlice() const { return exact_ ? k_ : 1024; }
+
+  absl::Status AddSlice(const QuantizedRows& weight, int64_t group, int64_t begin, int64_t count) {
+    const int8_t* codes = weight.codes.data() + begin;
+    if (exact_) {
+      QD_ASSIGN_OR_RETURN(PackedRight packed,
+                          PackedRight::Make(GemmType::kS8, codes, DnnlType::s8, n_, count, k_));
+      slices_.push_back({group, begin, count, std::move(packed)});
+      return absl::OkStatus();
+    }
+    std::vector<float> wide(static_cast<size_t>(n_ * count));
+    for (int64_t row = 0; row < n_; ++row) {
+      std::copy_n(codes + row * k_, count, wide.begin() + row * count);
+    }
+    QD_ASSIGN_OR_RETURN(PackedRight packed, PackedRight::Make(GemmType::kF32, wide.data(),
+                                                              DnnlType::f32, n_, count, count));
+    slices_.push_back({group, begin, count, std::move(packed)});
+    return absl::OkStatus();
+  }
+
+  Tokens QuantizeTokens(const float* x, int64_t tokens) const {
+    // The scales stand behind the codes, aligned.
+    const int64_t code_bytes = (tokens * k_ + 63) / 64 * 64;
+    auto* bytes = Workspace<std::byte>(Scratch::kInput,
+                                       code_bytes + tokens * static_cast<int64_t>(sizeof(float)));
+    auto* codes = reinterpret_cast<int8_t*>(bytes);
+    auto* scales = reinterpret_cast<float*>(bytes + code_bytes);
+    for (int64_t t = 0; t < tokens; ++t) {
+      CpuKernels().quantize_token(x + t * k_, k_, codes + t * k_, scales + t);
+    }
+    return {codes, scales};
+  }
+
+  size_t EndOfGroup(size_t first) const {
+    size_t last = first;
+    while (last < slices_.size() && slices_[last].group == slices_[first].group) ++last;
+    return last;
+  }
+
+  absl::Status SumGroup(size_t first, size_t last, const int8_t* codes, int64_t tokens,
+                        int32_t* sums) const {
+    GemmShape shape{.type = GemmType::kS8,
+                    .right = GemmRight::kPacked,
+                    .m = tokens,
+                    .n = n_,
+                    .lda = k_,
+                    .ldc = n_};
+    if (exact_) {  // one slice per group
+      shape.k = slices_[first].count;
+      return Gemm(shape, codes + slices_[first].begin, slices_[first].packed.data(), nullptr, sums);
+    }
+    shape.type = GemmType::kF32;
+    std::fill_n(sums, tokens * n_, 0);
+    auto* part = Workspace<float>(Scratch::kSumsPart, tokens * n_);
+    for (size_t i = first; i < last; ++i) {
+      shape.k = shape.lda = slices_[i].count;
+      auto* wide = Workspace<float>(Scratch::kWeights, tokens * shape.k);
+      for (int64_t t = 0; t < tokens; ++t) {
+        std::copy_n(codes + t * k_ + slices_[i].begin, shape.k, wide + t * shape.k);
+      }
+      QD_RETURN_IF_ERROR(Gemm(shape, wide, slices_[i].packed.data(), nullptr, part));
+      for (int64_t j = 0; j < tokens * n_; ++j) sums[j] += static_cast<int32_t>(part[j]);
+    }
+    return absl::OkStatus();
+  }
+
+  // sum x (w - zero) = sum x w - zero * sum x.
+  void SubtractZeros(size_t first, size_t last, const int8_t* codes, int64_t tokens,
+                     int32_t* sums) const {
+    if (zeros_.empty()) return;
+    const int64_t begin = slices_[first].begin;
+    const int64_t end = slices_[last - 1].begin + slices_[last - 1].count;
+    const int8_t* zeros = zeros_.data() + slices_[first].group * n_;
+    for (int64_t t = 0; t < tokens; ++t) {
+      int32_t total = 0;
+      for (int64_t k = begin; k < end; ++k) total += codes[t * k_ + k];
+      for (int64_t n = 0; n < n_; ++n) sums[t * n_ + n] -= zeros[n] * total;
+    }
+  }
+
+  bool exact_;
+  std::vector<Slice> slices_;  // in the order of groups
+  std::vector<float> scales_;  // [groups, N]
+  std::vector<int8_t> zeros_;  // [groups, N]; empty when symmetric
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDense(const WeightRows& weight,
+                                                             ComputeType compute) {
+  const void* data = weight.data;
+  AlignedBuffer<float> wide;
+  if (weight.dtype == DType::kF16) {  // oneDNN does not read f16 on every machine
+    wide = AlignedBuffer<float>(weight.rows * weight.columns);
+    WidenToF32(weight.data, weight.dtype, wide.size(), wide.data());
+    data = wide.data();
+  }
+  const DnnlType from = weight.dtype == DType::kBF16 ? DnnlType::bf16 : DnnlType::f32;
+  const GemmType type = TypeOf(compute);
+  QD_ASSIGN_OR_RETURN(PackedRight packed, PackedRight::Make(type, data, from, weight.rows,
+                                                            weight.columns, weight.columns));
+  return std::make_unique<DenseWeight>(weight.rows, weight.columns, type, std::move(packed));
+}
+
+absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDequantized(const QuantizedRows& weight,
+                                                                   ComputeType compute) {
+  AlignedBuffer<float> dense(weight.rows * weight.columns);
+  const int64_t width = weight.columns / weight.groups;
+  for (int64_t cell = 0; cell < weight.rows * weight.groups; ++cell) {
+    const auto at = static_cast<size_t>(cell);
+    const int zero = weight.zeros.empty() ? 0 : weight.zeros[at];
+    const int8_t* codes = weight.codes.data() + cell * width;
+    float* out = dense.data() + cell * width;
+    for (int64_t i = 0; i < width; ++i)
+      out[i] = static_cast<float>(codes[i] - zero) * weight.scales[at];
+  }
+  return PrepareDense({dense.data(), DType::kF32, weight.rows, weight.columns}, compute);
+}
+
+absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareInt8(const QuantizedRows& weight) {
+  return Int8Weight::Make(weight);
+}
+
+}  // namespace quantd

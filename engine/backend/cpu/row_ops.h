@@ -1,0 +1,52 @@
+// The loops over rows that lie between the matrix products, as a table of functions: one per
+// instruction set. All of them give the same bits: they add in sixteen lanes whatever the width of
+// the machine's vectors, never fuse a multiplication with an addition, and treat the tail of a row
+// as a vector padded with neutral values.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace quantd {
+
+// max and sum of exp(x - max) of one row.
+struct RowSum {
+  float max;
+  double sum;
+};
+
+struct RowOps {
+  std::string_view isa;  // "scalar", "avx2", "avx512": the names of QuantizeKernels::isa
+
+  // y = x / sqrt(mean(x^2) + epsilon) * gain. y may be x.
+  void (*rms_norm)(const float* x, const float* gain, int64_t width, float epsilon, float* y);
+  // One head: (a, b) = (a cos - b sin, b cos + a sin), a = x[0, half), b = x[half, 2 half).
+  void (*rope)(float* x, int64_t half, const float* cos, const float* sin);
+  // gate = gate / (1 + exp(-gate)) * up.
+  void (*silu_multiply)(float* gate, const float* up, int64_t count);
+  // x += y.
+  void (*add)(float* x, const float* y, int64_t count);
+  // y = x * factor. y may be x.
+  void (*scale)(const float* x, float factor, int64_t count, float* y);
+  // Rounds to bf16, ties to even. Finite values only: a NaN may become infinite, never finite.
+  void (*to_bf16)(const float* x, int64_t count, uint16_t* y);
+  // y[i] += float(sums[i]) * factor * scales[i].
+  void (*add_scaled)(const int32_t* sums, float factor, const float* scales, int64_t count,
+                     float* y);
+  // x = exp(x - max(x)) in place; returns the sum.
+  float (*exp_minus_max)(float* x, int64_t count);
+  RowSum (*sum_exp)(const float* x, int64_t count);
+  // Sum of exp(x - max_x) (x - y).
+  double (*weighted_difference)(const float* x, const float* y, float max_x, int64_t count);
+  // y = exp(x), within 2 units in the last place for x in [-87.3, 88.3]; 0 below, clamped above.
+  // For tests.
+  void (*exp)(const float* x, int64_t count, float* y);
+};
+
+// Those of CpuKernels().isa.
+const RowOps& CpuRowOps();
+// All that this machine can run, the scalar ones first.
+std::span<const RowOps* const> AllCpuRowOps();
+
+}  // namespace quantd
