@@ -1,5 +1,5 @@
-// Output formats. A format is one file with one row here: who reads it, what it can hold, which tensors stand for a
-// linear and what bytes they are.
+// Output formats. A format is one file with one row here: who reads it, what it can hold, which
+// tensors stand for a linear and what bytes they are.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,9 @@ struct LoaderRow {
   std::string_view shape_rules;  // in words, for GetCapabilities and docs
 };
 
-// Where one packed tensor of a panel of rows goes: `bytes` are written at `offset` of tensor `index` (position in
-// tensors()). A tensor whose bytes are not contiguous for a panel gets several pieces.
+// Where one packed tensor of a panel of rows goes: `bytes` are written at `offset` of tensor
+// `index` (position in tensors()). A tensor whose bytes are not contiguous for a panel gets several
+// pieces.
 struct PackedPiece {
   size_t index = 0;
   int64_t offset = 0;
@@ -37,14 +38,15 @@ struct Format {
   std::span<const LoaderRow> loaders;
 
   // FORMAT_CANNOT_HOLD or LOADER_REFUSES, with every module that does not fit and what would.
-  absl::Status (*accepts)(std::span<const ResolvedLinear> linears, const ModelSpec& model, std::string_view loader);
+  absl::Status (*accepts)(std::span<const ResolvedLinear> linears, const ModelSpec& model,
+                          std::string_view loader);
   // The tensors that stand for `linear.weight`, names without the module prefix ("weight_packed").
   std::vector<TensorInfo> (*tensors)(const LinearSpec& linear, const Scheme& scheme);
   // Rows per panel must be a multiple of this so that no packed word spans two panels.
   int64_t (*row_alignment)(const Scheme& scheme);
   // Packs rows [row_begin, row_begin + rows.rows) of a linear.
-  std::vector<PackedPiece> (*pack)(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
-                                   const QuantizedRows& rows);
+  std::vector<PackedPiece> (*pack)(const LinearSpec& linear, const Scheme& scheme,
+                                   int64_t row_begin, const QuantizedRows& rows);
   // Tensors that are written whole, once per linear (weight_shape).
   std::vector<PackedPiece> (*constants)(const LinearSpec& linear, const Scheme& scheme);
   // The value of "quantization_config" in config.json.

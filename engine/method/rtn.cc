@@ -19,7 +19,7 @@ constexpr OptionRow kOptions[] = {
     {"scale_rule", "enum", "mse", "absmax, mse, weighted-mse",
      "absmax: the range; mse: the scale with the least squared error (symmetric: of either sign); "
      "weighted-mse: the same, each input's error weighted by its mean x^2 (needs calibration); "
-     "granularity tensor has absmax only"},
+     "granularity tensor has absmax only, and by default"},
 };
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
@@ -27,6 +27,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   Scheme defaults;
   defaults.method = "rtn";
   defaults.scale_dtype = model_dtype;
+  if (request.granularity == Granularity::kTensor) defaults.scale_rule = ScaleRule::kAbsmax;
   SchemeReader reader(request, linear, defaults);
   const Scheme& scheme = reader.scheme();
   if (scheme.bits < 2 || scheme.bits > 8) {

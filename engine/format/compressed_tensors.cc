@@ -1,0 +1,246 @@
+#include "engine/format/compressed_tensors.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/checked.h"
+#include "engine/backend/kernels.h"
+
+namespace quantd {
+namespace {
+
+// Written by this version's rules; loaders from 0.10 on read it (tests/interop/check_ct_layout.py).
+constexpr std::string_view kVersion = "0.13.0";
+
+constexpr LoaderRow kLoaders[] = {
+    {"transformers", "any shape; weights are widened to 16 bit on loading"},
+    {"vllm",
+     "4 and 8 bits: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per channel; "
+     "8 bits only symmetric; q, k, v alike or none; gate and up alike or none"},
+    {"sglang",
+     "4 and 8 bits: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per channel; "
+     "8 bits only symmetric; q, k, v alike or none; gate and up alike or none; no output head"},
+};
+
+bool IsPacked(const Scheme& scheme) { return scheme.activations == ActivationScheme::kNone; }
+
+std::string_view FormatNameOf(const Scheme& scheme) {
+  return IsPacked(scheme) ? "pack-quantized" : "int-quantized";
+}
+
+int64_t WordsFor(int64_t codes, int bits) { return DivideRoundingUp(codes * bits, 32); }
+
+std::vector<int64_t> ScaleShape(const LinearSpec& linear, const Scheme& scheme) {
+  if (scheme.granularity == Granularity::kTensor) return {1};
+  return {linear.out_features, scheme.GroupsPerRow(linear.in_features)};
+}
+
+std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) {
+  const int64_t n = linear.out_features, k = linear.in_features;
+  const TensorInfo scale = {"weight_scale", scheme.scale_dtype, ScaleShape(linear, scheme)};
+  if (!IsPacked(scheme)) return {{"weight", DType::kI8, {n, k}}, scale};
+  std::vector<TensorInfo> tensors = {{"weight_packed", DType::kI32, {n, WordsFor(k, scheme.bits)}},
+                                     scale};
+  if (!scheme.symmetric) {
+    tensors.push_back(
+        {"weight_zero_point", DType::kI32, {WordsFor(n, scheme.bits), scheme.GroupsPerRow(k)}});
+  }
+  tensors.push_back({"weight_shape", DType::kI64, {2}});
+  return tensors;
+}
+
+// Zero points are packed along the rows: a panel must hold whole words of them.
+int64_t RowAlignment(const Scheme& scheme) {
+  return IsPacked(scheme) && !scheme.symmetric ? 32 / scheme.bits : 1;
+}
+
+// Codes of `rows` rows as dense little-endian words of stored = code + 2^(bits - 1); each row
+// starts a new word, what is left of its last word is zero. `bits` is 4 or 8.
+std::vector<std::byte> PackCodes(const int8_t* codes, int64_t rows, int64_t columns, int bits) {
+  const int64_t words_per_row = WordsFor(columns, bits);
+  std::vector<uint32_t> words(static_cast<size_t>(rows * words_per_row), 0);
+  if (bits == 4) {
+    const QuantizeKernels& kernels = CpuKernels();
+    if (columns % 8 == 0) {
+      kernels.pack4(codes, rows * columns, words.data());
+    } else {
+      for (int64_t n = 0; n < rows; ++n) {
+        kernels.pack4(codes + n * columns, columns, words.data() + n * words_per_row);
+      }
+    }
+  } else {
+    auto* bytes = reinterpret_cast<uint8_t*>(words.data());
+    for (int64_t n = 0; n < rows; ++n) {
+      uint8_t* row = bytes + n * words_per_row * 4;
+      for (int64_t k = 0; k < columns; ++k) {
+        row[k] = static_cast<uint8_t>(static_cast<uint8_t>(codes[n * columns + k]) ^ 0x80u);
+      }
+    }
+  }
+  std::vector<std::byte> packed(words.size() * sizeof(uint32_t));
+  std::memcpy(packed.data(), words.data(), packed.size());
+  return packed;
+}
+
+// Zero points [rows, groups] packed along the rows: word [r, g] holds those of rows 32/bits * r and
+// following.
+std::vector<std::byte> PackZeros(const QuantizedRows& rows, int bits) {
+  const int64_t per_word = 32 / bits, word_rows = DivideRoundingUp(rows.rows, per_word);
+  std::vector<uint32_t> words(static_cast<size_t>(word_rows * rows.groups), 0);
+  for (int64_t n = 0; n < rows.rows; ++n) {
+    for (int64_t g = 0; g < rows.groups; ++g) {
+      const int zero = rows.zeros[static_cast<size_t>(n * rows.groups + g)];
+      const uint32_t stored = static_cast<uint32_t>(zero + (1 << (bits - 1)));
+      words[static_cast<size_t>(n / per_word * rows.groups + g)] |= stored << (n % per_word * bits);
+    }
+  }
+  std::vector<std::byte> packed(words.size() * sizeof(uint32_t));
+  std::memcpy(packed.data(), words.data(), packed.size());
+  return packed;
+}
+
+// With granularity tensor every panel carries the one scale; the first writes it.
+void AppendScales(const Scheme& scheme, int64_t row_begin, const QuantizedRows& rows, size_t index,
+                  std::vector<PackedPiece>* pieces) {
+  const bool one = scheme.granularity == Granularity::kTensor;
+  if (rows.rows == 0 || (one && row_begin != 0)) return;
+  const int64_t count = one ? 1 : rows.rows * rows.groups;
+  const int64_t width = SizeOf(scheme.scale_dtype);
+  PackedPiece piece = {index, one ? 0 : row_begin * rows.groups * width, {}};
+  piece.bytes.resize(static_cast<size_t>(count * width));
+  NarrowFromF32(rows.scales.data(), count, scheme.scale_dtype, piece.bytes.data());
+  pieces->push_back(std::move(piece));
+}
+
+std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
+                              const QuantizedRows& rows) {
+  std::vector<PackedPiece> pieces;
+  if (IsPacked(scheme)) {
+    const int64_t row_bytes = WordsFor(linear.in_features, scheme.bits) * 4;
+    pieces.push_back({0, row_begin * row_bytes,
+                      PackCodes(rows.codes.data(), rows.rows, rows.columns, scheme.bits)});
+  } else {
+    PackedPiece codes = {0, row_begin * linear.in_features, {}};
+    codes.bytes.resize(rows.codes.size());
+    std::memcpy(codes.bytes.data(), rows.codes.data(), rows.codes.size());
+    pieces.push_back(std::move(codes));
+  }
+  AppendScales(scheme, row_begin, rows, 1, &pieces);
+  if (IsPacked(scheme) && !scheme.symmetric) {
+    const int64_t word_row = row_begin / RowAlignment(scheme);
+    pieces.push_back({2, word_row * rows.groups * 4, PackZeros(rows, scheme.bits)});
+  }
+  return pieces;
+}
+
+std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& scheme) {
+  if (!IsPacked(scheme)) return {};
+  const int64_t shape[2] = {linear.out_features, linear.in_features};
+  PackedPiece piece = {scheme.symmetric ? size_t{2} : size_t{3}, 0, {}};
+  piece.bytes.resize(sizeof(shape));
+  std::memcpy(piece.bytes.data(), shape, sizeof(shape));
+  return {std::move(piece)};
+}
+
+Json WeightArguments(const Scheme& scheme) {
+  return {{"num_bits", scheme.bits},
+          {"type", "int"},
+          {"symmetric", scheme.symmetric},
+          {"strategy", std::string(NameOf(scheme.granularity))},
+          {"group_size",
+           scheme.granularity == Granularity::kGroup ? Json(scheme.group_size) : Json(nullptr)},
+          {"dynamic", false},
+          {"actorder", nullptr},
+          {"block_structure", nullptr},
+          {"observer", "minmax"},
+          {"observer_kwargs", Json::object()}};
+}
+
+Json ActivationArguments(const Scheme& scheme) {
+  if (scheme.activations == ActivationScheme::kNone) return nullptr;
+  return {{"num_bits", 8},         {"type", "int"},
+          {"symmetric", true},     {"strategy", "token"},
+          {"group_size", nullptr}, {"dynamic", true},
+          {"actorder", nullptr},   {"block_structure", nullptr},
+          {"observer", nullptr},   {"observer_kwargs", Json::object()}};
+}
+
+struct StoredGroup {
+  const Scheme* scheme = nullptr;
+  std::vector<const LinearSpec*> linears;
+};
+
+// Linears that are stored alike, in the order in which the first of each comes.
+std::vector<StoredGroup> GroupByScheme(std::span<const ResolvedLinear> linears) {
+  std::vector<StoredGroup> groups;
+  for (const ResolvedLinear& resolved : linears) {
+    if (!resolved.scheme.has_value()) continue;
+    StoredGroup* home = nullptr;
+    for (StoredGroup& group : groups) {
+      if (StoredAlike(*group.scheme, *resolved.scheme)) home = &group;
+    }
+    if (home == nullptr) home = &groups.emplace_back(StoredGroup{&*resolved.scheme, {}});
+    home->linears.push_back(resolved.linear);
+  }
+  return groups;
+}
+
+// With one scheme for all, the class of the modules; vLLM's output head is of another class and
+// goes by name.
+Json TargetsOf(const StoredGroup& group, size_t groups) {
+  Json targets = Json::array();
+  if (groups == 1) targets.push_back("Linear");
+  for (const LinearSpec* linear : group.linears) {
+    if (groups > 1 || linear->role == LinearRole::kHead) targets.push_back(linear->name);
+  }
+  return targets;
+}
+
+// Keys that some loader between 0.10 and 0.18 refuses (scale_dtype, zp_dtype, empty transform and
+// sparsity configurations) are left out.
+Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/) {
+  const std::vector<StoredGroup> groups = GroupByScheme(linears);
+  std::string_view format = "dense";
+  Json config_groups = Json::object();
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const Scheme& scheme = *groups[i].scheme;
+    const std::string_view group_format = FormatNameOf(scheme);
+    format = i == 0 || format == group_format ? group_format : "mixed-precision";
+    config_groups["group_" + std::to_string(i)] = {
+        {"targets", TargetsOf(groups[i], groups.size())},
+        {"format", std::string(group_format)},
+        {"weights", WeightArguments(scheme)},
+        {"input_activations", ActivationArguments(scheme)},
+        {"output_activations", nullptr}};
+  }
+  Json ignore = Json::array();
+  for (const ResolvedLinear& resolved : linears) {
+    if (!resolved.scheme.has_value()) ignore.push_back(resolved.linear->name);
+  }
+  return {{"quant_method", "compressed-tensors"}, {"format", std::string(format)},
+          {"quantization_status", "compressed"},  {"version", std::string(kVersion)},
+          {"global_compression_ratio", nullptr},  {"kv_cache_scheme", nullptr},
+          {"ignore", std::move(ignore)},          {"config_groups", std::move(config_groups)}};
+}
+
+}  // namespace
+
+bool StoredAlike(const Scheme& a, const Scheme& b) {
+  return a.bits == b.bits && a.granularity == b.granularity && a.group_size == b.group_size &&
+         a.symmetric == b.symmetric && a.activations == b.activations &&
+         a.scale_dtype == b.scale_dtype;
+}
+
+const Format kCompressedTensors = {
+    .name = "compressed-tensors",
+    .summary = "safetensors with packed 4- and 8-bit weights, or int8 weights for W8A8",
+    .loaders = kLoaders,
+    .accepts = CompressedTensorsAccepts,
+    .tensors = Tensors,
+    .row_alignment = RowAlignment,
+    .pack = Pack,
+    .constants = Constants,
+    .config = Config,
+};
+
+}  // namespace quantd

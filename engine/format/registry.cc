@@ -1,0 +1,21 @@
+#include "engine/format/registry.h"
+
+#include "engine/format/compressed_tensors.h"
+
+namespace quantd {
+
+// The rows are objects of other files, so the table is made on first use and not at start-up, whose
+// order is not fixed.
+std::span<const Format> Formats() {
+  static const Format formats[] = {kCompressedTensors};
+  return formats;
+}
+
+const Format* FindFormat(std::string_view name) {
+  for (const Format& format : Formats()) {
+    if (format.name == name) return &format;
+  }
+  return nullptr;
+}
+
+}  // namespace quantd
