@@ -1,0 +1,133 @@
+"""Loads what quantd writes with transformers + compressed-tensors and compares with quantd's own evaluation.
+
+For each scheme: `quantd-worker quantize` writes an artifact, its report and its logits of a few windows; the libraries
+load the artifact on CPU in float32 and evaluate the same windows. Compared: logits (largest difference), perplexity of
+the original and of the quantized model, mean KL, top-1 agreement. Tolerances: the table below and README.md.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import torch  # noqa: E402  (the environment is set first)
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers.utils.quantization_config import CompressedTensorsConfig  # noqa: E402
+
+import protocol  # noqa: E402
+
+WINDOWS, TOKENS, LOGITS_WINDOWS = 32, 512, 4
+
+# Weight-only schemes dequantize to the same numbers on both sides, so only the order of float32 sums differs. W8A8
+# differs by one more thing: compressed-tensors scales a token by absmax / 127.5, quantd by absmax / 127, as the
+# integer kernels of serving engines do. So its activations round differently and logits differ by rounding noise.
+EXACT = {"logits": 2e-3, "perplexity": 1e-4, "kl": 1e-2, "top1": 2e-3}
+ROUNDING = {"logits": 0.5, "perplexity": 1e-2, "kl": 0.1, "top1": 1e-2}
+
+# name, flags of quantd-worker quantize, tolerances, how the model is loaded
+SCHEMES = [
+    ("rtn-int4-g128-sym", "--method rtn --bits 4 --group-size 128 --symmetric", EXACT, "compressed"),
+    ("rtn-int4-g128-asym", "--method rtn --bits 4 --group-size 128 --asymmetric", EXACT,
+     "decompressed"),
+    ("rtn-int4-g32-absmax", "--method rtn --bits 4 --group-size 32 --scale-rule absmax", EXACT,
+     "compressed"),
+    ("rtn-int8-g128", "--method rtn --bits 8 --group-size 128", EXACT, "compressed"),
+    ("int8-w8a16", "--method int8 --activations none", EXACT, "compressed"),
+    ("int8-w8a8", "--method int8", ROUNDING, "compressed"),
+]
+
+
+def quantize(arguments, name, flags):
+    """Runs the engine; returns (artifact folder, its report)."""
+    folder = os.path.join(arguments.out, name)
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [arguments.worker, "quantize", arguments.model, "--out", folder, *flags.split(),
+               "--evaluation", f"{arguments.model}/evaluation.txt", "--eval-windows", str(WINDOWS),
+               "--seq-len", str(TOKENS), "--logits-windows", str(LOGITS_WINDOWS),
+               "--compute", "f32", "--json"]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return folder, json.loads(printed)
+
+
+def load(folder, how):
+    """The artifact as a user loads it.
+
+    "decompressed": compressed-tensors 0.13.0 drops weight_zero_point of asymmetric packed weights when transformers
+    asks it to keep modules compressed (ModelCompressor.compress_model runs over modules that are compressed already
+    and its _skip_zp takes the packed zero points for left-overs); run_compressed=False avoids it.
+    """
+    more = {}
+    if how == "decompressed":
+        more["quantization_config"] = CompressedTensorsConfig(run_compressed=False)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **more)
+    return model.eval()
+
+
+def compare(report, found, limits, logits_difference):
+    """[(what, ours, theirs, difference, limit)]."""
+    ours = report["evaluation"]
+    rows = [("largest logit difference", "", "", logits_difference, limits["logits"])]
+    for key in ("perplexity_original", "perplexity_quantized"):
+        ratio = abs(found[key] / ours[key] - 1)
+        limit = EXACT["perplexity"] if key == "perplexity_original" else limits["perplexity"]
+        rows.append((key, ours[key], found[key], ratio, limit))
+    rows.append(("kl_mean", ours["kl_mean"], found["kl_mean"],
+                 abs(found["kl_mean"] / ours["kl_mean"] - 1), limits["kl"]))
+    rows.append(("top1_agreement", ours["top1_agreement"], found["top1_agreement"],
+                 abs(found["top1_agreement"] - ours["top1_agreement"]), limits["top1"]))
+    return rows
+
+
+def check(arguments, windows, original, scheme):
+    """Whether one scheme agrees; prints its rows."""
+    name, flags, limits, how = scheme
+    folder, report = quantize(arguments, name, flags)
+    quantized = protocol.logits_of(load(folder, how), windows)
+    found = protocol.scores(windows, original, quantized)
+    own = load_file(f"{folder}/quantd/logits.safetensors")
+    if not torch.equal(own["ids"].long(), windows[:LOGITS_WINDOWS]):
+        print(f"{name}: the evaluation windows differ")
+        return False
+    difference = (own["quantized"] - quantized[:LOGITS_WINDOWS]).abs().max().item()
+    spread = (original - quantized).abs().max().item()
+    print(f"{name} ({found['tokens']} tokens; quantization moves a logit by up to {spread:.3f})")
+    passed = report["evaluation"]["tokens"] == found["tokens"]
+    for what, ours, theirs, distance, limit in compare(report, found, limits, difference):
+        verdict = "ok" if distance <= limit else "WRONG"
+        passed = passed and distance <= limit
+        figures = f"quantd {ours:.6f}  transformers {theirs:.6f}  " if ours != "" else ""
+        print(f"  {verdict:5} {what:24} {figures}difference {distance:.2e}, at most {limit:.0e}")
+    return passed
+
+
+def check_layout(arguments):
+    """The packed bytes against the library's own packing."""
+    script = os.path.join(os.path.dirname(__file__), "check_ct_layout.py")
+    folder = os.path.join(arguments.out, "rtn-int4-g128-asym")
+    return subprocess.run([sys.executable, script, folder], check=False).returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worker", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--out", required=True)
+    arguments = parser.parse_args()
+    os.makedirs(arguments.out, exist_ok=True)
+    windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt", TOKENS,
+                                   WINDOWS)
+    original = protocol.logits_of(load(arguments.model, "plain"), windows)
+    verdicts = [check(arguments, windows, original, scheme) for scheme in SCHEMES]
+    verdicts.append(check_layout(arguments))
+    print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed, 0 skipped")
+    return 0 if all(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
