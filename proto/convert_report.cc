@@ -1,0 +1,190 @@
+// What the engine tells: progress, layers, files, the final report, errors.
+#include <string>
+
+#include "base/error.h"
+#include "proto/convert.h"
+#include "proto/enum_map.h"
+
+namespace quantd {
+namespace {
+
+constexpr EnumMap<Stage, v1::Stage, 6> kStages = {{{Stage::kOpen, v1::STAGE_OPEN},
+                                                   {Stage::kCalibrate, v1::STAGE_CALIBRATE},
+                                                   {Stage::kQuantize, v1::STAGE_QUANTIZE},
+                                                   {Stage::kEvaluate, v1::STAGE_EVALUATE},
+                                                   {Stage::kWrite, v1::STAGE_WRITE},
+                                                   {Stage::kDone, v1::STAGE_DONE}}};
+
+// An entry of the report's resolved recipe: {name, skip: true} or {name, method, bits, …}. The
+// values are names that the recipe's own parser knows.
+v1::ResolvedLinear ResolvedFromJson(const Json& entry) {
+  v1::ResolvedLinear linear;
+  linear.set_name(entry.value("name", ""));
+  if (entry.value("skip", false)) return linear;
+  Json scheme = Json::object();
+  for (const char* key :
+       {"method", "bits", "granularity", "group_size", "symmetric", "scale_rule", "activations"}) {
+    if (entry.contains(key)) scheme[key] = entry[key];
+  }
+  // A group size of 0 says "no groups"; the parser wants it left out then.
+  if (scheme.value("group_size", int64_t{0}) == 0) scheme.erase("group_size");
+  const auto recipe = RecipeFromJson(Json{{"default", std::move(scheme)}}, "resolved");
+  if (recipe.ok()) *linear.mutable_scheme() = ToProto(*recipe).default_scheme();
+  return linear;
+}
+
+v1::EvaluationResult EvaluationToProto(const EvaluationResult& result) {
+  v1::EvaluationResult message;
+  message.set_tokens(result.tokens);
+  message.set_perplexity_original(result.perplexity_original);
+  message.set_perplexity_quantized(result.perplexity_quantized);
+  message.set_kl_mean(result.kl_mean);
+  message.set_kl_p99(result.kl_p99);
+  message.set_top1_agreement(result.top1_agreement);
+  return message;
+}
+
+void WriteSizes(const Report& report, v1::JobResult& result) {
+  result.set_bits_per_weight(report.bits_per_weight);
+  result.set_bytes_original(report.bytes_original);
+  result.set_bytes_quantized(report.bytes_quantized);
+  if (report.bytes_quantized > 0) {
+    result.set_compression_ratio(static_cast<double>(report.bytes_original) /
+                                 static_cast<double>(report.bytes_quantized));
+  }
+  for (const auto& [stage, seconds] : report.seconds) {
+    v1::StageSeconds* entry = result.add_seconds();
+    entry->set_stage(ToProto(stage));
+    entry->set_seconds(seconds);
+  }
+  result.set_seconds_total(report.seconds_total);
+  result.set_peak_memory_bytes(report.peak_rss_bytes);
+}
+
+}  // namespace
+
+v1::Stage ToProto(Stage stage) { return ToWire(kStages, stage, v1::STAGE_UNSPECIFIED); }
+
+Stage FromProto(v1::Stage stage) { return FromWire(kStages, stage).value_or(Stage::kOpen); }
+
+v1::Progress ToProto(const ProgressReport& report) {
+  v1::Progress progress;
+  progress.set_stage(ToProto(report.stage));
+  progress.set_blocks_done(report.blocks_done);
+  progress.set_blocks_total(report.blocks_total);
+  progress.set_tokens(report.tokens);
+  progress.set_bytes_read(report.bytes_read);
+  progress.set_bytes_written(report.bytes_written);
+  progress.set_eta_seconds(report.eta_seconds);
+  return progress;
+}
+
+ProgressReport FromProto(const v1::Progress& progress) {
+  return {.stage = FromProto(progress.stage()),
+          .blocks_done = progress.blocks_done(),
+          .blocks_total = progress.blocks_total(),
+          .tokens = progress.tokens(),
+          .bytes_read = progress.bytes_read(),
+          .bytes_written = progress.bytes_written(),
+          .eta_seconds = progress.eta_seconds()};
+}
+
+v1::LayerReport ToProto(const LayerReport& report) {
+  v1::LayerReport message;
+  message.set_module(report.name);
+  message.set_out_features(report.out_features);
+  message.set_in_features(report.in_features);
+  message.set_method(report.method);
+  message.set_bits(report.bits);
+  message.set_group_size(report.group_size);
+  message.set_symmetric(report.symmetric);
+  message.set_scale_rule(report.scale_rule);
+  message.set_weight_snr_db(report.weight_snr_db);
+  if (report.relative_output_error) {
+    message.set_relative_output_error(*report.relative_output_error);
+  }
+  message.set_seconds(report.seconds);
+  return message;
+}
+
+LayerReport FromProto(const v1::LayerReport& message) {
+  LayerReport report{.name = message.module(),
+                     .out_features = message.out_features(),
+                     .in_features = message.in_features(),
+                     .method = message.method(),
+                     .bits = message.bits(),
+                     .group_size = message.group_size(),
+                     .symmetric = message.symmetric(),
+                     .scale_rule = message.scale_rule(),
+                     .weight_snr_db = message.weight_snr_db(),
+                     .relative_output_error = std::nullopt,
+                     .seconds = message.seconds()};
+  if (message.has_relative_output_error()) {
+    report.relative_output_error = message.relative_output_error();
+  }
+  return report;
+}
+
+v1::ArtifactFile ToProto(const SealedFile& file) {
+  v1::ArtifactFile message;
+  message.set_path(file.path);
+  message.set_bytes(file.bytes);
+  message.set_sha256(file.sha256);
+  return message;
+}
+
+SealedFile FromProto(const v1::ArtifactFile& file) {
+  return {.path = file.path(), .bytes = file.bytes(), .sha256 = file.sha256()};
+}
+
+v1::JobResult ToProto(const Report& report) {
+  v1::JobResult result;
+  for (const SealedFile& file : report.files) *result.add_files() = ToProto(file);
+  for (const Json& entry : report.resolved_recipe) {
+    *result.add_resolved_recipe() = ResolvedFromJson(entry);
+  }
+  result.set_engine_version(report.engine_version);
+  result.set_model_digest(report.model_fingerprint);
+  result.set_calibration_digest(report.calibration_digest);
+  result.set_evaluation_digest(report.evaluation_digest);
+  if (report.evaluation) *result.mutable_evaluation() = EvaluationToProto(*report.evaluation);
+  result.mutable_gate()->set_passed(report.gate.passed);
+  for (const std::string& line : report.gate.missed) result.mutable_gate()->add_missed(line);
+  WriteSizes(report, result);
+  result.set_family(report.family);
+  result.set_parameters(report.parameters);
+  result.set_format(report.format);
+  result.set_backend(report.backend);
+  result.set_isa(report.isa);
+  result.set_compute(report.compute);
+  result.set_calibration_tokens(report.calibration_tokens);
+  result.set_calibration_seed(report.calibration_seed);
+  for (const std::string& warning : report.warnings) result.add_warnings(warning);
+  return result;
+}
+
+v1::JobError ToProto(const absl::Status& status) {
+  const ReasonRow& row = RowOf(ReasonOf(status).value_or(Reason::kInternal));
+  v1::JobError error;
+  error.set_reason(std::string(row.name));
+  error.set_message(std::string(status.message()));
+  error.set_user_fault(row.fault == Fault::kUser);
+  error.set_code(static_cast<int>(row.code));
+  for (const Violation& violation : ViolationsOf(status)) {
+    v1::JobError::Violation* entry = error.add_violations();
+    entry->set_where(violation.where);
+    entry->set_got(violation.got);
+    entry->set_wanted(violation.wanted);
+  }
+  return error;
+}
+
+absl::Status FromProto(const v1::JobError& error) {
+  std::vector<Violation> violations;
+  for (const auto& entry : error.violations()) {
+    violations.push_back({.where = entry.where(), .got = entry.got(), .wanted = entry.wanted()});
+  }
+  return ErrorFromParts(error.reason(), error.message(), std::move(violations));
+}
+
+}  // namespace quantd
