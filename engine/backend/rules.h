@@ -195,10 +195,10 @@ struct SpanGrid {
   int count;
 };
 QD_HOST_DEVICE static inline SpanGrid SymmetricGrid(int bits) {
-  if (bits <= 2) return {0.70f, 0.15f, 14};
-  if (bits == 3) return {0.86f, 0.09f, 14};
-  if (bits == 4) return {0.88f, 0.055f, 14};
-  return {0.94f, 0.03f, 10};
+  if (bits <= 2) return {0.80f, 0.20f, 9};
+  if (bits == 3) return {0.88f, 0.14f, 8};
+  if (bits == 4) return {0.90f, 0.09f, 8};
+  return {0.95f, 0.025f, 8};
 }
 
 // Symmetric: a grid of scales of both signs (the codes reach one step further down than up, and a
@@ -212,7 +212,10 @@ QD_HOST_DEVICE static inline ScaleZero SearchSymmetric(const Measure& measure, f
   const SpanGrid grid = SymmetricGrid(bits);
   constexpr double kNone = 1e300;
   BestTwo seen = {{0, 0, kNone}, {0, 0, kNone}};
-  for (int i = 0; i < grid.count; ++i) {
+  // Past the grid only while each step still finds something better: rows with far outliers.
+  bool better = true;
+  for (int i = 0; i < grid.count || (better && i < 6 * grid.count); ++i) {
+    const double before = seen.first.error;
     const float span = (grid.first + static_cast<float>(i) * grid.step) * -steps.low;
     const float scale = AwayFromZero(absmax / span);
     for (int sign = 0; sign < 2; ++sign) {
@@ -220,6 +223,7 @@ QD_HOST_DEVICE static inline ScaleZero SearchSymmetric(const Measure& measure, f
       const ErrorSums sums = measure(1.0f / signed_scale, steps);
       seen.Offer({RefinedScale(sums, signed_scale), 0, RefinedErrorOf(sums, signed_scale)});
     }
+    better = seen.first.error < before;
   }
   Finalist best = {1.0f, 0, kNone};
   Polish(measure, {AbsmaxSymmetric(absmax, bits, dtype).scale, 0, kNone}, bits, dtype, 1, &best);
@@ -236,22 +240,35 @@ QD_HOST_DEVICE static inline ScaleZero SearchAsymmetric(const Measure& measure, 
   if (min == 0 && max == 0) return {1.0f, 0};
   const float count = static_cast<float>((1 << bits) - 1);
   const int half = 1 << (bits - 1);
-  const int tries = bits <= 4 ? 6 : 3;
-  const float shrink = bits <= 2 ? 0.12f : bits == 3 ? 0.08f : bits == 4 ? 0.06f : 0.03f;
+  const int tries = bits <= 4 ? 4 : 2;
+  const float shrink = bits <= 2 ? 0.18f : bits == 3 ? 0.13f : bits == 4 ? 0.1f : 0.04f;
   constexpr double kNone = 1e300;
   BestTwo seen = {{0, 0, kNone}, {0, 0, kNone}};
-  for (int i = 0; i < tries; ++i) {
-    for (int j = 0; j < tries; ++j) {
-      const float low = min * (1.0f - shrink * static_cast<float>(i));
-      const float high = max * (1.0f - shrink * static_cast<float>(j));
-      const float scale = AwayFromZero((high / 2 - low / 2) / count * 2);
-      const int zero = ZeroOf(low, scale, bits);
-      const ErrorSums sums = measure(1.0f / scale, StepsOf(bits, zero));
-      seen.Offer({RefinedScale(sums, scale), zero, RefinedErrorOf(sums, scale)});
+  const ScaleZero plain = MinMaxAsymmetric(min, max, bits, dtype);
+  // Again from the best range, as long as the best lies at the edge of the grid: rows with far
+  // outliers.
+  bool at_edge = true;
+  for (int round = 0; at_edge && round < 5; ++round) {
+    at_edge = false;
+    const float from_min = min, from_max = max;
+    for (int i = 0; i < tries; ++i) {
+      for (int j = 0; j < tries; ++j) {
+        const float low = from_min * (1.0f - shrink * static_cast<float>(i));
+        const float high = from_max * (1.0f - shrink * static_cast<float>(j));
+        const float scale = AwayFromZero((high / 2 - low / 2) / count * 2);
+        const int zero = ZeroOf(low, scale, bits);
+        const ErrorSums sums = measure(1.0f / scale, StepsOf(bits, zero));
+        const double error = RefinedErrorOf(sums, scale);
+        if (error < seen.first.error) {
+          at_edge = i == tries - 1 || j == tries - 1;
+          min = low;
+          max = high;
+        }
+        seen.Offer({RefinedScale(sums, scale), zero, error});
+      }
     }
   }
   Finalist best = {1.0f, 0, kNone};
-  const ScaleZero plain = MinMaxAsymmetric(min, max, bits, dtype);
   Polish(measure, {plain.scale, plain.zero, kNone}, bits, dtype, 1, &best);
   for (int which = 0; which < 2; ++which) {
     const Finalist start = which == 0 ? seen.first : seen.second;
