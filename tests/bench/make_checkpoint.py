@@ -1,9 +1,10 @@
-"""Makes a Llama-shaped checkpoint of about 2 GB with random weights, for measuring speed and memory.
+"""Makes a Llama-shaped checkpoint of 2.2 GB with random weights, to measure speed and memory on.
 
     python tests/bench/make_checkpoint.py FOLDER [--layers 22]
 
-The shape is TinyLlama's: 22 layers, hidden 2048, feed-forward 5632, 32 heads, 4 key-value heads, vocabulary 32000, bf16.
-Weights are N(0, 0.02), the same for every run. The tokenizer is the bundled model's: enough for runs without text.
+The shape is TinyLlama's: 22 layers, hidden 2048, feed-forward 5632, 32 heads, 4 key-value heads,
+vocabulary 32000, bf16. Weights are N(0, 0.02), the same for every run. The tokenizer is the bundled
+model's: enough for runs without text.
 """
 
 import argparse

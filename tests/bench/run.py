@@ -1,8 +1,9 @@
-"""Measures quantd on this machine and writes ratios: to `cp` of the same files, to the engine without the service.
+"""Measures quantd on this machine as ratios: to `cp` of the same files, to the engine alone.
 
     ./dev bench [--runs 3] [--only programs,files,service]
 
-Each figure is the median of several runs that alternate with what it is compared to. The page cache is warm.
+Each figure is the median of several runs that alternate with what it is compared to. The page cache
+is warm.
 """
 
 import argparse

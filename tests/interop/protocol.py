@@ -1,4 +1,4 @@
-"""quantd's evaluation protocol (docs/numerics.md) in torch: the same windows, the same three figures."""
+"""quantd's evaluation protocol (docs/numerics.md) in torch: the same windows, the same figures."""
 
 import torch
 from tokenizers import Tokenizer

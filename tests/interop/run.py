@@ -1,8 +1,9 @@
-"""Loads what quantd writes with transformers + compressed-tensors and compares with quantd's own evaluation.
+"""Loads what quantd writes with transformers + compressed-tensors and compares the evaluations.
 
-For each scheme: `quantd-worker quantize` writes an artifact, its report and its logits of a few windows; the libraries
-load the artifact on CPU in float32 and evaluate the same windows. Compared: logits (largest difference), perplexity of
-the original and of the quantized model, mean KL, top-1 agreement. Tolerances: the table below and README.md.
+For each scheme: `quantd-worker quantize` writes an artifact, its report and its logits of a few
+windows; the libraries load the artifact on CPU in float32 and evaluate the same windows. Compared:
+logits (largest difference), perplexity of the original and of the quantized model, mean KL, top-1
+agreement. Tolerances: the tables below and README.md.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -24,15 +26,17 @@ import protocol  # noqa: E402
 
 WINDOWS, TOKENS, LOGITS_WINDOWS = 32, 512, 4
 
-# Weight-only schemes dequantize to the same numbers on both sides, so only the order of float32 sums differs. W8A8
-# differs by one more thing: compressed-tensors scales a token by absmax / 127.5, quantd by absmax / 127, as the
-# integer kernels of serving engines do. So its activations round differently and logits differ by rounding noise.
+# Weight-only schemes dequantize to the same numbers on both sides, so only the order of float32
+# sums differs. W8A8 differs by one more thing: compressed-tensors scales a token by absmax / 127.5,
+# quantd by absmax / 127, as the integer kernels of serving engines do. So its activations round
+# differently and logits differ by rounding noise.
 EXACT = {"logits": 2e-3, "perplexity": 1e-4, "kl": 1e-2, "top1": 2e-3}
 ROUNDING = {"logits": 0.5, "perplexity": 1e-2, "kl": 0.1, "top1": 1e-2}
 
 # name, flags of quantd-worker quantize, tolerances, how the model is loaded
 SCHEMES = [
-    ("rtn-int4-g128-sym", "--method rtn --bits 4 --group-size 128 --symmetric", EXACT, "compressed"),
+    ("rtn-int4-g128-sym", "--method rtn --bits 4 --group-size 128 --symmetric", EXACT,
+     "compressed"),
     ("rtn-int4-g128-asym", "--method rtn --bits 4 --group-size 128 --asymmetric", EXACT,
      "decompressed"),
     ("rtn-int4-g32-absmax", "--method rtn --bits 4 --group-size 32 --scale-rule absmax", EXACT,
@@ -58,9 +62,10 @@ def quantize(arguments, name, flags):
 def load(folder, how):
     """The artifact as a user loads it.
 
-    "decompressed": compressed-tensors 0.13.0 drops weight_zero_point of asymmetric packed weights when transformers
-    asks it to keep modules compressed (ModelCompressor.compress_model runs over modules that are compressed already
-    and its _skip_zp takes the packed zero points for left-overs); run_compressed=False avoids it.
+    "decompressed": compressed-tensors 0.13.0 drops weight_zero_point of asymmetric packed weights
+    when transformers asks it to keep modules compressed (ModelCompressor.compress_model runs over
+    modules that are compressed already, and its _skip_zp takes the packed zero points for
+    left-overs); run_compressed=False avoids it.
     """
     more = {}
     if how == "decompressed":
@@ -113,6 +118,15 @@ def check_layout(arguments):
     return subprocess.run([sys.executable, script, folder], check=False).returncode == 0
 
 
+def write_junit(path, verdicts):
+    suite = ElementTree.Element("testsuite", name="interop")
+    for name, passed in verdicts.items():
+        case = ElementTree.SubElement(suite, "testcase", name=name)
+        if not passed:
+            ElementTree.SubElement(case, "failure", message="see the output")
+    ElementTree.ElementTree(suite).write(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worker", required=True)
@@ -125,6 +139,8 @@ def main():
     original = protocol.logits_of(load(arguments.model, "plain"), windows)
     verdicts = [check(arguments, windows, original, scheme) for scheme in SCHEMES]
     verdicts.append(check_layout(arguments))
+    names = [scheme[0] for scheme in SCHEMES] + ["layout"]
+    write_junit(os.path.join(arguments.out, "junit.xml"), dict(zip(names, verdicts)))
     print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed, 0 skipped")
     return 0 if all(verdicts) else 1
 
