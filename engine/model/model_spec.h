@@ -42,6 +42,7 @@ struct RopeSpec {
   double beta_fast = 32.0, beta_slow = 1.0;
   std::optional<double> attention_factor;
   std::optional<double> mscale, mscale_all_dim;
+  bool truncate = true;         // the ramp's ends to whole dimensions
 };
 
 struct BlockSpec {

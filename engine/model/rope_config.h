@@ -1,0 +1,19 @@
+// Reads the rotary embedding from config.json.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/json.h"
+#include "engine/model/model_spec.h"
+
+namespace quantd {
+
+// Reads rope_theta and rope_scaling (its kind under "rope_type", or "type" in older files), or the
+// newer rope_parameters that holds both. Features that we lack are appended to `unsupported`.
+// MODEL_CORRUPT for values out of range.
+absl::StatusOr<RopeSpec> ParseRope(const Json& config, int64_t head_dim, int64_t max_positions,
+                                   std::vector<Violation>& unsupported);
+
+}  // namespace quantd
