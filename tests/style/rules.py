@@ -32,21 +32,25 @@ ZONES = [
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),
-    ("server/store", ["server/store/*"], ["base"]),
-    ("server/scheduler", ["server/scheduler/*"], ["base", "server/store"]),
-    ("server/metrics", ["server/metrics*"], ["base", "server/store", "server/scheduler"]),
+    # Plain structs that store, scheduler and api share.
+    ("server/types", ["server/job.*", "server/limits.*"], ["base"]),
+    ("server/store", ["server/store/*"], ["base", "server/types"]),
+    ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),
+    ("server/metrics", ["server/metrics*"],
+     ["base", "server/types", "server/store", "server/scheduler"]),
     ("server/api", ["server/api/*"],
-     ["base", "blob", "proto", "server/store", "server/scheduler", "server/metrics", "server",
-      "engine/planning"] + ENGINE_ALL),
+     ["base", "blob", "proto", "server/types", "server/store", "server/scheduler",
+      "server/metrics", "engine/planning"] + ENGINE_ALL),
     ("server", ["server/*"],
-     ["base", "blob", "server/store", "server/scheduler", "server/metrics", "server/api",
-      "engine/planning"] + ENGINE_ALL),
+     ["base", "blob", "server/types", "server/store", "server/scheduler", "server/metrics",
+      "server/api", "engine/planning"] + ENGINE_ALL),
+    ("worker/command", ["worker/command.h", "worker/agent_command.h"], ["base"]),
     ("worker/agent", ["worker/agent/*"],
-     ["base", "blob", "proto", "worker/runner", "worker", "engine/types"]),
+     ["base", "blob", "proto", "worker/command", "worker/runner", "engine/types"]),
     ("worker/runner", ["worker/runner/*"],
-     ["base", "engine", "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
+     ["base", "worker/command", "engine", "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
     ("worker", ["worker/*"],
-     ["base", "blob", "worker/agent", "worker/runner", "engine", "engine/planning",
+     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine", "engine/planning",
       "engine/flags", "terminal"] + ENGINE_ALL),
     ("client", ["client/*"],
      ["base", "proto", "terminal", "engine/flags", "engine/types"]),
@@ -59,9 +63,10 @@ HEADERS = [
     (["sqlite3.h", "pqxx/*", "libpq-fe.h"], ["server/store"]),
     (["dnnl*", "oneapi/*"], ["engine/backend"]),
     (["prometheus/*"], ["server", "server/metrics", "server/api"]),
-    (["yaml-cpp/*"], ["engine/types", "server", "worker"]),
+    (["yaml-cpp/*"], ["engine/types", "server", "worker", "client"]),
     (["openssl/*"], ["base"]),
-    (["CLI/*"], ["engine/flags", "server", "worker", "worker/agent", "worker/runner", "client"]),
+    (["CLI/*"], ["engine/flags", "server", "worker", "worker/command", "worker/agent",
+                 "worker/runner", "client"]),
 ]
 
 # SQL in string literals, and who may have it.
@@ -73,5 +78,5 @@ COLUMNS = 100
 BANNED_WORDS = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"}
 
 # Folders whose source needs no README of its own: they are described by the folder above.
-README_FROM_ABOVE = ["cmake", ".ci", "tests/base", "tests/blob", "tests/engine", "tests/proto",
+README_FROM_ABOVE = ["cmake", ".ci", "engine/text/tokenizers_bridge", "tests/base", "tests/blob", "tests/engine", "tests/proto",
                      "tests/terminal", "tests/server", "tests/worker", "tests/client"]
