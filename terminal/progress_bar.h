@@ -21,7 +21,7 @@ enum class BarMode {
 struct ProgressBarOptions {
   BarMode mode = BarMode::kAuto;
   int descriptor = 2;        // stderr
-  std::string label;         // stands before the bar, for example the job's name
+  std::string label = {};    // stands before the bar, for example the job's name
   bool list_layers = false;  // one line per linear (-v), in every mode
   absl::Duration redraw_every = absl::Milliseconds(100);
   int columns = 0;  // 0: as wide as the terminal is at each redraw

@@ -1,0 +1,58 @@
+#include "worker/runner/memory_limit.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <new>
+#include <string_view>
+
+#include "worker/runner/exit_codes.h"
+
+namespace quantd {
+namespace {
+
+// Begins a new line: another thread may have been in the middle of one.
+constexpr std::string_view kEvent =
+    "\n{\"event\":\"error\",\"reason\":\"RUNNER_MEMORY_LIMIT\",\"message\":"
+    "\"an allocation failed: the memory limit was reached\",\"violations\":[]}\n";
+constexpr std::string_view kLine =
+    "\nquantd-worker: RUNNER_MEMORY_LIMIT: an allocation failed: the memory limit was reached\n";
+
+// What a runner that does nothing takes (binary's data, libraries, oneDNN's and glibc's start), and
+// per thread: an 8 MiB stack, an arena's first pages, oneDNN's code buffers. Measured in
+// docs/operations.md.
+constexpr int64_t kBaseBytes = int64_t{128} << 20;
+constexpr int64_t kBytesPerThread = int64_t{16} << 20;
+
+int exit_descriptor = -1;
+
+void OnNoMemory() {
+  const std::string_view text = exit_descriptor >= 0 ? kEvent : kLine;
+  const int descriptor = exit_descriptor >= 0 ? exit_descriptor : STDERR_FILENO;
+  [[maybe_unused]] const ssize_t written = write(descriptor, text.data(), text.size());
+  _exit(kExitNoMemory);
+}
+
+}  // namespace
+
+int64_t DataLimitFor(int64_t memory_bytes, int threads) {
+  return memory_bytes + kBaseBytes + kBytesPerThread * threads;
+}
+
+bool LimitData(int64_t data_bytes) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  // Shadow memory counts as data: terabytes of it, never touched.
+  data_bytes = -1;
+#endif
+  if (data_bytes < 0) return true;
+  const rlimit limit = {.rlim_cur = static_cast<rlim_t>(data_bytes),
+                        .rlim_max = static_cast<rlim_t>(data_bytes)};
+  return setrlimit(RLIMIT_DATA, &limit) == 0;
+}
+
+void ExitWhenOutOfMemory(int descriptor) {
+  exit_descriptor = descriptor;
+  std::set_new_handler(&OnNoMemory);
+}
+
+}  // namespace quantd
