@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch  # noqa: E402  (the environment is set first)
+from compressed_tensors.quantization import disable_quantization  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.utils.quantization_config import CompressedTensorsConfig  # noqa: E402
@@ -62,15 +63,15 @@ def quantize(arguments, name, flags):
 def load(folder, how):
     """The artifact as a user loads it.
 
-    "decompressed": compressed-tensors 0.13.0 drops weight_zero_point of asymmetric packed weights
-    when transformers asks it to keep modules compressed (ModelCompressor.compress_model runs over
-    modules that are compressed already, and its _skip_zp takes the packed zero points for
-    left-overs); run_compressed=False avoids it.
+    "decompressed" is the way around two faults of compressed-tensors 0.13.0 with asymmetric packed
+    weights; README.md describes them.
     """
     more = {}
     if how == "decompressed":
         more["quantization_config"] = CompressedTensorsConfig(run_compressed=False)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **more)
+    if how == "decompressed":
+        model.apply(disable_quantization)
     return model.eval()
 
 
