@@ -39,6 +39,28 @@ absl::Status WriteFully(int descriptor, const std::string& path, int64_t offset,
   return absl::OkStatus();
 }
 
+absl::Status ReadFully(int descriptor, const std::string& path, int64_t offset,
+                       std::span<std::byte> out) {
+  const int64_t start = offset;
+  const size_t wanted = out.size();
+  while (!out.empty()) {
+    const ssize_t got = ::pread(descriptor, out.data(), std::min(out.size(), kMaxTransfer), offset);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError("cannot read", path, errno);
+    }
+    if (got == 0) {
+      return MakeError(Reason::kModelCorrupt, "file is cut short",
+                       Violation{.where = path,
+                                 .got = absl::StrCat("end of file at byte ", offset),
+                                 .wanted = absl::StrCat(wanted, " bytes at ", start)});
+    }
+    out = out.subspan(static_cast<size_t>(got));
+    offset += got;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SyncFolder(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return ErrnoError("cannot open folder", path, errno);
@@ -88,25 +110,7 @@ absl::StatusOr<RandomAccessFile> RandomAccessFile::Open(const std::string& path)
 }
 
 absl::Status RandomAccessFile::Read(int64_t offset, std::span<std::byte> out) const {
-  const int64_t start = offset;
-  const size_t wanted = out.size();
-  while (!out.empty()) {
-    const ssize_t got =
-        ::pread(descriptor_, out.data(), std::min(out.size(), kMaxTransfer), offset);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoError("cannot read", path_, errno);
-    }
-    if (got == 0) {
-      return MakeError(Reason::kModelCorrupt, "file is cut short",
-                       Violation{.where = path_,
-                                 .got = absl::StrCat("end of file at byte ", offset),
-                                 .wanted = absl::StrCat(wanted, " bytes at ", start)});
-    }
-    out = out.subspan(static_cast<size_t>(got));
-    offset += got;
-  }
-  return absl::OkStatus();
+  return ReadFully(descriptor_, path_, offset, out);
 }
 
 AtomicFile::AtomicFile(std::string path, std::string temporary, int descriptor)
@@ -134,7 +138,7 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
   const std::string temporary = absl::StrCat(path, ".partial-", ::getpid());
-  const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) return ErrnoError("cannot create", temporary, errno);
   return AtomicFile(path, temporary, descriptor);
 }
@@ -147,6 +151,10 @@ absl::Status AtomicFile::Append(std::span<const std::byte> bytes) {
 
 absl::Status AtomicFile::WriteAt(int64_t offset, std::span<const std::byte> bytes) {
   return WriteFully(descriptor_, temporary_, offset, bytes);
+}
+
+absl::Status AtomicFile::ReadAt(int64_t offset, std::span<std::byte> out) const {
+  return ReadFully(descriptor_, temporary_, offset, out);
 }
 
 absl::StatusOr<SealedFile> AtomicFile::Seal() {

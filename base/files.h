@@ -56,6 +56,8 @@ class AtomicFile {
 
   absl::Status Append(std::span<const std::byte> bytes);
   absl::Status WriteAt(int64_t offset, std::span<const std::byte> bytes);
+  // Reads back what was written: fills all of `out`. Thread-safe.
+  absl::Status ReadAt(int64_t offset, std::span<std::byte> out) const;
   // fsync, rename, fsync of the folder. Fills bytes; sha256 is the caller's (it may know the bytes
   // already).
   absl::StatusOr<SealedFile> Seal();

@@ -1,5 +1,6 @@
-// A Hugging Face checkpoint: model.safetensors, or shards with model.safetensors.index.json. Format: the safetensors
-// README (u64 LE header length, JSON header {name: {dtype, shape, data_offsets}}, then the bytes).
+// A Hugging Face checkpoint: model.safetensors, or shards with model.safetensors.index.json.
+// Format: the safetensors README (u64 LE header length, JSON header {name: {dtype, shape,
+// data_offsets}}, then the bytes).
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@
 
 namespace quantd {
 
-// Reads the header of one safetensors file of `file_bytes` bytes and checks everything that can lie: header length
-// (at most 100 MB and inside the file), JSON, dtypes, shapes (no overflow), offsets (begin <= end, equal to the bytes
-// of the shape, inside the file, no overlap, no hole). Errors: MODEL_CORRUPT naming file and tensor.
+// Reads the header of one safetensors file of `file_bytes` bytes and checks everything that can
+// lie: header length (at most 100 MB and inside the file), JSON, dtypes, shapes (no overflow),
+// offsets (begin <= end, equal to the bytes of the shape, inside the file, no overlap, no hole).
+// Errors: MODEL_CORRUPT naming file and tensor.
 struct SafetensorsHeader {
   struct Entry {
     TensorInfo info;
@@ -29,14 +31,16 @@ struct SafetensorsHeader {
 };
 absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const RandomAccessFile& file);
 // The same on bytes in memory (the file's first bytes, header included): what the fuzzer calls.
-absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::byte> prefix, int64_t file_bytes,
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::byte> prefix,
+                                                         int64_t file_bytes,
                                                          const std::string& path);
 
 // Thread-safe once open.
 class Checkpoint {
  public:
-  // Opens every shard and reads the headers; no weight is read. Errors: MODEL_NOT_FOUND, MODEL_CORRUPT (also when the
-  // index and the shards disagree, or a shard name is not a plain file name).
+  // Opens every shard and reads the headers; no weight is read. Errors: MODEL_NOT_FOUND,
+  // MODEL_CORRUPT (also when the index and the shards disagree, or a shard name is not a plain file
+  // name).
   static absl::StatusOr<Checkpoint> Open(const std::string& folder);
 
   // nullptr if there is none.
@@ -48,13 +52,17 @@ class Checkpoint {
 
   // MODEL_CORRUPT if the tensor is missing. Reads with pread.
   absl::StatusOr<Tensor> Read(std::string_view name) const;
-  // Rows [begin, begin + count) of a 2-D tensor (or elements of a 1-D one) into `out`, which has exactly their size.
-  absl::Status ReadRows(std::string_view name, int64_t begin, int64_t count, std::span<std::byte> out) const;
+  // Rows [begin, begin + count) of a 2-D tensor (or elements of a 1-D one) into `out`, which has
+  // exactly their size.
+  absl::Status ReadRows(std::string_view name, int64_t begin, int64_t count,
+                        std::span<std::byte> out) const;
   // A 1-D or 2-D tensor widened to f32.
   absl::StatusOr<AlignedBuffer<float>> ReadF32(std::string_view name) const;
 
-  // SHA-256 over config.json and, per tensor in name order, name, dtype, shape and file offsets, and the size of every
-  // shard: identifies the model without reading its weights. See docs/formats.md.
+  // SHA-256 over config.json, the size of every shard and, per tensor in name order, name, dtype,
+  // shape, file offsets and the 512 bytes in its middle: tells models apart, fine-tunings of one
+  // model too, without reading all weights. The exact bytes are in README.md. Errors: those of
+  // reading; MODEL_CORRUPT without a config.json.
   absl::StatusOr<std::string> Fingerprint() const;
 
  private:
@@ -63,6 +71,8 @@ class Checkpoint {
     size_t file = 0;
     int64_t offset = 0;
   };
+  absl::StatusOr<const Location*> Locate(std::string_view name) const;
+
   std::string folder_;
   std::vector<std::string> file_names_;
   std::vector<RandomAccessFile> files_;

@@ -18,12 +18,14 @@ struct TensorInfo {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;  // row-major; empty for a scalar
 
-  int64_t elements() const;  // the product of shape; shapes from outside were checked for overflow by the reader
+  int64_t elements()
+      const;  // the product of shape; shapes from outside were checked for overflow by the reader
   int64_t bytes() const { return elements() * SizeOf(dtype); }
   bool operator==(const TensorInfo&) const = default;
 };
 
-// Rows of a weight matrix as they lie in the checkpoint: [rows, columns], row-major, F32, F16 or BF16. Does not own.
+// Rows of a weight matrix as they lie in the checkpoint: [rows, columns], row-major, F32, F16 or
+// BF16. Does not own.
 struct WeightRows {
   const void* data = nullptr;
   DType dtype = DType::kF32;
@@ -40,7 +42,8 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(int64_t size)
-      : data_(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), std::align_val_t{64}))),
+      : data_(static_cast<T*>(
+            ::operator new(static_cast<size_t>(size) * sizeof(T), std::align_val_t{64}))),
         size_(size) {}
 
   T* data() { return data_.get(); }

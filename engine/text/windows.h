@@ -13,28 +13,33 @@
 namespace quantd {
 
 struct WindowOptions {
-  int64_t windows = 128;      // at most this many; 0 = all
-  int64_t tokens = 512;       // of each window
-  uint64_t seed = 0;          // 0 keeps document order; else windows are drawn in a seeded order (SplitMix64 shuffle)
+  int64_t windows = 128;  // at most this many; 0 = all
+  int64_t tokens = 512;   // of each window
+  uint64_t seed =
+      0;  // 0 keeps document order; else windows are drawn in a seeded order (SplitMix64 shuffle)
 };
 
-// Token ids, [windows, tokens], all windows full. What did not fit is counted, never dropped silently.
+// Token ids, [windows, tokens], all windows full. What did not fit is counted, never dropped
+// silently.
 struct Windows {
   int64_t tokens_per_window = 0;
   std::vector<std::vector<int32_t>> ids;
-  int64_t tokens_in_text = 0;    // before cutting
-  int64_t tokens_left_over = 0;  // the tail that does not fill a window, plus windows beyond the limit
-  std::string digest;            // SHA-256 of the text
+  int64_t tokens_in_text = 0;  // before cutting
+  int64_t tokens_left_over =
+      0;               // the tail that does not fill a window, plus windows beyond the limit
+  std::string digest;  // SHA-256 of the text
 
   int64_t total_tokens() const { return tokens_per_window * static_cast<int64_t>(ids.size()); }
 };
 
-// Reads a text: "builtin:calibration" and "builtin:evaluation" (shipped inside the program), or the path of a UTF-8
-// file of at most 1 GiB. Errors: DATASET_INVALID.
+// Reads a text: "builtin:calibration" and "builtin:evaluation" (shipped inside the program), or the
+// path of a UTF-8 file of at most 1 GiB. Errors: DATASET_INVALID.
 absl::StatusOr<std::string> ReadText(const std::string& source);
 
-// Joins the documents as they are in the text, encodes it in one go (the tokenizer's own BOS rule once at the start)
-// and cuts non-overlapping windows. DATASET_INVALID if not even one window fills.
-absl::StatusOr<Windows> CutWindows(std::string_view text, const Tokenizer& tokenizer, const WindowOptions& options);
+// Joins the documents as they are in the text, encodes it in one go (the tokenizer's own BOS rule
+// once at the start) and cuts non-overlapping windows. DATASET_INVALID if not even one window
+// fills.
+absl::StatusOr<Windows> CutWindows(std::string_view text, const Tokenizer& tokenizer,
+                                   const WindowOptions& options);
 
 }  // namespace quantd

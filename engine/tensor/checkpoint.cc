@@ -1,0 +1,214 @@
+#include "engine/tensor/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "engine/tensor/shard_index.h"
+
+namespace quantd {
+namespace {
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kConfig = "config.json";
+constexpr int64_t kMaxIndexBytes = 256 << 20;
+constexpr int64_t kMaxConfigBytes = 16 << 20;
+// Bytes in the middle of every tensor that go into the fingerprint.
+constexpr int64_t kSampleBytes = 512;
+
+std::string Shown(std::string_view name) {
+  return absl::Utf8SafeCEscape(ToAbsl(name.substr(0, 200)));
+}
+
+absl::Status Corrupt(std::string where, std::string got, std::string wanted) {
+  return MakeError(
+      Reason::kModelCorrupt, "bad checkpoint",
+      Violation{.where = std::move(where), .got = std::move(got), .wanted = std::move(wanted)});
+}
+
+// Whether there is an entry of that name, even a link to nowhere: such a model is corrupt, not
+// absent.
+bool HasEntry(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::symlink_status(path, error).type() !=
+         std::filesystem::file_type::not_found;
+}
+
+using WeightMap = std::map<std::string, std::string, std::less<>>;
+
+// The names of the shards, sorted, and the index where there is one.
+absl::StatusOr<std::vector<std::string>> FindShards(const std::string& folder, WeightMap& index) {
+  if (!IsFolder(folder)) {
+    return MakeError(Reason::kModelNotFound, "cannot open the model",
+                     Violation{.where = folder,
+                               .got = HasEntry(folder) ? "not a folder" : "nothing there",
+                               .wanted = "the folder of a model"});
+  }
+  if (HasEntry(folder + "/" + kSingle)) return std::vector<std::string>{kSingle};
+  const std::string path = folder + "/" + kIndex;
+  if (!HasEntry(path)) {
+    return MakeError(Reason::kModelNotFound, "cannot open the model",
+                     Violation{.where = folder,
+                               .got = "no safetensors files",
+                               .wanted = absl::StrCat(kSingle, " or ", kIndex)});
+  }
+  QD_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, kMaxIndexBytes));
+  QD_ASSIGN_OR_RETURN(index, ParseShardIndex(json, path));
+  if (index.empty()) return Corrupt(path, "an empty weight_map", "the names of tensors");
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : index) shards.insert(shard);
+  return std::vector<std::string>(shards.begin(), shards.end());
+}
+
+}  // namespace
+
+absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& folder) {
+  Checkpoint checkpoint;
+  checkpoint.folder_ = folder;
+  WeightMap index;
+  QD_ASSIGN_OR_RETURN(checkpoint.file_names_, FindShards(folder, index));
+  const std::string index_path = folder + "/" + kIndex;
+  for (const std::string& name : checkpoint.file_names_) {
+    const std::string path = folder + "/" + name;
+    if (!PathExists(path)) return Corrupt(path, "no such file", "a shard that the index names");
+    QD_ASSIGN_OR_RETURN(RandomAccessFile file, RandomAccessFile::Open(path));
+    QD_ASSIGN_OR_RETURN(SafetensorsHeader header, ReadSafetensorsHeader(file));
+    for (SafetensorsHeader::Entry& entry : header.entries) {
+      const std::string& tensor = entry.info.name;
+      const auto listed = index.find(tensor);
+      if (!index.empty() && (listed == index.end() || listed->second != name)) {
+        return Corrupt(absl::StrCat(index_path, ":", Shown(tensor)),
+                       listed == index.end() ? "no entry" : "shard " + Shown(listed->second),
+                       absl::StrCat("shard ", Shown(name), ", which holds it"));
+      }
+      Location location{
+          .info = std::move(entry.info), .file = checkpoint.files_.size(), .offset = entry.offset};
+      std::string key = location.info.name;
+      checkpoint.tensors_.emplace(std::move(key), std::move(location));
+    }
+    checkpoint.files_.push_back(std::move(file));
+  }
+  for (const auto& [tensor, shard] : index) {
+    if (checkpoint.tensors_.contains(tensor)) continue;
+    return Corrupt(absl::StrCat(folder, "/", shard, ":", Shown(tensor)), "no such tensor",
+                   "the tensor, as the index says");
+  }
+  return checkpoint;
+}
+
+const TensorInfo* Checkpoint::Find(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  return found == tensors_.end() ? nullptr : &found->second.info;
+}
+
+std::vector<const TensorInfo*> Checkpoint::Tensors() const {
+  std::vector<const TensorInfo*> all;
+  all.reserve(tensors_.size());
+  for (const auto& [name, location] : tensors_) all.push_back(&location.info);
+  return all;
+}
+
+int64_t Checkpoint::total_bytes() const {
+  int64_t total = 0;
+  for (const auto& [name, location] : tensors_) total += location.info.bytes();
+  return total;
+}
+
+const std::vector<std::string>& Checkpoint::files() const { return file_names_; }
+
+absl::StatusOr<const Checkpoint::Location*> Checkpoint::Locate(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) return &found->second;
+  return Corrupt(absl::StrCat(folder_, ":", Shown(name)), "no such tensor", "the tensor");
+}
+
+absl::StatusOr<Tensor> Checkpoint::Read(std::string_view name) const {
+  QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
+  Tensor tensor{.info = location->info, .bytes = AlignedBuffer<std::byte>(location->info.bytes())};
+  QD_RETURN_IF_ERROR(files_[location->file].Read(location->offset, tensor.bytes.span()));
+  return tensor;
+}
+
+absl::Status Checkpoint::ReadRows(std::string_view name, int64_t begin, int64_t count,
+                                  std::span<std::byte> out) const {
+  QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
+  const TensorInfo& info = location->info;
+  const std::string where = absl::StrCat(files_[location->file].path(), ":", Shown(name));
+  if (info.shape.empty() || info.shape.size() > 2) {
+    return Corrupt(where, absl::StrCat(info.shape.size(), " dimensions"), "1 or 2");
+  }
+  const int64_t rows = info.shape[0];
+  if (begin < 0 || count < 0 || begin > rows || count > rows - begin) {
+    return Corrupt(where, absl::StrCat(rows, " rows"),
+                   absl::StrCat("rows ", begin, " to ", begin + count));
+  }
+  const int64_t row_bytes = rows == 0 ? 0 : info.bytes() / rows;
+  if (static_cast<int64_t>(out.size()) != count * row_bytes) {
+    return MakeError(Reason::kInternal, "wrong buffer for rows",
+                     Violation{.where = where,
+                               .got = absl::StrCat(out.size(), " bytes"),
+                               .wanted = absl::StrCat(count * row_bytes)});
+  }
+  return files_[location->file].Read(location->offset + begin * row_bytes, out);
+}
+
+absl::StatusOr<AlignedBuffer<float>> Checkpoint::ReadF32(std::string_view name) const {
+  QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
+  const TensorInfo& info = location->info;
+  const RandomAccessFile& file = files_[location->file];
+  if (!IsFloat(info.dtype)) {
+    return Corrupt(absl::StrCat(file.path(), ":", Shown(name)), std::string(NameOf(info.dtype)),
+                   "F32, F16 or BF16");
+  }
+  // Piece by piece: the tensor is in memory once, widened.
+  constexpr int64_t kPiece = 256 << 10;
+  const int64_t elements = info.elements();
+  const int64_t size = SizeOf(info.dtype);
+  AlignedBuffer<float> wide(elements);
+  AlignedBuffer<std::byte> piece(std::min(kPiece, elements) * size);
+  for (int64_t done = 0; done < elements; done += kPiece) {
+    const int64_t count = std::min(kPiece, elements - done);
+    const auto bytes = piece.span().first(static_cast<size_t>(count * size));
+    QD_RETURN_IF_ERROR(file.Read(location->offset + done * size, bytes));
+    WidenToF32(bytes.data(), info.dtype, count, wide.data() + done);
+  }
+  return wide;
+}
+
+absl::StatusOr<std::string> Checkpoint::Fingerprint() const {
+  if (!HasEntry(folder_ + "/" + kConfig)) {
+    return Corrupt(folder_ + "/" + kConfig, "no such file", "the configuration of the model");
+  }
+  QD_ASSIGN_OR_RETURN(const std::string config, ReadFile(folder_ + "/" + kConfig, kMaxConfigBytes));
+  Sha256 sha;
+  sha.Update("quantd model fingerprint 1\n");
+  sha.Update(absl::StrCat("config ", Sha256Hex(config), "\n"));
+  for (size_t i = 0; i < files_.size(); ++i) {
+    sha.Update(absl::StrCat("file ", files_[i].size(), " ", file_names_[i], "\n"));
+  }
+  std::array<std::byte, kSampleBytes> sample{};
+  for (const auto& [name, location] : tensors_) {
+    const TensorInfo& info = location.info;
+    sha.Update(absl::StrCat("tensor ", name.size(), " ", name, " ", ToAbsl(NameOf(info.dtype)),
+                            " [", absl::StrJoin(info.shape, ","), "] ", location.file, " ",
+                            location.offset, " ", location.offset + info.bytes(), " "));
+    const int64_t size = std::min(kSampleBytes, info.bytes());
+    const auto bytes = std::span(sample).first(static_cast<size_t>(size));
+    QD_RETURN_IF_ERROR(
+        files_[location.file].Read(location.offset + (info.bytes() - size) / 2, bytes));
+    sha.Update(bytes);
+    sha.Update("\n");
+  }
+  return sha.FinishHex();
+}
+
+}  // namespace quantd
