@@ -1,0 +1,156 @@
+// What methods say of themselves, and which requests they refuse.
+
+#include "engine/method/registry.h"
+
+#include <set>
+
+#include "base/error.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quantd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+LinearSpec Linear(int64_t outputs = 256, int64_t inputs = 640) {
+  LinearSpec linear;
+  linear.name = "model.layers.0.mlp.down_proj";
+  linear.role = LinearRole::kDown;
+  linear.out_features = outputs;
+  linear.in_features = inputs;
+  return linear;
+}
+
+absl::StatusOr<Scheme> Resolve(std::string_view method, const SchemeRequest& request,
+                               const LinearSpec& linear = Linear()) {
+  return FindMethod(method)->resolve(request, linear, DType::kBF16);
+}
+
+Violation OnlyViolation(const absl::StatusOr<Scheme>& scheme) {
+  EXPECT_FALSE(scheme.ok());
+  EXPECT_EQ(ReasonOf(scheme.status()), Reason::kRecipeInvalid);
+  const std::vector<Violation> violations = ViolationsOf(scheme.status());
+  EXPECT_THAT(violations, SizeIs(1));
+  return violations.empty() ? Violation{} : violations[0];
+}
+
+TEST(MethodRegistry, RowsAreComplete) {
+  std::set<std::string_view> names;
+  for (const Method& method : Methods()) {
+    EXPECT_TRUE(names.insert(method.name).second) << "twice: " << method.name;
+    EXPECT_EQ(FindMethod(method.name), &method);
+    EXPECT_FALSE(method.summary.empty());
+    EXPECT_FALSE(method.source.empty());
+    EXPECT_FALSE(method.bits.empty());
+    EXPECT_NE(method.resolve, nullptr);
+    EXPECT_NE(method.needs, nullptr);
+    EXPECT_NE(method.quantize, nullptr);
+    for (const OptionRow& option : method.options) EXPECT_FALSE(option.help.empty());
+  }
+  EXPECT_THAT(names, ::testing::IsSupersetOf({"rtn", "int8"}));
+  EXPECT_EQ(FindMethod("gptqq"), nullptr);
+}
+
+TEST(MethodRegistry, DefaultsAreTheOnesOfTheTable) {
+  for (const Method& method : Methods()) {
+    const absl::StatusOr<Scheme> scheme = Resolve(method.name, {});
+    ASSERT_TRUE(scheme.ok()) << scheme.status();
+    EXPECT_EQ(scheme->method, method.name);
+    for (const OptionRow& option : method.options) {
+      if (option.name == "bits") EXPECT_EQ(std::to_string(scheme->bits), option.fallback);
+      if (option.name == "granularity") EXPECT_EQ(NameOf(scheme->granularity), option.fallback);
+      if (option.name == "scale_rule") EXPECT_EQ(NameOf(scheme->scale_rule), option.fallback);
+      if (option.name == "activations") EXPECT_EQ(NameOf(scheme->activations), option.fallback);
+      if (option.name == "symmetric") {
+        EXPECT_EQ(scheme->symmetric ? "true" : "false", option.fallback);
+      }
+    }
+  }
+}
+
+TEST(MethodRegistry, EveryBitWidthOfTheTableResolves) {
+  for (const Method& method : Methods()) {
+    for (int bits = 1; bits <= 9; ++bits) {
+      const bool wanted =
+          std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end();
+      EXPECT_EQ(Resolve(method.name, {.bits = bits}).ok(), wanted) << method.name << " " << bits;
+    }
+  }
+}
+
+TEST(Rtn, TakesOverTheModelsTypeAndTheRequest) {
+  const auto scheme = Resolve("rtn", {.bits = 3, .group_size = 64, .symmetric = false});
+  ASSERT_TRUE(scheme.ok()) << scheme.status();
+  EXPECT_EQ(scheme->group_size, 64);
+  EXPECT_FALSE(scheme->symmetric);
+  EXPECT_EQ(scheme->scale_dtype, DType::kBF16);
+  EXPECT_EQ(scheme->GroupsPerRow(640), 10);
+}
+
+TEST(Rtn, ChannelAndTensorHaveNoGroups) {
+  const auto channel = Resolve("rtn", {.granularity = Granularity::kChannel, .group_size = 128});
+  ASSERT_TRUE(channel.ok()) << channel.status();
+  EXPECT_EQ(channel->group_size, 0);
+  const auto whole_rows = Resolve("rtn", {.group_size = -1});
+  ASSERT_TRUE(whole_rows.ok()) << whole_rows.status();
+  EXPECT_EQ(whole_rows->granularity, Granularity::kChannel);
+  const auto tensor = Resolve("rtn", {.granularity = Granularity::kTensor});
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  EXPECT_EQ(tensor->scale_rule, ScaleRule::kAbsmax);
+}
+
+TEST(Rtn, RefusesGroupsThatDoNotDivideAndSaysWhichDo) {
+  const Violation violation = OnlyViolation(Resolve("rtn", {.group_size = 96}));
+  EXPECT_EQ(violation.where, "model.layers.0.mlp.down_proj");
+  EXPECT_EQ(violation.got, "group_size 96 for 640 inputs");
+  EXPECT_THAT(violation.wanted, HasSubstr("8, 16, 32, 64, 128"));
+  EXPECT_THAT(violation.wanted, ::testing::Not(HasSubstr("256")));
+  EXPECT_THAT(OnlyViolation(Resolve("rtn", {.group_size = 20})).wanted, HasSubstr("multiple of 8"));
+  EXPECT_THAT(OnlyViolation(Resolve("rtn", {}, Linear(8, 100))).wanted,
+              HasSubstr("granularity channel"));
+}
+
+TEST(Rtn, RefusesActivationsAndSearchOverATensor) {
+  EXPECT_THAT(
+      OnlyViolation(Resolve("rtn", {.activations = ActivationScheme::kDynamicToken})).wanted,
+      HasSubstr("int8"));
+  EXPECT_THAT(OnlyViolation(Resolve("rtn", {.granularity = Granularity::kTensor,
+                                            .scale_rule = ScaleRule::kMse}))
+                  .wanted,
+              HasSubstr("absmax"));
+}
+
+TEST(Rtn, ReportsEveryProblemAtOnce) {
+  const auto scheme = Resolve(
+      "rtn", {.bits = 12, .group_size = 96, .activations = ActivationScheme::kDynamicToken});
+  EXPECT_THAT(ViolationsOf(scheme.status()), SizeIs(3));
+}
+
+TEST(Int8, GroupsOnlyWithoutActivations) {
+  EXPECT_THAT(OnlyViolation(Resolve("int8", {.group_size = 128})).wanted,
+              HasSubstr("activations none"));
+  const auto w8a16 = Resolve("int8", {.group_size = 128, .activations = ActivationScheme::kNone});
+  ASSERT_TRUE(w8a16.ok()) << w8a16.status();
+  EXPECT_EQ(w8a16->granularity, Granularity::kGroup);
+  EXPECT_EQ(w8a16->group_size, 128);
+}
+
+TEST(Int8, IsSymmetric) {
+  EXPECT_THAT(OnlyViolation(Resolve("int8", {.symmetric = false})).wanted,
+              HasSubstr("symmetric true"));
+}
+
+TEST(Methods, AskForStatisticsOnlyWhenTheyWeigh) {
+  for (const Method& method : Methods()) {
+    Scheme scheme;
+    scheme.scale_rule = ScaleRule::kMse;
+    EXPECT_FALSE(method.needs(scheme).any());
+    scheme.scale_rule = ScaleRule::kWeightedMse;
+    EXPECT_TRUE(method.needs(scheme).moments);
+  }
+}
+
+}  // namespace
+}  // namespace quantd

@@ -1,0 +1,60 @@
+// What rtn makes of a matrix, against what compressed-tensors makes of it
+// (tests/golden/make_rtn_golden.py).
+
+#include <fstream>
+
+#include "engine/method/registry.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace quantd {
+namespace {
+
+nlohmann::json Golden() {
+  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/rtn_compressed_tensors.json");
+  return nlohmann::json::parse(file);
+}
+
+Granularity GranularityOf(const std::string& strategy) {
+  if (strategy == "group") return Granularity::kGroup;
+  return strategy == "channel" ? Granularity::kChannel : Granularity::kTensor;
+}
+
+TEST(RtnGolden, ScalesZerosAndCodesAreThoseOfCompressedTensors) {
+  const nlohmann::json golden = Golden();
+  const auto weights = golden["weights"].get<std::vector<float>>();
+  const WeightRows rows = {weights.data(), DType::kF32, golden["rows"], golden["columns"]};
+  ASSERT_EQ(golden["cases"].size(), 24u);
+  for (const nlohmann::json& wanted : golden["cases"]) {
+    SCOPED_TRACE(wanted["strategy"].get<std::string>() + ", bits " + wanted["bits"].dump() +
+                 ", symmetric " + wanted["symmetric"].dump());
+    Scheme scheme;
+    scheme.method = "rtn";
+    scheme.bits = wanted["bits"];
+    scheme.symmetric = wanted["symmetric"];
+    scheme.granularity = GranularityOf(wanted["strategy"]);
+    scheme.group_size =
+        scheme.granularity == Granularity::kGroup ? golden["group_size"].get<int64_t>() : 0;
+    scheme.scale_rule = ScaleRule::kAbsmax;
+    scheme.scale_dtype = DType::kF32;
+    for (const QuantizeKernels* kernels : AllCpuKernels()) {
+      QuantizedRows got;
+      ASSERT_TRUE(FindMethod("rtn")->quantize(rows, scheme, nullptr, *kernels, &got).ok());
+      const auto codes = wanted["codes"].get<std::vector<int8_t>>();
+      auto scales = wanted["scales"].get<std::vector<float>>();
+      auto zeros = wanted["zeros"].get<std::vector<int8_t>>();
+      if (scheme.granularity == Granularity::kTensor) {
+        scales.resize(static_cast<size_t>(rows.rows), scales[0]);
+        zeros.resize(static_cast<size_t>(rows.rows), zeros[0]);
+      }
+      EXPECT_EQ(got.scales, scales);
+      if (!scheme.symmetric) {
+        EXPECT_EQ(got.zeros, zeros);
+      }
+      EXPECT_EQ(got.codes, codes);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quantd
