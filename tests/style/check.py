@@ -217,8 +217,18 @@ def check_links(tree):
                 tree.wrong(path, 1, f"{name} ({zone}) may not link {link} ({target})")
 
 
+def check_rpc_table(tree):
+    """The README says of every rpc whether it works."""
+    readme = tree.text("README.md") if "README.md" in tree.files else ""
+    for path in tree.sources((".proto",)):
+        for number, line in enumerate(tree.text(path).split("\n"), 1):
+            found = re.match(r"\s*rpc\s+(\w+)", line)
+            if found and f"`{found.group(1)}`" not in readme:
+                tree.wrong(path, number, f"README.md says nothing of rpc {found.group(1)}")
+
+
 CHECKS = [check_includes, check_sql, check_exceptions, check_sizes, check_names, check_places,
-          check_readmes, check_targets, check_links]
+          check_readmes, check_targets, check_links, check_rpc_table]
 
 
 def run(root, checks=None):

@@ -137,6 +137,14 @@ class Text(unittest.TestCase):
         self.assertEqual(violations([check.check_readmes], fine), [])
 
 
+    def test_rpc_table(self):
+        files = {"proto/quantd/v1/job.proto": "service S {\n  rpc GetJob(A) returns (B);\n}\n",
+                 "README.md": "| `ListJobs` | works |"}
+        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
+        files["README.md"] += "\n| `GetJob` | UNIMPLEMENTED |"
+        self.assertEqual(violations([check.check_rpc_table], files), [])
+
+
 class Functions(unittest.TestCase):
     def test_finds_functions_wherever_they_are(self):
         text = '''
