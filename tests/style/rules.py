@@ -48,10 +48,11 @@ ZONES = [
     ("worker/agent", ["worker/agent/*"],
      ["base", "blob", "proto", "worker/command", "worker/runner", "engine/types"]),
     ("worker/runner", ["worker/runner/*"],
-     ["base", "worker/command", "engine", "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
+     ["base", "worker/command", "engine", "engine/planning", "engine/flags", "terminal"]
+     + ENGINE_ALL),
     ("worker", ["worker/*"],
-     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine", "engine/planning",
-      "engine/flags", "terminal"] + ENGINE_ALL),
+     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine",
+      "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
     ("client", ["client/*"],
      ["base", "proto", "terminal", "engine/flags", "engine/types"]),
 ]
@@ -78,5 +79,6 @@ COLUMNS = 100
 BANNED_WORDS = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"}
 
 # Folders whose source needs no README of its own: they are described by the folder above.
-README_FROM_ABOVE = ["cmake", ".ci", "engine/text/tokenizers_bridge", "tests/base", "tests/blob", "tests/engine", "tests/proto",
-                     "tests/terminal", "tests/server", "tests/worker", "tests/client"]
+README_FROM_ABOVE = ["cmake", ".ci", "engine/text/tokenizers_bridge", "tests/base", "tests/blob",
+                     "tests/engine", "tests/proto", "tests/terminal", "tests/server",
+                     "tests/worker", "tests/client"]
