@@ -1,0 +1,153 @@
+#include "server/lifecycle.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+// Moves the job to `state` and writes the event.
+absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
+                         const std::optional<Failure>& failure, absl::Time now,
+                         AfterCommit& after) {
+  if (!MayChange(job.state, state)) {
+    return MakeError(Reason::kInternal, "a change of state that must not happen",
+                     Violation{.where = "jobs/" + job.id,
+                               .got = absl::StrCat(ToAbsl(NameOf(job.state)), " -> ",
+                                                   ToAbsl(NameOf(state))),
+                               .wanted = "a change that the table allows"});
+  }
+  job.state = state;
+  if (IsFinal(state)) {
+    job.end_time = now;
+    job.failure = failure;
+  }
+  Event event;
+  event.time = now;
+  event.attempt = job.attempts;
+  event.kind = Event::Kind::kStateChange;
+  event.state = state;
+  event.worker = state == JobState::kRunning ? job.worker : "";
+  event.failure = failure;
+  QD_RETURN_IF_ERROR(store.AppendEvent(job, std::move(event)));
+  QD_RETURN_IF_ERROR(store.UpdateJob(job));
+  after.topics.push_back(TopicOf(job.id));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string TopicOf(std::string_view job_id) { return absl::StrCat("job/", ToAbsl(job_id)); }
+
+std::string BlobPrefix(std::string_view job_id) { return absl::StrCat("jobs/", ToAbsl(job_id)); }
+
+std::string BlobPrefix(std::string_view job_id, int64_t fencing_token) {
+  return absl::StrCat("jobs/", ToAbsl(job_id), "/", fencing_token);
+}
+
+absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, Task& task,
+                    AfterCommit& after) {
+  QD_RETURN_IF_ERROR(store.InsertJob(job, detail));
+  QD_RETURN_IF_ERROR(store.InsertTask(task));
+  Event event;
+  event.time = job.create_time;
+  event.kind = Event::Kind::kStateChange;
+  event.state = job.state;
+  QD_RETURN_IF_ERROR(store.AppendEvent(job, std::move(event)));
+  after.topics.emplace_back(kWorkTopic);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Lease> GiveLease(StoreTransaction& store, Task& task, const Worker& worker,
+                                const Limits& limits, absl::Time now, AfterCommit& after) {
+  QD_ASSIGN_OR_RETURN(Job job, store.GetJob(task.job_id));
+  task.state = TaskState::kLeased;
+  ++task.fencing_token;
+  QD_RETURN_IF_ERROR(store.UpdateTask(task));
+  Lease lease{.task_id = task.id,
+              .job_id = task.job_id,
+              .worker = worker.name,
+              .session = worker.session,
+              .fencing_token = task.fencing_token,
+              .expire_time = now + limits.lease,
+              .acknowledged_event = 0};
+  QD_RETURN_IF_ERROR(store.PutLease(lease));
+  ++job.attempts;
+  job.start_time = now;
+  job.worker = worker.name;
+  job.progress.clear();
+  QD_RETURN_IF_ERROR(ChangeState(store, job, JobState::kRunning, std::nullopt, now, after));
+  return lease;
+}
+
+absl::StatusOr<JobState> EndAttempt(StoreTransaction& store, const Lease& lease, AttemptEnd end,
+                                    const std::optional<Failure>& failure, const Limits& limits,
+                                    absl::Time now, AfterCommit& after) {
+  QD_ASSIGN_OR_RETURN(Job job, store.GetJob(lease.job_id));
+  QD_ASSIGN_OR_RETURN(std::optional<Task> task, store.FindTask(lease.task_id));
+  if (!task.has_value()) return MakeError(Reason::kInternal, "a lease without its task");
+  const Verdict verdict = AfterAttempt(job.state, *task, end, failure, limits);
+  QD_RETURN_IF_ERROR(store.DeleteLease(lease.task_id));
+  if (verdict.counts_as_failure) ++task->failures;
+  if (IsFinal(verdict.state)) {
+    task->state = TaskState::kDone;
+  } else {
+    task->state = TaskState::kPending;
+    task->queued_time = now;
+    after.topics.emplace_back(kWorkTopic);
+  }
+  QD_RETURN_IF_ERROR(store.UpdateTask(*task));
+  if (!verdict.keep_files) {
+    QD_RETURN_IF_ERROR(store.DeleteArtifactFiles(job));
+    after.blob_prefixes.push_back(BlobPrefix(job.id, lease.fencing_token));
+  }
+  QD_RETURN_IF_ERROR(ChangeState(store, job, verdict.state, verdict.failure, now, after));
+  return job.state;
+}
+
+absl::StatusOr<Job> CancelJob(StoreTransaction& store, std::string_view job_id, absl::Time now,
+                              AfterCommit& after) {
+  QD_ASSIGN_OR_RETURN(Job job, store.GetJob(job_id));
+  switch (OnCancel(job.state)) {
+    case CancelAction::kNothing:
+      return job;
+    case CancelAction::kRefuse:
+      return MakeError(Reason::kWrongState, "the job cannot be cancelled",
+                       Violation{.where = "jobs/" + job.id,
+                                 .got = std::string(NameOf(job.state)),
+                                 .wanted = "PENDING or RUNNING"});
+    case CancelAction::kAskWorker:
+      QD_RETURN_IF_ERROR(
+          ChangeState(store, job, JobState::kCancelling, std::nullopt, now, after));
+      return job;
+    case CancelAction::kCancelNow:
+      break;
+  }
+  QD_ASSIGN_OR_RETURN(std::optional<Task> task, store.FindTaskOfJob(job.id));
+  if (task.has_value()) {
+    task->state = TaskState::kDone;
+    QD_RETURN_IF_ERROR(store.UpdateTask(*task));
+  }
+  QD_RETURN_IF_ERROR(ChangeState(store, job, JobState::kCancelled, std::nullopt, now, after));
+  return job;
+}
+
+absl::Status FailOverdue(StoreTransaction& store, const Task& overdue, absl::Time now,
+                         AfterCommit& after) {
+  QD_ASSIGN_OR_RETURN(std::optional<Task> task, store.FindTask(overdue.id));
+  // A worker may have taken it since it was listed.
+  if (!task.has_value() || !WaitedTooLong(*task, now)) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(Job job, store.GetJob(task->job_id));
+  task->state = TaskState::kDone;
+  QD_RETURN_IF_ERROR(store.UpdateTask(*task));
+  const Failure failure = FailureOf(MakeError(
+      Reason::kQueueTimeLimit, "the job waited longer than its max_queue_time",
+      Violation{.where = "resources.max_queue_time",
+                .got = absl::FormatDuration(now - task->queued_time),
+                .wanted = "at most " + absl::FormatDuration(*task->max_queue_time)}));
+  return ChangeState(store, job, JobState::kFailed, failure, now, after);
+}
+
+}  // namespace quantd

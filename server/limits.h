@@ -1,0 +1,30 @@
+// Every limit that a request can meet: set in the config, shown by GetCapabilities.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace quantd {
+
+struct Limits {
+  int64_t message_bytes = int64_t{4} << 20;
+  int page_size = 1000;
+  int default_page_size = 50;
+  int64_t page_bytes = int64_t{3} << 20;      // a page ends early rather than pass the message limit
+  int64_t queue_length = 20000;               // jobs waiting
+  int64_t open_jobs = 20000;                  // jobs not final, per tenant
+  int64_t spec_bytes = int64_t{256} << 10;
+  int labels = 64;
+  int label_characters = 63;
+  int overrides = 1000;
+  absl::Duration max_run_time = absl::Hours(24);
+  int max_attempts = 3;
+  int streams = 1000;
+  int chunk_bytes = 1 << 20;
+  int events_per_call = 1000;
+  absl::Duration lease = absl::Seconds(30);
+  absl::Duration long_poll = absl::Seconds(20);
+};
+
+}  // namespace quantd

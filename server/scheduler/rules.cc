@@ -1,0 +1,149 @@
+#include "server/scheduler/rules.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+struct Change {
+  JobState from, to;
+};
+
+constexpr std::array kChanges = {
+    Change{JobState::kPending, JobState::kRunning},
+    Change{JobState::kPending, JobState::kFailed},
+    Change{JobState::kPending, JobState::kCancelled},
+    Change{JobState::kRunning, JobState::kPending},
+    Change{JobState::kRunning, JobState::kCancelling},
+    Change{JobState::kRunning, JobState::kSucceeded},
+    Change{JobState::kRunning, JobState::kFailed},
+    Change{JobState::kCancelling, JobState::kCancelled},
+};
+
+bool Retryable(const Failure& failure) {
+  const auto reason = ReasonByName(failure.reason);
+  return RowOf(reason.value_or(Reason::kInternal)).retryable;
+}
+
+Verdict AfterFailure(const Task& task, const Failure& failure, const Limits& limits) {
+  if (!Retryable(failure)) {
+    return {.state = JobState::kFailed, .failure = failure, .counts_as_failure = true};
+  }
+  const int failures = task.failures + 1;
+  if (failures < limits.max_attempts) {
+    return {.state = JobState::kPending, .failure = failure, .counts_as_failure = true};
+  }
+  Failure exhausted{.reason = std::string(RowOf(Reason::kAttemptsExhausted).name),
+                    .message = absl::StrCat("failed ", failures, " times; last: ", failure.reason,
+                                            ": ", failure.message),
+                    .violations = failure.violations};
+  return {.state = JobState::kFailed, .failure = std::move(exhausted), .counts_as_failure = true};
+}
+
+}  // namespace
+
+bool IsFinal(JobState state) {
+  return state == JobState::kSucceeded || state == JobState::kFailed ||
+         state == JobState::kCancelled;
+}
+
+bool MayChange(JobState from, JobState to) {
+  return std::any_of(kChanges.begin(), kChanges.end(), [&](const Change& change) {
+    return change.from == from && change.to == to;
+  });
+}
+
+bool Fits(const Task& task, const Worker& worker) {
+  if (worker.draining) return false;
+  const bool has_backend =
+      task.backend == "any" ? !worker.backends.empty()
+                            : std::find(worker.backends.begin(), worker.backends.end(),
+                                        task.backend) != worker.backends.end();
+  return has_backend && task.memory_bytes <= worker.free_memory_bytes;
+}
+
+std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& worker) {
+  std::optional<size_t> best;
+  for (size_t i = 0; i < pending.size(); ++i) {
+    if (pending[i].state != TaskState::kPending || !Fits(pending[i], worker)) continue;
+    const bool better = !best.has_value() || pending[i].priority > pending[*best].priority ||
+                        (pending[i].priority == pending[*best].priority &&
+                         pending[i].order < pending[*best].order);
+    if (better) best = i;
+  }
+  return best;
+}
+
+Verdict AfterAttempt(JobState job, const Task& task, AttemptEnd end,
+                     const std::optional<Failure>& failure, const Limits& limits) {
+  // Who asked for a cancel gets one, whatever the worker managed to do in the meantime.
+  if (job == JobState::kCancelling) return {.state = JobState::kCancelled};
+  switch (end) {
+    case AttemptEnd::kSucceeded:
+      return {.state = JobState::kSucceeded, .keep_files = true};
+    case AttemptEnd::kGateMissed: {
+      Failure missed = failure.value_or(FailureOf(
+          MakeError(Reason::kQualityGate, "the result missed the quality gate of the job")));
+      return {.state = JobState::kFailed, .failure = std::move(missed), .keep_files = true};
+    }
+    case AttemptEnd::kFailed:
+      return AfterFailure(
+          task,
+          failure.value_or(FailureOf(MakeError(Reason::kInternal, "the worker gave no reason"))),
+          limits);
+    case AttemptEnd::kLeaseLost:
+      return AfterFailure(
+          task, FailureOf(MakeError(Reason::kLeaseLost, "the worker fell silent or was replaced")),
+          limits);
+    case AttemptEnd::kStopped:
+    case AttemptEnd::kReturned:
+      return {.state = JobState::kPending};
+  }
+  return {.state = JobState::kPending};
+}
+
+CancelAction OnCancel(JobState state) {
+  switch (state) {
+    case JobState::kPending:
+      return CancelAction::kCancelNow;
+    case JobState::kRunning:
+      return CancelAction::kAskWorker;
+    case JobState::kCancelling:
+    case JobState::kCancelled:
+      return CancelAction::kNothing;
+    case JobState::kSucceeded:
+    case JobState::kFailed:
+      return CancelAction::kRefuse;
+  }
+  return CancelAction::kRefuse;
+}
+
+bool HasExpired(const Lease& lease, absl::Time now) { return lease.expire_time <= now; }
+
+bool WaitedTooLong(const Task& task, absl::Time now) {
+  return task.state == TaskState::kPending && task.max_queue_time.has_value() &&
+         now - task.queued_time >= *task.max_queue_time;
+}
+
+absl::Status CheckRoom(const QueueCounts& counts, const Limits& limits) {
+  if (counts.pending >= limits.queue_length) {
+    return MakeError(Reason::kQueueFull, "the queue is full",
+                     Violation{.where = "",
+                               .got = absl::StrCat(counts.pending, " jobs waiting"),
+                               .wanted = absl::StrCat("fewer than ", limits.queue_length)});
+  }
+  if (counts.open >= limits.open_jobs) {
+    return MakeError(Reason::kQuotaExceeded, "too many open jobs",
+                     Violation{.where = "",
+                               .got = absl::StrCat(counts.open, " open jobs"),
+                               .wanted = absl::StrCat("fewer than ", limits.open_jobs)});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quantd

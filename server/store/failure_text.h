@@ -1,0 +1,17 @@
+// A Failure as one column of text (JSON), and back.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/job.h"
+
+namespace quantd {
+
+std::string FailureToText(const Failure& failure);
+absl::StatusOr<Failure> FailureFromText(const std::string& text);
+
+std::string LabelsToText(const std::map<std::string, std::string>& labels);
+absl::StatusOr<std::map<std::string, std::string>> LabelsFromText(const std::string& text);
+
+}  // namespace quantd

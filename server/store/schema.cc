@@ -1,0 +1,130 @@
+#include "server/store/schema.h"
+
+namespace quantd {
+namespace {
+
+// Times are microseconds since 1970. States and kinds are the values of the enums in server/job.h.
+constexpr const char* kMigrations[] = {R"sql(
+CREATE TABLE jobs (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  state INTEGER NOT NULL,
+  method TEXT NOT NULL,
+  model TEXT NOT NULL,
+  create_time INTEGER NOT NULL,
+  start_time INTEGER,
+  end_time INTEGER,
+  attempts INTEGER NOT NULL,
+  last_sequence INTEGER NOT NULL,
+  worker TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  failure TEXT,
+  spec BLOB NOT NULL,
+  plan BLOB NOT NULL,
+  progress BLOB NOT NULL,
+  result BLOB NOT NULL
+);
+CREATE INDEX jobs_by_time ON jobs (create_time, number);
+CREATE INDEX jobs_by_state ON jobs (state, create_time, number);
+CREATE INDEX jobs_by_method ON jobs (method, create_time, number);
+CREATE INDEX jobs_by_model ON jobs (model, create_time, number);
+CREATE INDEX jobs_counted ON jobs (state, method);
+CREATE INDEX jobs_open ON jobs (number) WHERE state IN (0, 1, 2);
+
+CREATE TABLE job_details (
+  job INTEGER PRIMARY KEY REFERENCES jobs (number) ON DELETE CASCADE,
+  plan BLOB NOT NULL,
+  result BLOB NOT NULL
+);
+CREATE TABLE job_labels (
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (job, key)
+) WITHOUT ROWID;
+CREATE INDEX job_labels_by_value ON job_labels (key, value, job);
+CREATE TABLE requests (
+  request_id TEXT PRIMARY KEY,
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  job_id TEXT NOT NULL,
+  body_sha256 TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX requests_by_job ON requests (job);
+CREATE TABLE events (
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  sequence INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  worker TEXT NOT NULL,
+  failure TEXT,
+  body BLOB NOT NULL,
+  PRIMARY KEY (job, sequence)
+) WITHOUT ROWID;
+CREATE TABLE artifact_files (
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  path TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  blob TEXT NOT NULL,
+  PRIMARY KEY (job, path)
+) WITHOUT ROWID;
+
+CREATE TABLE tasks (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  job_id TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  priority INTEGER NOT NULL,
+  queued_time INTEGER NOT NULL,
+  fencing_token INTEGER NOT NULL,
+  failures INTEGER NOT NULL,
+  backend TEXT NOT NULL,
+  memory_bytes INTEGER NOT NULL,
+  max_run_time INTEGER NOT NULL,
+  max_queue_time INTEGER,
+  queue_deadline INTEGER
+);
+CREATE INDEX tasks_by_job ON tasks (job);
+CREATE INDEX tasks_by_job_id ON tasks (job_id);
+CREATE INDEX tasks_pending ON tasks (priority DESC, number) WHERE state = 0;
+CREATE INDEX tasks_by_deadline ON tasks (queue_deadline) WHERE state = 0 AND queue_deadline IS NOT NULL;
+CREATE TABLE leases (
+  task_id TEXT PRIMARY KEY REFERENCES tasks (id) ON DELETE CASCADE,
+  job_id TEXT NOT NULL,
+  worker TEXT NOT NULL,
+  session TEXT NOT NULL,
+  fencing_token INTEGER NOT NULL,
+  expire_time INTEGER NOT NULL,
+  acknowledged_event INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX leases_by_worker ON leases (worker);
+CREATE INDEX leases_by_time ON leases (expire_time);
+
+CREATE TABLE workers (
+  name TEXT PRIMARY KEY,
+  session TEXT NOT NULL,
+  last_seen INTEGER NOT NULL,
+  backends TEXT NOT NULL,
+  threads INTEGER NOT NULL,
+  memory_bytes INTEGER NOT NULL,
+  free_memory_bytes INTEGER NOT NULL,
+  engine_version TEXT NOT NULL,
+  isa TEXT NOT NULL,
+  draining INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE ended_sessions (
+  worker TEXT NOT NULL,
+  session TEXT NOT NULL,
+  time INTEGER NOT NULL,
+  PRIMARY KEY (worker, session)
+) WITHOUT ROWID;
+)sql"};
+
+}  // namespace
+
+std::span<const char* const> Migrations() { return kMigrations; }
+
+}  // namespace quantd

@@ -1,0 +1,170 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+#include "server/store/sqlite_transaction.h"
+
+namespace quantd {
+namespace {
+
+constexpr char kTaskColumns[] =
+    "id, job_id, state, priority, queued_time, number, fencing_token, failures, backend, "
+    "memory_bytes, max_run_time, max_queue_time";
+constexpr char kLeaseColumns[] =
+    "task_id, job_id, worker, session, fencing_token, expire_time, acknowledged_event";
+constexpr char kWorkerColumns[] =
+    "name, session, last_seen, backends, threads, memory_bytes, free_memory_bytes, "
+    "engine_version, isa, draining";
+
+template <typename Row>
+std::optional<Row> FirstOf(std::vector<Row> rows) {
+  if (rows.empty()) return std::nullopt;
+  return std::move(rows.front());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Task>> SqliteTransaction::ReadTasks(SqliteStatement& statement) {
+  std::vector<Task> tasks;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
+    if (!found) return tasks;
+    Task task;
+    task.id = statement.Text();
+    task.job_id = statement.Text();
+    task.state = static_cast<TaskState>(statement.Int());
+    task.priority = static_cast<int>(statement.Int());
+    task.queued_time = statement.Time();
+    task.order = statement.Int();
+    task.fencing_token = statement.Int();
+    task.failures = static_cast<int>(statement.Int());
+    task.backend = statement.Text();
+    task.memory_bytes = statement.Int();
+    task.max_run_time = absl::Microseconds(statement.Int());
+    if (!statement.NextIsNull()) task.max_queue_time = absl::Microseconds(statement.Int());
+    tasks.push_back(std::move(task));
+  }
+}
+
+absl::StatusOr<std::vector<Lease>> SqliteTransaction::ReadLeases(SqliteStatement& statement) {
+  std::vector<Lease> leases;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
+    if (!found) return leases;
+    Lease lease;
+    lease.task_id = statement.Text();
+    lease.job_id = statement.Text();
+    lease.worker = statement.Text();
+    lease.session = statement.Text();
+    lease.fencing_token = statement.Int();
+    lease.expire_time = statement.Time();
+    lease.acknowledged_event = statement.Int();
+    leases.push_back(std::move(lease));
+  }
+}
+
+absl::StatusOr<std::vector<Worker>> SqliteTransaction::ReadWorkers(SqliteStatement& statement) {
+  std::vector<Worker> workers;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
+    if (!found) return workers;
+    Worker worker;
+    worker.name = statement.Text();
+    worker.session = statement.Text();
+    worker.last_seen = statement.Time();
+    const std::string backends = statement.Text();
+    if (!backends.empty()) worker.backends = absl::StrSplit(backends, ',');
+    worker.threads = static_cast<int>(statement.Int());
+    worker.memory_bytes = statement.Int();
+    worker.free_memory_bytes = statement.Int();
+    worker.engine_version = statement.Text();
+    worker.isa = statement.Text();
+    worker.draining = statement.Int() != 0;
+    workers.push_back(std::move(worker));
+  }
+}
+
+absl::StatusOr<std::optional<Task>> SqliteTransaction::FindTask(std::string_view task_id) {
+  static const std::string kSql = absl::StrCat("SELECT ", kTaskColumns, " FROM tasks WHERE id = ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(auto tasks, ReadTasks(statement.Bind(task_id)));
+  return FirstOf(std::move(tasks));
+}
+
+absl::StatusOr<std::optional<Task>> SqliteTransaction::FindTaskOfJob(std::string_view job_id) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kTaskColumns, " FROM tasks WHERE job_id = ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(auto tasks, ReadTasks(statement.Bind(job_id)));
+  return FirstOf(std::move(tasks));
+}
+
+absl::StatusOr<std::vector<Task>> SqliteTransaction::PendingTasks(int skip, int limit) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kTaskColumns,
+                   " FROM tasks WHERE state = 0 ORDER BY priority DESC, number LIMIT ? OFFSET ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadTasks(statement.Bind(static_cast<int64_t>(limit)).Bind(static_cast<int64_t>(skip)));
+}
+
+absl::StatusOr<std::vector<Task>> SqliteTransaction::OverdueTasks(absl::Time now, int limit) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kTaskColumns,
+                   " FROM tasks WHERE state = 0 AND queue_deadline IS NOT NULL AND "
+                   "queue_deadline <= ? ORDER BY queue_deadline LIMIT ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadTasks(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
+}
+
+absl::StatusOr<std::optional<Lease>> SqliteTransaction::FindLease(std::string_view task_id) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kLeaseColumns, " FROM leases WHERE task_id = ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(auto leases, ReadLeases(statement.Bind(task_id)));
+  return FirstOf(std::move(leases));
+}
+
+absl::StatusOr<std::optional<Lease>> SqliteTransaction::FindLeaseOfWorker(std::string_view worker) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kLeaseColumns, " FROM leases WHERE worker = ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(auto leases, ReadLeases(statement.Bind(worker)));
+  return FirstOf(std::move(leases));
+}
+
+absl::StatusOr<std::vector<Lease>> SqliteTransaction::ExpiredLeases(absl::Time now, int limit) {
+  static const std::string kSql = absl::StrCat(
+      "SELECT ", kLeaseColumns, " FROM leases WHERE expire_time <= ? ORDER BY expire_time LIMIT ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadLeases(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
+}
+
+absl::StatusOr<std::vector<Lease>> SqliteTransaction::AllLeases() {
+  static const std::string kSql = absl::StrCat("SELECT ", kLeaseColumns, " FROM leases");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadLeases(statement);
+}
+
+absl::StatusOr<std::optional<Worker>> SqliteTransaction::FindWorker(std::string_view name) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kWorkerColumns, " FROM workers WHERE name = ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(auto workers, ReadWorkers(statement.Bind(name)));
+  return FirstOf(std::move(workers));
+}
+
+absl::StatusOr<std::vector<Worker>> SqliteTransaction::ListWorkers(absl::Time seen_after) {
+  static const std::string kSql =
+      absl::StrCat("SELECT ", kWorkerColumns, " FROM workers WHERE last_seen > ? ORDER BY name");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadWorkers(statement.Bind(seen_after));
+}
+
+absl::StatusOr<bool> SqliteTransaction::HasSessionEnded(std::string_view worker,
+                                                        std::string_view session) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("SELECT 1 FROM ended_sessions WHERE worker = ? AND session = ?"));
+  return statement.Bind(worker).Bind(session).Step();
+}
+
+}  // namespace quantd

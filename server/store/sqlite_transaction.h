@@ -1,0 +1,77 @@
+// The statements of the SQLite store, on one connection, within a transaction that its owner began.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/store/sqlite.h"
+#include "server/store/store.h"
+
+namespace quantd {
+
+class SqliteTransaction final : public StoreTransaction {
+ public:
+  explicit SqliteTransaction(SqliteConnection& connection) : connection_(connection) {}
+
+  // Reading: sqlite_read.cc, sqlite_list_jobs.cc.
+  absl::StatusOr<Job> GetJob(std::string_view id) override;
+  absl::StatusOr<JobDetail> GetJobDetail(const Job& job) override;
+  absl::StatusOr<JobPage> ListJobs(const JobQuery& query) override;
+  absl::StatusOr<int64_t> CountPendingTasks() override;
+  absl::StatusOr<int64_t> CountOpenJobs() override;
+  absl::StatusOr<std::vector<JobCount>> CountJobs() override;
+  absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view request_id) override;
+  absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence, int limit,
+                                                int64_t max_bytes) override;
+  absl::StatusOr<std::vector<ArtifactFile>> ListArtifactFiles(const Job& job,
+                                                              std::string_view after_path,
+                                                              int limit) override;
+  absl::StatusOr<ArtifactFile> GetArtifactFile(const Job& job, std::string_view path) override;
+
+  // Reading tasks, leases and workers: sqlite_read_tasks.cc.
+  absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) override;
+  absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) override;
+  absl::StatusOr<std::vector<Task>> PendingTasks(int skip, int limit) override;
+  absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) override;
+  absl::StatusOr<std::optional<Lease>> FindLease(std::string_view task_id) override;
+  absl::StatusOr<std::optional<Lease>> FindLeaseOfWorker(std::string_view worker) override;
+  absl::StatusOr<std::vector<Lease>> ExpiredLeases(absl::Time now, int limit) override;
+  absl::StatusOr<std::vector<Lease>> AllLeases() override;
+  absl::StatusOr<std::optional<Worker>> FindWorker(std::string_view name) override;
+  absl::StatusOr<std::vector<Worker>> ListWorkers(absl::Time seen_after) override;
+  absl::StatusOr<bool> HasSessionEnded(std::string_view worker, std::string_view session) override;
+
+  // Writing: sqlite_write.cc.
+  absl::Status InsertJob(Job& job, const JobDetail& detail) override;
+  absl::Status UpdateJob(const Job& job) override;
+  absl::Status SetResultDetail(const Job& job, std::string_view result) override;
+  absl::Status DeleteJob(std::string_view id) override;
+  absl::Status InsertRequest(const RequestRecord& record) override;
+  absl::Status AppendEvent(Job& job, Event event) override;
+  absl::Status PutArtifactFile(const Job& job, const ArtifactFile& file) override;
+  absl::Status DeleteArtifactFiles(const Job& job) override;
+  absl::Status InsertTask(Task& task) override;
+  absl::Status UpdateTask(const Task& task) override;
+  absl::Status PutLease(const Lease& lease) override;
+  absl::Status DeleteLease(std::string_view task_id) override;
+  absl::Status PutWorker(const Worker& worker) override;
+  absl::Status EndSession(std::string_view worker, std::string_view session,
+                          absl::Time now) override;
+  absl::Status ForgetWorkers(absl::Time not_seen_since) override;
+
+ private:
+  absl::StatusOr<std::vector<Task>> ReadTasks(SqliteStatement& statement);
+  absl::StatusOr<std::vector<Lease>> ReadLeases(SqliteStatement& statement);
+  absl::StatusOr<std::vector<Worker>> ReadWorkers(SqliteStatement& statement);
+
+  SqliteConnection& connection_;
+};
+
+// The columns of a job, in the order in which ReadJob takes them.
+inline constexpr char kJobColumns[] =
+    "number, id, state, method, model, create_time, start_time, end_time, attempts, last_sequence, worker, labels, "
+    "failure, spec, plan, progress, result";
+absl::StatusOr<Job> ReadJob(SqliteStatement& row);
+
+}  // namespace quantd

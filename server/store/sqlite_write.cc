@@ -1,0 +1,247 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "server/store/failure_text.h"
+#include "server/store/sqlite_transaction.h"
+
+namespace quantd {
+namespace {
+
+// The text must outlive the statement's use.
+void BindFailure(const std::optional<Failure>& failure, const std::string& text,
+                 SqliteStatement& statement) {
+  if (failure.has_value()) {
+    statement.Bind(std::string_view(text));
+  } else {
+    statement.BindNull();
+  }
+}
+
+std::string TextOf(const std::optional<Failure>& failure) {
+  return failure.has_value() ? FailureToText(*failure) : "";
+}
+
+}  // namespace
+
+absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
+  const std::string labels = LabelsToText(job.labels);
+  const std::string failure = TextOf(job.failure);
+  {
+    QD_ASSIGN_OR_RETURN(
+        SqliteStatement statement,
+        connection_.Prepare(
+            "INSERT INTO jobs (id, state, method, model, create_time, start_time, end_time, "
+            "attempts, last_sequence, worker, labels, failure, spec, plan, progress, result) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+    statement.Bind(std::string_view(job.id)).Bind(static_cast<int64_t>(job.state));
+    statement.Bind(std::string_view(job.method)).Bind(std::string_view(job.model));
+    statement.Bind(job.create_time).Bind(job.start_time).Bind(job.end_time);
+    statement.Bind(static_cast<int64_t>(job.attempts)).Bind(job.last_sequence);
+    statement.Bind(std::string_view(job.worker)).Bind(std::string_view(labels));
+    BindFailure(job.failure, failure, statement);
+    statement.BindBlob(job.spec).BindBlob(job.plan).BindBlob(job.progress).BindBlob(job.result);
+    QD_RETURN_IF_ERROR(statement.Run());
+  }
+  job.number = connection_.LastInsertId();
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement details,
+      connection_.Prepare("INSERT INTO job_details (job, plan, result) VALUES (?, ?, ?)"));
+  QD_RETURN_IF_ERROR(
+      details.Bind(job.number).BindBlob(detail.plan).BindBlob(detail.result).Run());
+  for (const auto& [key, value] : job.labels) {
+    QD_ASSIGN_OR_RETURN(
+        SqliteStatement label,
+        connection_.Prepare("INSERT INTO job_labels (job, key, value) VALUES (?, ?, ?)"));
+    QD_RETURN_IF_ERROR(
+        label.Bind(job.number).Bind(std::string_view(key)).Bind(std::string_view(value)).Run());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::UpdateJob(const Job& job) {
+  const std::string failure = TextOf(job.failure);
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("UPDATE jobs SET state = ?, start_time = ?, end_time = ?, attempts = ?, "
+                          "last_sequence = ?, worker = ?, failure = ?, progress = ?, result = ? "
+                          "WHERE number = ?"));
+  statement.Bind(static_cast<int64_t>(job.state)).Bind(job.start_time).Bind(job.end_time);
+  statement.Bind(static_cast<int64_t>(job.attempts)).Bind(job.last_sequence);
+  statement.Bind(std::string_view(job.worker));
+  BindFailure(job.failure, failure, statement);
+  statement.BindBlob(job.progress).BindBlob(job.result).Bind(job.number);
+  QD_RETURN_IF_ERROR(statement.Run());
+  if (connection_.RowsChanged() == 0) {
+    return MakeError(Reason::kJobNotFound, "there is no job jobs/" + job.id);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::SetResultDetail(const Job& job, std::string_view result) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("UPDATE job_details SET result = ? WHERE job = ?"));
+  return statement.BindBlob(result).Bind(job.number).Run();
+}
+
+absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("DELETE FROM jobs WHERE id = ?"));
+  QD_RETURN_IF_ERROR(statement.Bind(id).Run());
+  if (connection_.RowsChanged() == 0) {
+    return MakeError(Reason::kJobNotFound, absl::StrCat("there is no job jobs/", ToAbsl(id)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::InsertRequest(const RequestRecord& record) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("INSERT INTO requests (request_id, job, job_id, body_sha256) "
+                          "SELECT ?, number, id, ? FROM jobs WHERE id = ?"));
+  return statement.Bind(std::string_view(record.request_id))
+      .Bind(std::string_view(record.body_sha256))
+      .Bind(std::string_view(record.job_id))
+      .Run();
+}
+
+absl::Status SqliteTransaction::AppendEvent(Job& job, Event event) {
+  event.sequence = ++job.last_sequence;
+  const std::string failure = TextOf(event.failure);
+  {
+    QD_ASSIGN_OR_RETURN(
+        SqliteStatement statement,
+        connection_.Prepare("INSERT INTO events (job, sequence, time, attempt, kind, state, "
+                            "worker, failure, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+    statement.Bind(job.number).Bind(event.sequence).Bind(event.time);
+    statement.Bind(static_cast<int64_t>(event.attempt)).Bind(static_cast<int64_t>(event.kind));
+    statement.Bind(static_cast<int64_t>(event.state)).Bind(std::string_view(event.worker));
+    BindFailure(event.failure, failure, statement);
+    statement.BindBlob(event.body);
+    QD_RETURN_IF_ERROR(statement.Run());
+  }
+  QD_ASSIGN_OR_RETURN(SqliteStatement update,
+                      connection_.Prepare("UPDATE jobs SET last_sequence = ? WHERE number = ?"));
+  return update.Bind(job.last_sequence).Bind(job.number).Run();
+}
+
+absl::Status SqliteTransaction::PutArtifactFile(const Job& job, const ArtifactFile& file) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("INSERT OR REPLACE INTO artifact_files (job, path, bytes, sha256, blob) "
+                          "VALUES (?, ?, ?, ?, ?)"));
+  return statement.Bind(job.number)
+      .Bind(std::string_view(file.path))
+      .Bind(file.bytes)
+      .Bind(std::string_view(file.sha256))
+      .Bind(std::string_view(file.blob))
+      .Run();
+}
+
+absl::Status SqliteTransaction::DeleteArtifactFiles(const Job& job) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("DELETE FROM artifact_files WHERE job = ?"));
+  return statement.Bind(job.number).Run();
+}
+
+absl::Status SqliteTransaction::InsertTask(Task& task) {
+  {
+    QD_ASSIGN_OR_RETURN(
+        SqliteStatement statement,
+        connection_.Prepare(
+            "INSERT INTO tasks (id, job, job_id, state, priority, queued_time, fencing_token, "
+            "failures, backend, memory_bytes, max_run_time, max_queue_time, queue_deadline) "
+            "SELECT ?, number, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE id = ?"));
+    statement.Bind(std::string_view(task.id)).Bind(static_cast<int64_t>(task.state));
+    statement.Bind(static_cast<int64_t>(task.priority)).Bind(task.queued_time);
+    statement.Bind(task.fencing_token).Bind(static_cast<int64_t>(task.failures));
+    statement.Bind(std::string_view(task.backend)).Bind(task.memory_bytes);
+    statement.Bind(absl::ToInt64Microseconds(task.max_run_time));
+    if (task.max_queue_time.has_value()) {
+      statement.Bind(absl::ToInt64Microseconds(*task.max_queue_time));
+      statement.Bind(task.queued_time + *task.max_queue_time);
+    } else {
+      statement.BindNull().BindNull();
+    }
+    QD_RETURN_IF_ERROR(statement.Bind(std::string_view(task.job_id)).Run());
+  }
+  task.order = connection_.LastInsertId();
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::UpdateTask(const Task& task) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("UPDATE tasks SET state = ?, queued_time = ?, fencing_token = ?, "
+                          "failures = ?, queue_deadline = ? WHERE id = ?"));
+  statement.Bind(static_cast<int64_t>(task.state)).Bind(task.queued_time);
+  statement.Bind(task.fencing_token).Bind(static_cast<int64_t>(task.failures));
+  if (task.max_queue_time.has_value()) {
+    statement.Bind(task.queued_time + *task.max_queue_time);
+  } else {
+    statement.BindNull();
+  }
+  return statement.Bind(std::string_view(task.id)).Run();
+}
+
+absl::Status SqliteTransaction::PutLease(const Lease& lease) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("INSERT OR REPLACE INTO leases (task_id, job_id, worker, session, "
+                          "fencing_token, expire_time, acknowledged_event) "
+                          "VALUES (?, ?, ?, ?, ?, ?, ?)"));
+  return statement.Bind(std::string_view(lease.task_id))
+      .Bind(std::string_view(lease.job_id))
+      .Bind(std::string_view(lease.worker))
+      .Bind(std::string_view(lease.session))
+      .Bind(lease.fencing_token)
+      .Bind(lease.expire_time)
+      .Bind(lease.acknowledged_event)
+      .Run();
+}
+
+absl::Status SqliteTransaction::DeleteLease(std::string_view task_id) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("DELETE FROM leases WHERE task_id = ?"));
+  return statement.Bind(task_id).Run();
+}
+
+absl::Status SqliteTransaction::PutWorker(const Worker& worker) {
+  const std::string backends = absl::StrJoin(worker.backends, ",");
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("INSERT OR REPLACE INTO workers (name, session, last_seen, backends, "
+                          "threads, memory_bytes, free_memory_bytes, engine_version, isa, draining) "
+                          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  return statement.Bind(std::string_view(worker.name))
+      .Bind(std::string_view(worker.session))
+      .Bind(worker.last_seen)
+      .Bind(std::string_view(backends))
+      .Bind(static_cast<int64_t>(worker.threads))
+      .Bind(worker.memory_bytes)
+      .Bind(worker.free_memory_bytes)
+      .Bind(std::string_view(worker.engine_version))
+      .Bind(std::string_view(worker.isa))
+      .Bind(static_cast<int64_t>(worker.draining))
+      .Run();
+}
+
+absl::Status SqliteTransaction::EndSession(std::string_view worker, std::string_view session,
+                                           absl::Time now) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare(
+          "INSERT OR REPLACE INTO ended_sessions (worker, session, time) VALUES (?, ?, ?)"));
+  return statement.Bind(worker).Bind(session).Bind(now).Run();
+}
+
+absl::Status SqliteTransaction::ForgetWorkers(absl::Time not_seen_since) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement workers,
+                      connection_.Prepare("DELETE FROM workers WHERE last_seen < ? AND name NOT IN "
+                                          "(SELECT worker FROM leases)"));
+  QD_RETURN_IF_ERROR(workers.Bind(not_seen_since).Run());
+  QD_ASSIGN_OR_RETURN(SqliteStatement sessions,
+                      connection_.Prepare("DELETE FROM ended_sessions WHERE time < ?"));
+  return sessions.Bind(not_seen_since).Run();
+}
+
+}  // namespace quantd

@@ -1,0 +1,152 @@
+// What the server must not forget. One interface; each store passes tests/server/store_conformance.h.
+//
+// Work is done in transactions: Read gives a consistent view, Write commits everything or nothing, and when Write
+// returns OK it is on the disk.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/job.h"
+
+namespace quantd {
+
+// One condition on jobs; all conditions of a query must hold.
+struct JobCondition {
+  enum class Field { kState, kMethod, kModel, kLabel, kCreateTime };
+  enum class Comparison { kEqual, kNotEqual, kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
+  Field field = Field::kState;
+  Comparison comparison = Comparison::kEqual;
+  std::string key;    // of the label
+  std::string text;   // method, model or label value
+  JobState state = JobState::kPending;
+  absl::Time time;
+};
+
+// The last job of a page.
+struct JobCursor {
+  absl::Time create_time;
+  int64_t number = 0;
+};
+
+enum class JobOrder { kOldestFirst, kNewestFirst };
+
+struct JobQuery {
+  std::vector<JobCondition> conditions;
+  JobOrder order = JobOrder::kNewestFirst;
+  std::optional<JobCursor> after;
+  int limit = 50;
+  int64_t max_bytes = int64_t{3} << 20;  // of specs, plans and results; at least one job is given
+};
+
+struct JobPage {
+  std::vector<Job> jobs;
+  std::optional<JobCursor> next;  // nothing: that was the last page
+};
+
+struct JobCount {
+  JobState state = JobState::kPending;
+  std::string method;
+  int64_t jobs = 0;
+};
+
+// What was made for a request id.
+struct RequestRecord {
+  std::string request_id;
+  std::string job_id;
+  std::string body_sha256;
+};
+
+// A consistent view. Not thread-safe; valid only within the function it was given to.
+class StoreReader {
+ public:
+  virtual ~StoreReader() = default;
+
+  // JOB_NOT_FOUND if there is none.
+  virtual absl::StatusOr<Job> GetJob(std::string_view id) = 0;
+  virtual absl::StatusOr<JobDetail> GetJobDetail(const Job& job) = 0;
+  virtual absl::StatusOr<JobPage> ListJobs(const JobQuery& query) = 0;
+  virtual absl::StatusOr<int64_t> CountPendingTasks() = 0;
+  // Of jobs that are not final.
+  virtual absl::StatusOr<int64_t> CountOpenJobs() = 0;
+  virtual absl::StatusOr<std::vector<JobCount>> CountJobs() = 0;
+  virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view request_id) = 0;
+
+  // In order of sequence; at most `limit`, and the page ends once it holds `max_bytes`.
+  virtual absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence,
+                                                        int limit, int64_t max_bytes) = 0;
+  // In order of path, those after `after_path`.
+  virtual absl::StatusOr<std::vector<ArtifactFile>> ListArtifactFiles(const Job& job,
+                                                                      std::string_view after_path,
+                                                                      int limit) = 0;
+  // ARTIFACT_NOT_FOUND if there is none.
+  virtual absl::StatusOr<ArtifactFile> GetArtifactFile(const Job& job, std::string_view path) = 0;
+
+  virtual absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) = 0;
+  virtual absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) = 0;
+  // Highest priority first, then first come; those after the first `skip`.
+  virtual absl::StatusOr<std::vector<Task>> PendingTasks(int skip, int limit) = 0;
+  // Pending tasks with a max_queue_time that has passed.
+  virtual absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) = 0;
+
+  virtual absl::StatusOr<std::optional<Lease>> FindLease(std::string_view task_id) = 0;
+  virtual absl::StatusOr<std::optional<Lease>> FindLeaseOfWorker(std::string_view worker) = 0;
+  virtual absl::StatusOr<std::vector<Lease>> ExpiredLeases(absl::Time now, int limit) = 0;
+  virtual absl::StatusOr<std::vector<Lease>> AllLeases() = 0;
+
+  virtual absl::StatusOr<std::optional<Worker>> FindWorker(std::string_view name) = 0;
+  // In order of name.
+  virtual absl::StatusOr<std::vector<Worker>> ListWorkers(absl::Time seen_after) = 0;
+  // Whether another session has taken the worker's name since.
+  virtual absl::StatusOr<bool> HasSessionEnded(std::string_view worker,
+                                               std::string_view session) = 0;
+};
+
+class StoreTransaction : public StoreReader {
+ public:
+  // Sets number. ALREADY_EXISTS if the id is taken.
+  virtual absl::Status InsertJob(Job& job, const JobDetail& detail) = 0;
+  // Everything but number, id, labels, method, model, spec and plan.
+  virtual absl::Status UpdateJob(const Job& job) = 0;
+  virtual absl::Status SetResultDetail(const Job& job, std::string_view result) = 0;
+  // With its task, lease, events, files and request id. JOB_NOT_FOUND if there is none.
+  virtual absl::Status DeleteJob(std::string_view id) = 0;
+  // ALREADY_EXISTS if the id is taken.
+  virtual absl::Status InsertRequest(const RequestRecord& record) = 0;
+
+  // Gives the event the job's next sequence, and writes both.
+  virtual absl::Status AppendEvent(Job& job, Event event) = 0;
+  virtual absl::Status PutArtifactFile(const Job& job, const ArtifactFile& file) = 0;
+  virtual absl::Status DeleteArtifactFiles(const Job& job) = 0;
+
+  // Sets order.
+  virtual absl::Status InsertTask(Task& task) = 0;
+  virtual absl::Status UpdateTask(const Task& task) = 0;
+  virtual absl::Status PutLease(const Lease& lease) = 0;
+  virtual absl::Status DeleteLease(std::string_view task_id) = 0;
+  virtual absl::Status PutWorker(const Worker& worker) = 0;
+  virtual absl::Status EndSession(std::string_view worker, std::string_view session,
+                                  absl::Time now) = 0;
+  // Workers and ended sessions not seen since.
+  virtual absl::Status ForgetWorkers(absl::Time not_seen_since) = 0;
+};
+
+// Thread-safe.
+class Store {
+ public:
+  virtual ~Store() = default;
+  // Returns what `work` returns, or the store's own error.
+  virtual absl::Status Read(const std::function<absl::Status(StoreReader&)>& work) = 0;
+  // Commits if `work` returns OK, else leaves everything as it was. Writers take turns.
+  virtual absl::Status Write(const std::function<absl::Status(StoreTransaction&)>& work) = 0;
+};
+
+}  // namespace quantd
