@@ -196,7 +196,7 @@ def project_libraries(tree):
 
 def zone_of_library(name, path):
     """The zone a library stands for: by its name where a folder has several, else by its folder."""
-    zone = name.replace("_", "/", 1)
+    zone = rules.LIBRARY_ZONES.get(name, name.replace("_", "/", 1))
     if zone in ALLOWED:
         return zone
     return zone_of(os.path.dirname(path) + "/CMakeLists.txt")

@@ -36,14 +36,15 @@ ZONES = [
     ("server/types", ["server/job.*", "server/limits.*"], ["base"]),
     ("server/store", ["server/store/*"], ["base", "server/types"]),
     ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),
-    ("server/metrics", ["server/metrics*"],
-     ["base", "server/types", "server/store", "server/scheduler"]),
     ("server/api", ["server/api/*"],
-     ["base", "blob", "proto", "server/types", "server/store", "server/scheduler",
-      "server/metrics", "engine/planning"] + ENGINE_ALL),
+     ["base", "blob", "proto", "server/types", "server/store", "server/scheduler", "server",
+      "engine/planning"] + ENGINE_ALL),
+    ("server/main", ["server/main.cc"],
+     ["base", "blob", "server/types", "server/store", "server/scheduler", "server/api", "server"]),
+    # Between the store and the wire.
     ("server", ["server/*"],
-     ["base", "blob", "server/types", "server/store", "server/scheduler", "server/metrics",
-      "server/api", "engine/planning"] + ENGINE_ALL),
+     ["base", "blob", "server/types", "server/store", "server/scheduler", "engine/planning"]
+     + ENGINE_ALL),
     ("worker/command", ["worker/command.h", "worker/agent_command.h"], ["base"]),
     ("worker/agent", ["worker/agent/*"],
      ["base", "blob", "proto", "worker/command", "worker/runner", "engine/types"]),
@@ -63,12 +64,15 @@ HEADERS = [
      ["proto", "server/api", "worker/agent", "client"]),
     (["sqlite3.h", "pqxx/*", "libpq-fe.h"], ["server/store"]),
     (["dnnl*", "oneapi/*"], ["engine/backend"]),
-    (["prometheus/*"], ["server", "server/metrics", "server/api"]),
-    (["yaml-cpp/*"], ["engine/types", "server", "worker", "client"]),
+    (["prometheus/*"], ["server", "server/api", "server/main"]),
+    (["yaml-cpp/*"], ["engine/types", "server", "server/main", "worker", "client"]),
     (["openssl/*"], ["base"]),
-    (["CLI/*"], ["engine/flags", "server", "worker", "worker/command", "worker/agent",
-                 "worker/runner", "client"]),
+    (["CLI/*"], ["engine/flags", "server", "server/main", "worker", "worker/command",
+                 "worker/agent", "worker/runner", "client"]),
 ]
+
+# Libraries that stand for a zone other than their folder's.
+LIBRARY_ZONES = {"server_model": "server/types"}
 
 # SQL in string literals, and who may have it.
 SQL_ZONES = ["server/store"]
