@@ -29,7 +29,7 @@ constexpr int kFirstDescriptor = 16;
 // switches. Secrets of the worker stay with the worker.
 constexpr std::array kPassedOn = {
     "PATH",         "LANG",          "LC_ALL",       "LD_LIBRARY_PATH",
-    "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "QUANTD_ISA"};
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "QUANTD_CPU_ISA"};
 
 // What failed between fork and exec, sent over a pipe that exec closes.
 struct LaunchFailure {

@@ -1,0 +1,103 @@
+// The loop of a worker that works for a server.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "quantd/v1/worker_service.pb.h"
+#include "worker/agent/synchronizer.h"
+#include "worker/agent/task.h"
+
+namespace quantd {
+
+struct AgentOptions {
+  std::string worker;   // name, unique among workers of the server
+  std::string session;  // random, new for each start of the process
+  v1::WorkerCapabilities capabilities;
+  TaskResources resources;
+
+  absl::Duration long_poll = absl::Seconds(30);          // idle calls wait so long for work
+  absl::Duration call_timeout = absl::Seconds(10);       // beyond the long poll
+  absl::Duration batch_events = absl::Milliseconds(50);  // least time between two calls with events
+  absl::Duration first_retry = absl::Milliseconds(100);  // doubled for each failure in a row …
+  absl::Duration last_retry = absl::Seconds(5);          // … up to this, each with jitter
+  absl::Duration shutdown_grace = absl::Seconds(20);     // to hand back a task
+  int events_per_call = 500;
+};
+
+// A state machine of three variables: the task (or none), whether the worker is leaving, and when
+// to call next. Each
+// Run is one turn of it. One thread runs the agent; Shutdown may be called from any thread.
+class Agent {
+ public:
+  // `synchronizer` and `clock` must outlive the agent. The clock measures leases.
+  Agent(AgentOptions options, Synchronizer& synchronizer, const Clock& clock = Clock::System());
+  ~Agent();
+
+  // One turn:
+  //   1. waits until there is something to say: news of the task, the heartbeat, the end of a
+  //   back-off, or a shutdown;
+  //      without a task there always is ("I am idle", and the server holds the call until there is
+  //      work)
+  //   2. says what is, hears what should be
+  //   3. makes it so: begins a task, stops one, forgets one; or, without an answer, keeps the task
+  //   running until its
+  //      lease has certainly passed to somebody else
+  // False when the worker has left: after Shutdown, a drain by the server, or when another session
+  // has its name.
+  bool Run();
+
+  // Take no more work, hand back the task. Run returns false within the shutdown grace.
+  void Shutdown();
+
+  // Why Run returned false: OK, or LEASE_LOST when another session has taken the name.
+  absl::Status exit_status() const { return exit_status_; }
+  bool busy() const { return task_ != nullptr; }
+
+ private:
+  void WaitUntilDue();
+  v1::SynchronizeRequest WhatIs();
+  void MakeItSo(const v1::SynchronizeResponse& response, absl::Time asked);
+  void Obey(const v1::SynchronizeResponse& response);
+  void Begin(const v1::SynchronizeResponse& response);
+  void WithoutAnswer(const absl::Status& status);
+  void BackOff();
+  void Forget(std::string_view why);
+  bool Left();
+  bool leaving() const;
+  void Wake();
+
+  const AgentOptions options_;
+  Synchronizer& synchronizer_;
+  const Clock& clock_;
+
+  std::unique_ptr<Task> task_;
+  std::string blob_store_uri_;
+  absl::Time lease_expires_ = absl::InfiniteFuture();
+  // On the machine's clock, for waiting.
+  absl::Time next_call_ = absl::InfinitePast();
+  absl::Time last_call_ = absl::InfinitePast();
+  absl::Time leave_by_ = absl::InfiniteFuture();
+  bool backing_off_ = false;
+  bool drained_ = false;        // the server gives no more work: leave when idle
+  bool farewell_said_ = false;  // or tried
+  int failures_ = 0;            // in a row
+  int sessions_lost_ = 0;       // idle calls refused in a row
+  absl::Status exit_status_;
+  std::mt19937_64 random_;
+
+  mutable absl::Mutex mutex_;
+  bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
+  bool leaving_is_new_ ABSL_GUARDED_BY(mutex_) = false;  // no turn has seen it yet
+};
+
+}  // namespace quantd

@@ -1,0 +1,57 @@
+#include "worker/agent/synchronizer.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "proto/grpc_status.h"
+
+namespace quantd {
+
+Synchronizer::Synchronizer(std::unique_ptr<v1::WorkerService::StubInterface> stub)
+    : stub_(std::move(stub)) {}
+
+std::unique_ptr<Synchronizer> Synchronizer::Connect(const std::string& server) {
+  grpc::ChannelArguments arguments;
+  // A server that comes back is found within a second; gRPC's own back-off grows to two minutes.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // A peer that is cut off without a word is noticed during a long poll.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  const auto channel =
+      grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+  return std::make_unique<Synchronizer>(v1::WorkerService::NewStub(channel));
+}
+
+absl::StatusOr<v1::SynchronizeResponse> Synchronizer::Call(const v1::SynchronizeRequest& request,
+                                                           absl::Duration timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (std::exchange(interrupted_, false)) {
+      return MakeError(Reason::kCancelled, "the call was interrupted");
+    }
+    context_ = &context;
+  }
+  v1::SynchronizeResponse response;
+  const grpc::Status status = stub_->Synchronize(&context, request, &response);
+  {
+    const absl::MutexLock lock(&mutex_);
+    context_ = nullptr;
+  }
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+void Synchronizer::Interrupt() {
+  const absl::MutexLock lock(&mutex_);
+  if (context_ != nullptr) {
+    context_->TryCancel();
+  } else {
+    interrupted_ = true;
+  }
+}
+
+}  // namespace quantd
