@@ -30,8 +30,8 @@ Scheme GroupScheme(ScaleRule rule) {
   return scheme;
 }
 
-QuantizedRows Run(const WeightRows& rows, const Scheme& scheme,
-                  const InputStatistics* statistics = nullptr) {
+QuantizedRows Rounded(const WeightRows& rows, const Scheme& scheme,
+                      const InputStatistics* statistics = nullptr) {
   QuantizedRows out;
   const absl::Status status = RoundToNearest(rows, scheme, statistics, CpuKernels(), &out);
   EXPECT_TRUE(status.ok()) << status;
@@ -45,11 +45,11 @@ TEST(RoundToNearest, PanelsOfRowsGiveWhatAllRowsGive) {
     for (const bool symmetric : {true, false}) {
       Scheme scheme = GroupScheme(rule);
       scheme.symmetric = symmetric;
-      const QuantizedRows whole = Run(all, scheme);
+      const QuantizedRows whole = Rounded(all, scheme);
       EXPECT_EQ(whole.groups, 2);
       QuantizedRows joined;
       for (int64_t begin = 0; begin < 12; begin += 4) {
-        const QuantizedRows part = Run(all.Slice(begin, 4), scheme);
+        const QuantizedRows part = Rounded(all.Slice(begin, 4), scheme);
         joined.codes.insert(joined.codes.end(), part.codes.begin(), part.codes.end());
         joined.scales.insert(joined.scales.end(), part.scales.begin(), part.scales.end());
         joined.zeros.insert(joined.zeros.end(), part.zeros.begin(), part.zeros.end());
@@ -69,9 +69,9 @@ TEST(RoundToNearest, NarrowWeightsAreReadExactly) {
   std::vector<float> widened(weights.size());
   WidenToF32(narrow.data(), DType::kBF16, 128, widened.data());
   const QuantizedRows from_bf16 =
-      Run({narrow.data(), DType::kBF16, 4, 32}, GroupScheme(ScaleRule::kMse));
+      Rounded({narrow.data(), DType::kBF16, 4, 32}, GroupScheme(ScaleRule::kMse));
   const QuantizedRows from_f32 =
-      Run({widened.data(), DType::kF32, 4, 32}, GroupScheme(ScaleRule::kMse));
+      Rounded({widened.data(), DType::kF32, 4, 32}, GroupScheme(ScaleRule::kMse));
   EXPECT_EQ(from_bf16.codes, from_f32.codes);
   EXPECT_EQ(from_bf16.scales, from_f32.scales);
 }
@@ -81,7 +81,7 @@ TEST(RoundToNearest, ScalesFitTheirStoredType) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
     Scheme scheme = GroupScheme(ScaleRule::kMse);
     scheme.scale_dtype = dtype;
-    const QuantizedRows rows = Run({weights.data(), DType::kF32, 4, 32}, scheme);
+    const QuantizedRows rows = Rounded({weights.data(), DType::kF32, 4, 32}, scheme);
     std::vector<uint16_t> stored(rows.scales.size());
     std::vector<float> back(rows.scales.size());
     NarrowFromF32(rows.scales.data(), static_cast<int64_t>(stored.size()), dtype, stored.data());
@@ -96,7 +96,7 @@ TEST(RoundToNearest, OneScaleForATensor) {
   Scheme scheme = GroupScheme(ScaleRule::kAbsmax);
   scheme.granularity = Granularity::kTensor;
   scheme.group_size = 0;
-  const QuantizedRows rows = Run({weights.data(), DType::kF32, 6, 40}, scheme);
+  const QuantizedRows rows = Rounded({weights.data(), DType::kF32, 6, 40}, scheme);
   EXPECT_EQ(rows.groups, 1);
   EXPECT_THAT(rows.scales, Each(1.0f));
   EXPECT_EQ(rows.codes[217], -8);
@@ -127,10 +127,10 @@ TEST(RoundToNearest, ImportanceCountsOnlyWithTheWeightedRule) {
   InputStatistics statistics(32);
   statistics.Add(x.data(), 1);
   const WeightRows rows = {weights.data(), DType::kF32, 4, 32};
-  EXPECT_EQ(Run(rows, GroupScheme(ScaleRule::kMse), &statistics).scales,
-            Run(rows, GroupScheme(ScaleRule::kMse)).scales);
-  const QuantizedRows plain = Run(rows, GroupScheme(ScaleRule::kMse));
-  const QuantizedRows weighted = Run(rows, GroupScheme(ScaleRule::kWeightedMse), &statistics);
+  EXPECT_EQ(Rounded(rows, GroupScheme(ScaleRule::kMse), &statistics).scales,
+            Rounded(rows, GroupScheme(ScaleRule::kMse)).scales);
+  const QuantizedRows plain = Rounded(rows, GroupScheme(ScaleRule::kMse));
+  const QuantizedRows weighted = Rounded(rows, GroupScheme(ScaleRule::kWeightedMse), &statistics);
   double plain_error = 0, weighted_error = 0;
   for (size_t n = 0; n < 4; ++n) {
     const auto error = [&](const QuantizedRows& result) {

@@ -1,0 +1,328 @@
+#include "engine/format/compressed_tensors.h"
+
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "engine/method/registry.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quantd {
+namespace {
+
+using ::testing::HasSubstr;
+
+LinearSpec Linear(const std::string& name, LinearRole role, int64_t outputs, int64_t inputs,
+                  int block = 0) {
+  LinearSpec linear;
+  linear.name = name;
+  linear.role = role;
+  linear.out_features = outputs;
+  linear.in_features = inputs;
+  linear.block = block;
+  return linear;
+}
+
+Scheme Int4(int64_t group_size = 128, bool symmetric = true) {
+  Scheme scheme;
+  scheme.method = "rtn";
+  scheme.group_size = group_size;
+  scheme.symmetric = symmetric;
+  return scheme;
+}
+
+Scheme W8A8() {
+  Scheme scheme;
+  scheme.method = "int8";
+  scheme.bits = 8;
+  scheme.granularity = Granularity::kChannel;
+  scheme.group_size = 0;
+  scheme.activations = ActivationScheme::kDynamicToken;
+  return scheme;
+}
+
+// Every tensor of a linear, packed panel by panel.
+std::vector<std::vector<std::byte>> PackAll(const LinearSpec& linear, const Scheme& scheme,
+                                            const QuantizedRows& rows, int64_t panel) {
+  const std::vector<TensorInfo> infos = kCompressedTensors.tensors(linear, scheme);
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<int64_t> written(infos.size(), 0);
+  for (const TensorInfo& info : infos) bytes.emplace_back(static_cast<size_t>(info.bytes()));
+  const auto put = [&](const std::vector<PackedPiece>& pieces) {
+    for (const PackedPiece& piece : pieces) {
+      const size_t end = static_cast<size_t>(piece.offset) + piece.bytes.size();
+      ASSERT_LE(end, bytes[piece.index].size());
+      std::memcpy(bytes[piece.index].data() + piece.offset, piece.bytes.data(), piece.bytes.size());
+      written[piece.index] += static_cast<int64_t>(piece.bytes.size());
+    }
+  };
+  for (int64_t begin = 0; begin < rows.rows; begin += panel) {
+    const int64_t count = std::min(panel, rows.rows - begin);
+    const auto slice = [&](const auto& all, int64_t width) {
+      return std::decay_t<decltype(all)>(all.begin() + begin * width,
+                                         all.begin() + (begin + count) * width);
+    };
+    QuantizedRows part = {.rows = count, .columns = rows.columns, .groups = rows.groups};
+    part.codes = slice(rows.codes, rows.columns);
+    part.scales = slice(rows.scales, rows.groups);
+    if (!rows.zeros.empty()) part.zeros = slice(rows.zeros, rows.groups);
+    put(kCompressedTensors.pack(linear, scheme, begin, part));
+  }
+  put(kCompressedTensors.constants(linear, scheme));
+  for (size_t i = 0; i < infos.size(); ++i) {
+    EXPECT_EQ(written[i], infos[i].bytes()) << infos[i].name << ": every byte once";
+  }
+  return bytes;
+}
+
+template <typename T>
+std::vector<T> As(const std::vector<std::byte>& bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+// The golden cases of 4 and 8 bits: codes in, words out.
+TEST(CompressedTensors, PacksAsTheLibraryDoes) {
+  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/rtn_compressed_tensors.json");
+  const auto golden = nlohmann::json::parse(file);
+  const LinearSpec linear =
+      Linear("l", LinearRole::kOther, golden["rows"].get<int64_t>(), golden["columns"]);
+  int compared = 0;
+  for (const auto& wanted : golden["cases"]) {
+    if (!wanted.contains("packed")) continue;
+    Scheme scheme = Int4(golden["group_size"], wanted["symmetric"]);
+    scheme.bits = wanted["bits"];
+    scheme.scale_dtype = DType::kF32;
+    if (wanted["strategy"] != "group") {
+      scheme.granularity =
+          wanted["strategy"] == "channel" ? Granularity::kChannel : Granularity::kTensor;
+      scheme.group_size = 0;
+    }
+    if (scheme.granularity == Granularity::kTensor && !scheme.symmetric) continue;
+    SCOPED_TRACE(wanted["strategy"].get<std::string>() + " " + wanted["bits"].dump());
+    QuantizedRows rows = {.rows = linear.out_features,
+                          .columns = linear.in_features,
+                          .groups = scheme.GroupsPerRow(linear.in_features)};
+    rows.codes = wanted["codes"].get<std::vector<int8_t>>();
+    rows.scales = wanted["scales"].get<std::vector<float>>();
+    const std::vector<float> stored_scales = rows.scales;
+    if (!scheme.symmetric) rows.zeros = wanted["zeros"].get<std::vector<int8_t>>();
+    rows.scales.resize(static_cast<size_t>(rows.rows * rows.groups), rows.scales[0]);
+    for (const int64_t panel : {int64_t{8}, int64_t{16}}) {
+      const auto bytes = PackAll(linear, scheme, rows, panel);
+      EXPECT_EQ(As<int32_t>(bytes[0]), wanted["packed"].get<std::vector<int32_t>>());
+      EXPECT_EQ(As<float>(bytes[1]), stored_scales);
+      if (!scheme.symmetric) {
+        EXPECT_EQ(As<int32_t>(bytes[2]), wanted["packed_zeros"].get<std::vector<int32_t>>());
+      }
+      EXPECT_EQ(As<int64_t>(bytes.back()), (std::vector<int64_t>{10, 96}));
+    }
+    ++compared;
+  }
+  EXPECT_EQ(compared, 10);
+}
+
+TEST(CompressedTensors, RowsThatAreNotWholeWordsArePadded) {
+  const LinearSpec linear = Linear("l", LinearRole::kOther, 3, 13);
+  for (const int bits : {4, 8}) {
+    Scheme scheme = Int4(0);
+    scheme.bits = bits;
+    scheme.granularity = Granularity::kChannel;
+    QuantizedRows rows = {.rows = 3, .columns = 13, .groups = 1};
+    for (int i = 0; i < 39; ++i) rows.codes.push_back(static_cast<int8_t>(i % 16 - 8));
+    rows.scales = {1, 2, -3};
+    const auto bytes = PackAll(linear, scheme, rows, 1);
+    const int64_t row_bytes = (13 * bits + 31) / 32 * 4;
+    ASSERT_EQ(static_cast<int64_t>(bytes[0].size()), 3 * row_bytes);
+    for (int64_t n = 0; n < 3; ++n) {
+      for (int64_t k = 0; k < row_bytes * 8 / bits; ++k) {
+        const auto byte =
+            static_cast<int>(bytes[0][static_cast<size_t>(n * row_bytes + k * bits / 8)]);
+        const int stored = bits == 8 ? byte : (byte >> (k % 2 * 4)) & 15;
+        const int wanted =
+            k < 13 ? rows.codes[static_cast<size_t>(n * 13 + k)] + (1 << (bits - 1)) : 0;
+        ASSERT_EQ(stored, wanted) << bits << " bits, row " << n << ", column " << k;
+      }
+    }
+  }
+}
+
+TEST(CompressedTensors, W8A8KeepsPlainInt8) {
+  const LinearSpec linear = Linear("l", LinearRole::kOther, 2, 3);
+  const std::vector<TensorInfo> infos = kCompressedTensors.tensors(linear, W8A8());
+  ASSERT_EQ(infos.size(), 2u);
+  EXPECT_EQ(infos[0], (TensorInfo{"weight", DType::kI8, {2, 3}}));
+  EXPECT_EQ(infos[1], (TensorInfo{"weight_scale", DType::kBF16, {2, 1}}));
+  QuantizedRows rows = {.rows = 2, .columns = 3, .groups = 1};
+  rows.codes = {-128, 127, 0, 1, -1, 5};
+  rows.scales = {0.5f, -2.0f};
+  const auto bytes = PackAll(linear, W8A8(), rows, 1);
+  EXPECT_EQ(As<int8_t>(bytes[0]), rows.codes);
+  EXPECT_EQ(As<uint16_t>(bytes[1]), (std::vector<uint16_t>{0x3f00, 0xc000}));
+}
+
+TEST(CompressedTensors, OnlyPackedZerosNeedAlignedPanels) {
+  EXPECT_EQ(kCompressedTensors.row_alignment(Int4(128, true)), 1);
+  EXPECT_EQ(kCompressedTensors.row_alignment(Int4(128, false)), 8);
+  EXPECT_EQ(kCompressedTensors.row_alignment(W8A8()), 1);
+}
+
+struct SmallModel {
+  ModelSpec model;
+  std::vector<LinearSpec> linears = {
+      Linear("model.layers.0.self_attn.q_proj", LinearRole::kQ, 256, 256),
+      Linear("model.layers.0.self_attn.k_proj", LinearRole::kK, 128, 256),
+      Linear("model.layers.0.self_attn.v_proj", LinearRole::kV, 128, 256),
+      Linear("model.layers.0.mlp.gate_proj", LinearRole::kGate, 640, 256),
+      Linear("model.layers.0.mlp.up_proj", LinearRole::kUp, 640, 256),
+      Linear("model.layers.0.mlp.down_proj", LinearRole::kDown, 256, 640),
+      Linear("lm_head", LinearRole::kHead, 2048, 256, -1)};
+
+  std::vector<ResolvedLinear> Resolved(const Scheme& scheme) const {
+    std::vector<ResolvedLinear> resolved;
+    for (const LinearSpec& linear : linears) {
+      resolved.push_back({&linear, linear.role == LinearRole::kHead
+                                       ? std::nullopt
+                                       : std::optional<Scheme>(scheme)});
+    }
+    return resolved;
+  }
+};
+
+absl::Status Accepts(const SmallModel& small, const std::vector<ResolvedLinear>& linears,
+                     std::string_view loader) {
+  return kCompressedTensors.accepts(linears, small.model, loader);
+}
+
+TEST(CompressedTensors, EveryLoaderTakesTheCommonSchemes) {
+  const SmallModel small;
+  for (const LoaderRow& loader : kCompressedTensors.loaders) {
+    for (const Scheme& scheme : {Int4(), Int4(64, false), W8A8()}) {
+      const absl::Status status = Accepts(small, small.Resolved(scheme), loader.name);
+      EXPECT_TRUE(status.ok()) << loader.name << ": " << status;
+    }
+  }
+  EXPECT_EQ(ReasonOf(Accepts(small, small.Resolved(Int4()), "tensorrt")), Reason::kLoaderRefuses);
+}
+
+TEST(CompressedTensors, CannotHoldOtherWidths) {
+  const SmallModel small;
+  for (const int bits : {2, 3, 5, 6, 7}) {
+    Scheme scheme = Int4();
+    scheme.bits = bits;
+    const absl::Status status = Accepts(small, small.Resolved(scheme), "");
+    EXPECT_EQ(ReasonOf(status), Reason::kFormatCannotHold);
+    ASSERT_EQ(ViolationsOf(status).size(), 6u);
+    EXPECT_EQ(ViolationsOf(status)[0].where, "model.layers.0.self_attn.q_proj");
+    EXPECT_THAT(ViolationsOf(status)[0].wanted, HasSubstr("4 or 8"));
+  }
+}
+
+TEST(CompressedTensors, CannotHoldAHeadThatIsTheEmbedding) {
+  SmallModel small;
+  std::vector<ResolvedLinear> linears = small.Resolved(Int4());
+  linears.back().scheme = Int4();
+  EXPECT_TRUE(Accepts(small, linears, "").ok());
+  EXPECT_EQ(ReasonOf(Accepts(small, linears, "sglang")), Reason::kLoaderRefuses);
+  small.model.tied_embeddings = true;
+  EXPECT_EQ(ReasonOf(Accepts(small, linears, "")), Reason::kFormatCannotHold);
+}
+
+TEST(CompressedTensors, ServersWantFusedLinearsAlike) {
+  const SmallModel small;
+  std::vector<ResolvedLinear> linears = small.Resolved(Int4());
+  linears[1].scheme = W8A8();
+  linears[4].scheme.reset();
+  EXPECT_TRUE(Accepts(small, linears, "transformers").ok());
+  for (const std::string_view loader : {"vllm", "sglang"}) {
+    const absl::Status status = Accepts(small, linears, loader);
+    EXPECT_EQ(ReasonOf(status), Reason::kLoaderRefuses);
+    const std::vector<Violation> violations = ViolationsOf(status);
+    ASSERT_EQ(violations.size(), 2u);
+    EXPECT_EQ(violations[0].where, "model.layers.0.self_attn.k_proj");
+    EXPECT_THAT(violations[0].wanted, HasSubstr("q_proj"));
+    EXPECT_EQ(violations[1].where, "model.layers.0.mlp.up_proj");
+    EXPECT_EQ(violations[1].got, "skipped");
+  }
+  // Down is fused with nothing.
+  linears = small.Resolved(Int4());
+  linears[5].scheme = W8A8();
+  EXPECT_TRUE(Accepts(small, linears, "vllm").ok());
+}
+
+TEST(CompressedTensors, ServersHaveShapeRules) {
+  SmallModel small;
+  small.linears[5].in_features = 672;  // not a multiple of 128
+  std::vector<ResolvedLinear> linears = small.Resolved(Int4(32));
+  absl::Status status = Accepts(small, linears, "vllm");
+  ASSERT_EQ(ViolationsOf(status).size(), 1u) << status;
+  EXPECT_EQ(ViolationsOf(status)[0].got, "672 inputs");
+  EXPECT_TRUE(Accepts(small, linears, "transformers").ok());
+
+  small = SmallModel();
+  // 32 + 16 + 16 outputs fuse to 64.
+  small.linears[0].out_features = 32;
+  small.linears[1].out_features = small.linears[2].out_features = 16;
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "vllm").ok());
+  small.linears[2].out_features = 32;
+  EXPECT_THAT(ViolationsOf(Accepts(small, small.Resolved(Int4()), "vllm"))[0].got,
+              HasSubstr("80 outputs of the fused operator"));
+
+  const SmallModel plain;
+  EXPECT_EQ(ReasonOf(Accepts(plain, plain.Resolved(Int4(16)), "vllm")), Reason::kLoaderRefuses);
+  Scheme wide = Int4(128, false);
+  wide.bits = 8;
+  EXPECT_EQ(ReasonOf(Accepts(plain, plain.Resolved(wide), "sglang")), Reason::kLoaderRefuses);
+  EXPECT_TRUE(Accepts(plain, plain.Resolved(wide), "transformers").ok());
+}
+
+TEST(CompressedTensors, OneSchemeGoesByClass) {
+  const SmallModel small;
+  const Json config = kCompressedTensors.config(small.Resolved(Int4()), small.model);
+  EXPECT_EQ(config["quant_method"], "compressed-tensors");
+  EXPECT_EQ(config["format"], "pack-quantized");
+  EXPECT_EQ(config["ignore"], Json::array({"lm_head"}));
+  ASSERT_EQ(config["config_groups"].size(), 1u);
+  const Json& group = config["config_groups"]["group_0"];
+  EXPECT_EQ(group["targets"], Json::array({"Linear"}));
+  EXPECT_EQ(group["weights"]["group_size"], 128);
+  EXPECT_TRUE(group["input_activations"].is_null());
+}
+
+TEST(CompressedTensors, SeveralSchemesGoByName) {
+  const SmallModel small;
+  std::vector<ResolvedLinear> linears = small.Resolved(Int4());
+  linears[5].scheme = W8A8();
+  // Found by another rule, stored alike: no group of its own.
+  linears[3].scheme->scale_rule = ScaleRule::kAbsmax;
+  const Json config = kCompressedTensors.config(linears, small.model);
+  EXPECT_EQ(config["format"], "mixed-precision");
+  ASSERT_EQ(config["config_groups"].size(), 2u);
+  EXPECT_EQ(config["config_groups"]["group_0"]["targets"].size(), 5u);
+  const Json& w8a8 = config["config_groups"]["group_1"];
+  EXPECT_EQ(w8a8["targets"], Json::array({"model.layers.0.mlp.down_proj"}));
+  EXPECT_EQ(w8a8["format"], "int-quantized");
+  EXPECT_EQ(w8a8["weights"]["strategy"], "channel");
+  EXPECT_EQ(w8a8["input_activations"]["strategy"], "token");
+  EXPECT_EQ(w8a8["input_activations"]["dynamic"], true);
+}
+
+TEST(FormatRegistry, RowsAreComplete) {
+  for (const Format& format : Formats()) {
+    EXPECT_EQ(FindFormat(format.name), &format);
+    EXPECT_FALSE(format.summary.empty());
+    EXPECT_FALSE(format.loaders.empty());
+    EXPECT_NE(format.accepts, nullptr);
+    EXPECT_NE(format.tensors, nullptr);
+    EXPECT_NE(format.row_alignment, nullptr);
+    EXPECT_NE(format.pack, nullptr);
+    EXPECT_NE(format.constants, nullptr);
+    EXPECT_NE(format.config, nullptr);
+  }
+  EXPECT_EQ(FindFormat("gguf3"), nullptr);
+}
+
+}  // namespace
+}  // namespace quantd
