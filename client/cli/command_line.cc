@@ -1,0 +1,117 @@
+#include "client/cli/command_line.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+#include "client/cli/catalogue.h"
+#include "client/cli/errors.h"
+#include "client/cli/help.h"
+
+namespace quantd {
+namespace {
+
+// --help is looked for before the parse, so that it is answered on an incomplete command line too.
+bool AsksForHelp(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument == "--") return false;
+    if (argument == "--help" || argument == "-h") return true;
+  }
+  return false;
+}
+
+// The deepest command that the first words name.
+const CommandEntry& CommandNamed(const std::vector<CommandEntry>& catalogue,
+                                 const std::vector<std::string>& arguments) {
+  const CommandEntry* best = &catalogue.front();
+  std::vector<std::string> path;
+  for (const std::string& argument : arguments) {
+    if (argument.starts_with("-")) continue;
+    path.push_back(argument);
+    const auto found = std::find_if(catalogue.begin(), catalogue.end(),
+                                    [&](const CommandEntry& entry) { return entry.path == path; });
+    if (found == catalogue.end()) break;
+    best = &*found;
+  }
+  return *best;
+}
+
+}  // namespace
+
+CommandLine::CommandLine() : app_("Client of quantd, the quantization service", "quantctl") {
+  app_.set_help_flag();
+  app_.require_subcommand(1);
+  app_.add_option("--server", flags_.server, "Address of the server")->type_name("HOST:PORT");
+  app_.add_flag("--json", flags_.json, "Print the result as JSON");
+  // Answered before the parse; here so that help and completion know them.
+  app_.add_flag("-h,--help", help_, "Print the help of the command");
+  app_.add_flag("--help-all", help_all_, "Print the help of all commands, as Markdown");
+  for (const CommandRow& row : Commands()) {
+    const std::vector<std::string> path = absl::StrSplit(ToAbsl(row.path), ' ');
+    CLI::App* parent = path.size() == 2 ? &Group(path.front()) : &app_;
+    CLI::App* command = parent->add_subcommand(path.back(), std::string(row.summary));
+    command->fallthrough();
+    commands_.emplace_back(command, row.make(*command));
+  }
+}
+
+CLI::App& CommandLine::Group(const std::string& name) {
+  for (CLI::App* app :
+       app_.get_subcommands([&](CLI::App* app) { return app->get_name() == name; })) {
+    return *app;
+  }
+  const auto row = std::find_if(CommandGroups().begin(), CommandGroups().end(),
+                                [&](const CommandGroup& group) { return group.name == name; });
+  CLI::App* app = app_.add_subcommand(name, std::string(row->summary));
+  app->fallthrough();
+  app->require_subcommand(1);
+  return *app;
+}
+
+Command* CommandLine::Chosen() const {
+  for (const auto& [app, command] : commands_) {
+    if (app->parsed()) return command.get();
+  }
+  return nullptr;
+}
+
+ExitCode CommandLine::Run(std::vector<std::string> arguments, Streams streams,
+                          Cancellation& cancellation) {
+  const std::vector<CommandEntry> catalogue = CatalogueOf(app_);
+  if (std::find(arguments.begin(), arguments.end(), "--help-all") != arguments.end()) {
+    streams.out << HelpPage(catalogue);
+    return ExitCode::kDone;
+  }
+  const CommandEntry& named = CommandNamed(catalogue, arguments);
+  if (AsksForHelp(arguments)) {
+    streams.out << HelpText(catalogue, named);
+    return ExitCode::kDone;
+  }
+  if (arguments.empty()) {
+    streams.err << HelpText(catalogue, named);
+    return ExitCode::kRefused;
+  }
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants it
+  try {
+    app_.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    streams.err << "quantctl: " << error.what() << "\nUsage: " << UsageOf(named)
+                << "\nMore: quantctl" << (named.path.empty() ? "" : " ")
+                << absl::StrJoin(named.path, " ") << " --help\n";
+    return ExitCode::kRefused;
+  }
+  absl::StatusOr<Session> session = Session::Create(flags_, streams, cancellation);
+  absl::StatusOr<ExitCode> code = session.status();
+  if (session.ok()) code = Chosen()->Run(*session);
+  if (code.ok()) return *code;
+  if (session.ok()) {
+    PrintError(*session, code.status());
+  } else {
+    streams.err << ErrorText(code.status());
+  }
+  return ExitCodeOf(code.status());
+}
+
+}  // namespace quantd

@@ -1,0 +1,37 @@
+#include <array>
+
+#include "client/cli/command.h"
+
+namespace quantd {
+namespace {
+
+constexpr std::array kGroups = std::to_array<CommandGroup>({
+    {"jobs", "Jobs on the server"},
+    {"artifacts", "What jobs have made"},
+});
+
+constexpr std::array kCommands = std::to_array<CommandRow>({
+    {"quantize", "Quantize a model: submit, watch, download", MakeQuantize},
+    {"validate", "Check a request and print its plan; nothing is made", MakeValidate},
+    {"jobs list", "List jobs, newest first", MakeJobsList},
+    {"jobs get", "Show one job in full", MakeJobsGet},
+    {"jobs watch", "Follow a job to its end; with --out, download it too", MakeJobsWatch},
+    {"jobs cancel", "Stop jobs", MakeJobsCancel},
+    {"jobs delete", "Remove finished jobs and their files from the server", MakeJobsDelete},
+    {"jobs report", "Show the report of a finished job", MakeJobsReport},
+    {"artifacts list", "List the files of a job that are finished so far", MakeArtifactsList},
+    {"artifacts get", "Download the files of a job, or one of them", MakeArtifactsGet},
+    {"methods", "List quantization methods, or describe one", MakeMethods},
+    {"formats", "List output formats and the engines that load them", MakeFormats},
+    {"families", "List model families", MakeFamilies},
+    {"workers", "List workers", MakeWorkers},
+    {"version", "Print the versions of this program and of the server", MakeVersion},
+    {"completion", "Print a completion script for a shell", MakeCompletion},
+});
+
+}  // namespace
+
+std::span<const CommandRow> Commands() { return kCommands; }
+std::span<const CommandGroup> CommandGroups() { return kGroups; }
+
+}  // namespace quantd

@@ -1,0 +1,192 @@
+// quantctl quantize, quantctl validate.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+#include "client/cli/command.h"
+#include "client/cli/follow.h"
+#include "client/cli/job_text.h"
+#include "client/cli/message_json.h"
+#include "client/cli/out_folder.h"
+#include "engine/flags/quantize_flags.h"
+#include "proto/convert.h"
+
+namespace quantd {
+namespace {
+
+constexpr char kDefaultMethod[] = "rtn";
+
+// Version 4, RFC 4122.
+std::string RandomUuid() {
+  std::random_device device;
+  std::mt19937_64 random((uint64_t{device()} << 32) | device());
+  const uint64_t high = (random() & ~uint64_t{0xF000}) | 0x4000;
+  const uint64_t low = (random() & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
+  return absl::StrFormat("%08x-%04x-%04x-%04x-%012x", high >> 32, (high >> 16) & 0xFFFF,
+                         high & 0xFFFF, low >> 48, low & 0xFFFFFFFFFFFF);
+}
+
+// The server may run in another folder, so a path is made absolute here.
+absl::StatusOr<std::string> ModelFolder(const std::string& model) {
+  for (const std::string scheme : {"s3://", "hf://"}) {
+    if (model.starts_with(scheme)) {
+      return MakeError(Reason::kUnimplemented, "this source of models is not built yet",
+                       Violation{.where = "MODEL", .got = model, .wanted = "a folder"});
+    }
+  }
+  std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return path.string();
+}
+
+// What both commands ask the server.
+class RequestFlags {
+ public:
+  explicit RequestFlags(CLI::App& app) : quantization_(app) {
+    app.add_option("MODEL", model_, "Folder of the model, as the server sees it")->required();
+    app.add_option("--label", labels_, "KEY=VALUE to find the job by; repeatable")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    app.add_option("--priority", priority_, "Higher runs sooner, -100 to 100; default 0");
+  }
+
+  const std::string& model() const { return model_; }
+
+  absl::StatusOr<v1::CreateJobRequest> Request() const {
+    QuantizeRequest quantization;
+    QD_RETURN_IF_ERROR(quantization_.Apply(quantization));
+    QD_ASSIGN_OR_RETURN(quantization.model_folder, ModelFolder(model_));
+    v1::CreateJobRequest request;
+    request.set_request_id(RandomUuid());
+    *request.mutable_job()->mutable_spec() = ToProto(quantization);
+    request.mutable_job()->mutable_spec()->mutable_resources()->set_priority(priority_);
+    for (const std::string& label : labels_) {
+      const std::pair<std::string, std::string> parts =
+          absl::StrSplit(label, absl::MaxSplits('=', 1));
+      if (parts.first.empty() || label.find('=') == std::string::npos) {
+        return MakeError(Reason::kInvalidField, "not a label",
+                         Violation{.where = "--label", .got = label, .wanted = "KEY=VALUE"});
+      }
+      (*request.mutable_job()->mutable_labels())[parts.first] = parts.second;
+    }
+    return request;
+  }
+
+ private:
+  QuantizeFlags quantization_;
+  std::string model_;
+  std::vector<std::string> labels_;
+  int priority_ = 0;
+};
+
+absl::StatusOr<v1::Job> Planned(Session& session, v1::CreateJobRequest request) {
+  request.set_validate_only(true);
+  request.clear_request_id();
+  return session.connection().CreateJob(request);
+}
+
+absl::StatusOr<ExitCode> PrintPlan(Session& session, const v1::CreateJobRequest& request) {
+  QD_ASSIGN_OR_RETURN(const v1::Job job, Planned(session, request));
+  if (session.json()) {
+    QD_ASSIGN_OR_RETURN(const Json json, MessageJson(job.plan()));
+    session.PrintJson(json);
+  } else {
+    session.out() << PlanText(job.plan());
+  }
+  return ExitCode::kDone;
+}
+
+// Bits of most of the weights that are quantized.
+int MostBits(const v1::Plan& plan) {
+  std::map<int, int64_t> weights;
+  for (const v1::ResolvedLinear& linear : plan.linears()) {
+    if (!linear.has_scheme()) continue;
+    weights[linear.scheme().bits()] += linear.out_features() * linear.in_features();
+  }
+  const auto most = std::max_element(weights.begin(), weights.end(),
+                                     [](auto& a, auto& b) { return a.second < b.second; });
+  return most == weights.end() ? 16 : most->first;
+}
+
+class Quantize : public Command {
+ public:
+  explicit Quantize(CLI::App& app) : request_(app) {
+    app.add_option("--out", out_,
+                   "Folder for the result; default ./MODEL-METHOD-BITSbit. Must be new or empty")
+        ->type_name("DIR");
+    app.add_flag("--force", force_, "Write into --out although it has files");
+    app.add_flag("--detach", detach_, "Print the job's name and leave");
+    app.add_flag("--dry-run", dry_run_, "Only check the request and print the plan");
+    app.add_flag("-v,--verbose", layers_, "One line per linear");
+  }
+
+  absl::StatusOr<ExitCode> Run(Session& session) override {
+    QD_ASSIGN_OR_RETURN(const v1::CreateJobRequest request, request_.Request());
+    if (dry_run_) return PrintPlan(session, request);
+    std::string out = out_;
+    if (!detach_) {
+      QD_ASSIGN_OR_RETURN(out, OutFolder(session, request));
+      if (!force_) QD_RETURN_IF_ERROR(CheckOutFolder(out, {}));
+    }
+    QD_ASSIGN_OR_RETURN(const v1::Job job, session.connection().CreateJob(request));
+    if (detach_) return PrintDetached(session, job);
+    session.err() << job.name() << " submitted\n";
+    return FollowToEnd(session, {.job = job.name(), .out = out, .layers = layers_});
+  }
+
+ private:
+  absl::StatusOr<std::string> OutFolder(Session& session,
+                                        const v1::CreateJobRequest& request) const {
+    if (!out_.empty()) return out_;
+    const v1::Scheme& scheme = request.job().spec().recipe().default_scheme();
+    int bits = scheme.bits();
+    if (!scheme.has_bits()) {
+      // The method's default is the server's to know.
+      QD_ASSIGN_OR_RETURN(const v1::Job job, Planned(session, request));
+      bits = MostBits(job.plan());
+    }
+    const std::string method = scheme.method().empty() ? kDefaultMethod : scheme.method();
+    return DefaultOutFolder(request.job().spec().model().path(), method, bits);
+  }
+
+  static absl::StatusOr<ExitCode> PrintDetached(Session& session, const v1::Job& job) {
+    if (session.json()) {
+      QD_ASSIGN_OR_RETURN(const Json json, MessageJson(job));
+      session.PrintJson(json);
+    } else {
+      session.out() << job.name() << "\n";
+      session.err() << "follow it:  " << session.CommandLine("jobs watch " + job.name()) << "\n";
+    }
+    return ExitCode::kDone;
+  }
+
+  RequestFlags request_;
+  std::string out_;
+  bool force_ = false, detach_ = false, dry_run_ = false, layers_ = false;
+};
+
+class Validate : public Command {
+ public:
+  explicit Validate(CLI::App& app) : request_(app) {}
+  absl::StatusOr<ExitCode> Run(Session& session) override {
+    QD_ASSIGN_OR_RETURN(const v1::CreateJobRequest request, request_.Request());
+    return PrintPlan(session, request);
+  }
+
+ private:
+  RequestFlags request_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeQuantize(CLI::App& app) { return std::make_unique<Quantize>(app); }
+std::unique_ptr<Command> MakeValidate(CLI::App& app) { return std::make_unique<Validate>(app); }
+
+}  // namespace quantd

@@ -1,0 +1,63 @@
+// What every command works with: where the result goes, where messages go, the server.
+#pragma once
+
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/json.h"
+#include "client/cancellation.h"
+#include "client/connection.h"
+
+namespace quantd {
+
+// The flags that every command has.
+struct GlobalFlags {
+  std::string server;  // empty: QUANTD_SERVER, then the context file, then the default
+  bool json = false;
+};
+
+struct Streams {
+  std::ostream& out;       // the result, and nothing else
+  std::ostream& err;       // progress and messages
+  int err_descriptor = 2;  // of `err`, for the progress bar; -1: never draw one
+};
+
+// The flag > QUANTD_SERVER > `server:` of ~/.config/quantd/config.yaml (or under XDG_CONFIG_HOME) >
+// 127.0.0.1:8470. INVALID_FIELD for an address without a port or a context file that cannot be
+// read.
+absl::StatusOr<std::string> ServerAddress(const std::string& flag);
+
+// Thread-compatible, but the connection is thread-safe.
+class Session {
+ public:
+  static absl::StatusOr<Session> Create(const GlobalFlags& flags, Streams streams,
+                                        Cancellation& cancellation);
+
+  std::ostream& out() { return streams_.out; }
+  std::ostream& err() { return streams_.err; }
+  int err_descriptor() const { return streams_.err_descriptor; }
+  bool json() const { return json_; }
+  Connection& connection() { return *connection_; }
+  Cancellation& cancellation() { return connection_->cancellation(); }
+  // The command line that continues with `rest`, for messages: with --server when it was given.
+  std::string CommandLine(std::string_view rest) const;
+  // The result as JSON, indented.
+  void PrintJson(const Json& json) { out() << DumpJsonPretty(json); }
+
+ private:
+  Session(const GlobalFlags& flags, Streams streams, std::unique_ptr<Connection> connection)
+      : server_flag_(flags.server),
+        json_(flags.json),
+        streams_(streams),
+        connection_(std::move(connection)) {}
+
+  std::string server_flag_;
+  bool json_;
+  Streams streams_;
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace quantd
