@@ -109,19 +109,18 @@ class Int8Weight : public CpuWeight {
   int64_t LongestSlice() const { return exact_ ? k_ : 1024; }
 
   absl::Status AddSlice(const QuantizedRows& weight, int64_t group, int64_t begin, int64_t count) {
-    const int8_t* codes = weight.codes.data() + begin;
-    if (exact_) {
-      QD_ASSIGN_OR_RETURN(PackedRight packed,
-                          PackedRight::Make(GemmType::kS8, codes, DnnlType::s8, n_, count, k_));
-      slices_.push_back({group, begin, count, std::move(packed)});
-      return absl::OkStatus();
-    }
-    std::vector<float> wide(static_cast<size_t>(n_ * count));
+    const GemmType type = exact_ ? GemmType::kS8 : GemmType::kF32;
+    // A contiguous copy: oneDNN reorders int8 only from rows that follow each other.
+    std::vector<int8_t> codes(static_cast<size_t>(n_ * count));
+    std::vector<float> wide(exact_ ? 0 : codes.size());
     for (int64_t row = 0; row < n_; ++row) {
-      std::copy_n(codes + row * k_, count, wide.begin() + row * count);
+      const int8_t* from = weight.codes.data() + row * k_ + begin;
+      std::copy_n(from, count, codes.begin() + row * count);
+      if (!exact_) std::copy_n(from, count, wide.begin() + row * count);
     }
-    QD_ASSIGN_OR_RETURN(PackedRight packed, PackedRight::Make(GemmType::kF32, wide.data(),
-                                                              DnnlType::f32, n_, count, count));
+    const void* data = exact_ ? static_cast<const void*>(codes.data()) : wide.data();
+    const DnnlType from = exact_ ? DnnlType::s8 : DnnlType::f32;
+    QD_ASSIGN_OR_RETURN(PackedRight packed, PackedRight::Make(type, data, from, n_, count, count));
     slices_.push_back({group, begin, count, std::move(packed)});
     return absl::OkStatus();
   }
