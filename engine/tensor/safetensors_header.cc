@@ -294,6 +294,13 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::by
                    absl::StrCat(8 + length, " bytes of header"));
   }
   const auto* text = reinterpret_cast<const char*>(prefix.data()) + 8;
+  if (const void* zero = std::memchr(text, 0, static_cast<size_t>(length))) {
+    // The parser would take it for the end of the text.
+    return Corrupt(
+        path,
+        absl::StrCat("no JSON at byte ", static_cast<const char*>(zero) - text, " of the header"),
+        "JSON");
+  }
   HeaderEvents events(path);
   const bool parsed = nlohmann::json::sax_parse(text, text + length, &events);
   QD_RETURN_IF_ERROR(events.status());

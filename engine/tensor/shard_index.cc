@@ -33,6 +33,7 @@ class IndexEvents : public nlohmann::json_sax<nlohmann::json> {
     if (!status_.ok() || seen_map_) return status_;
     return Error(path_, "no weight_map", "an object weight_map");
   }
+  bool stopped() const { return !status_.ok(); }
   std::map<std::string, std::string, std::less<>> Take() { return std::move(map_); }
 
   bool start_object(size_t) override {
@@ -47,8 +48,9 @@ class IndexEvents : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool start_array(size_t) override {
+    if (!Value("a list")) return false;
     ++depth_;
-    return DepthIsFine() && Value("a list");
+    return DepthIsFine();
   }
   bool end_array() override {
     --depth_;
@@ -122,8 +124,10 @@ class IndexEvents : public nlohmann::json_sax<nlohmann::json> {
 absl::StatusOr<std::map<std::string, std::string, std::less<>>> ParseShardIndex(
     std::string_view json, const std::string& path) {
   IndexEvents events(path);
-  const bool parsed = nlohmann::json::sax_parse(json.begin(), json.end(), &events);
-  QD_RETURN_IF_ERROR(events.status());
+  // The parser takes a zero byte for the end of the text.
+  const bool parsed = json.find('\0') == std::string_view::npos &&
+                      nlohmann::json::sax_parse(json.begin(), json.end(), &events);
+  if (parsed || events.stopped()) QD_RETURN_IF_ERROR(events.status());
   if (!parsed) {
     return MakeError(Reason::kModelCorrupt, "bad index of shards",
                      Violation{.where = path, .got = "no JSON", .wanted = "JSON"});
