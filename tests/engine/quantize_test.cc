@@ -134,7 +134,7 @@ TEST_F(QuantizeTest, TheManifestNamesEveryFileWithItsDigest) {
 }
 
 TEST_F(QuantizeTest, SameBytesForAnyNumberOfThreads) {
-  for (const std::string recipe :
+  for (const std::string& recipe :
        {std::string(kInt4), std::string(kInt8),
         std::string("default: {method: rtn, scale_rule: weighted-mse}")}) {
     std::vector<std::map<std::string, std::string>> digests;

@@ -26,7 +26,8 @@ ModelSpec TinyModel() {
   model.dtype = DType::kBF16;
   for (int block = 0; block < 2; ++block) {
     const std::string prefix = "model.layers." + std::to_string(block) + ".";
-    BlockSpec spec{.prefix = prefix};
+    BlockSpec spec;
+    spec.prefix = prefix;
     spec.linears.push_back({.name = prefix + "self_attn.q_proj",
                             .role = LinearRole::kQ,
                             .out_features = 64,

@@ -51,9 +51,12 @@ Report SomeReport() {
                                        .kl_mean = 0.01,
                                        .kl_p99 = 0.2,
                                        .top1_agreement = 0.9};
-  report.layers.push_back(
-      {.name = "a", .out_features = 2, .in_features = 3, .method = "rtn", .bits = 4});
-  report.layers.push_back({.name = "b", .method = "rtn", .relative_output_error = 0.25});
+  report.layers.resize(2);
+  report.layers[0].name = "a";
+  report.layers[0].out_features = 2;
+  report.layers[0].bits = 4;
+  report.layers[1].name = "b";
+  report.layers[1].relative_output_error = 0.25;
   report.files.push_back({.path = "model.safetensors", .bytes = 7, .sha256 = "00"});
   report.seconds = {{Stage::kOpen, 0.5},
                     {Stage::kCalibrate, 0},
@@ -93,7 +96,9 @@ TEST(GateTest, EachLimitIsToldApart) {
   EXPECT_FALSE(verdict.passed);
   EXPECT_THAT(verdict.missed, SizeIs(3));
   EXPECT_THAT(verdict.missed[1], HasSubstr("mean KL: got 0.01, wanted at most 0.001"));
-  EXPECT_FALSE(CheckGate({.max_mean_kl = 1}, std::nullopt).passed);
+  QualityGate gate;
+  gate.max_mean_kl = 1;
+  EXPECT_FALSE(CheckGate(gate, std::nullopt).passed);
 }
 
 TEST(GateTest, NotANumberMissesEveryGate) {

@@ -2,11 +2,16 @@
 
 #include "engine/method/registry.h"
 
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+// What a test does not name keeps its default: that is the point of naming.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 namespace quantd {
 namespace {
@@ -58,14 +63,17 @@ TEST(MethodRegistry, DefaultsAreTheOnesOfTheTable) {
     const absl::StatusOr<Scheme> scheme = Resolve(method.name, {});
     ASSERT_TRUE(scheme.ok()) << scheme.status();
     EXPECT_EQ(scheme->method, method.name);
+    const std::map<std::string_view, std::string> actual = {
+        {"bits", std::to_string(scheme->bits)},
+        {"granularity", std::string(NameOf(scheme->granularity))},
+        {"scale_rule", std::string(NameOf(scheme->scale_rule))},
+        {"activations", std::string(NameOf(scheme->activations))},
+        {"symmetric", scheme->symmetric ? "true" : "false"}};
     for (const OptionRow& option : method.options) {
-      if (option.name == "bits") EXPECT_EQ(std::to_string(scheme->bits), option.fallback);
-      if (option.name == "granularity") EXPECT_EQ(NameOf(scheme->granularity), option.fallback);
-      if (option.name == "scale_rule") EXPECT_EQ(NameOf(scheme->scale_rule), option.fallback);
-      if (option.name == "activations") EXPECT_EQ(NameOf(scheme->activations), option.fallback);
-      if (option.name == "symmetric") {
-        EXPECT_EQ(scheme->symmetric ? "true" : "false", option.fallback);
-      }
+      const auto found = actual.find(option.name);
+      if (found == actual.end())
+        continue;  // group_size: without meaning unless groups are asked for
+      EXPECT_EQ(found->second, option.fallback) << method.name << ", " << option.name;
     }
   }
 }

@@ -51,7 +51,7 @@ std::string Nested(size_t levels) {
   return SafetensorsFile(absl::StrCat(R"({"t":)", std::string(levels, '[')), 0);
 }
 
-std::vector<Hostile> HostileFiles() {
+std::vector<Hostile> LyingSyntax() {
   const std::string huge = "9223372036854775807";
   return {
       {"Empty", "", "at least 8 bytes"},
@@ -105,6 +105,12 @@ std::vector<Hostile> HostileFiles() {
                         R"(],"data_offsets":[0,1])"),
            1),
        "more dimensions"},
+  };
+}
+
+std::vector<Hostile> LyingOffsets() {
+  const std::string huge = "9223372036854775807";
+  return {
       {"OneOffset", One(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), "1 data_offsets"},
       {"ThreeOffsets", One(R"("dtype":"F32","shape":[1],"data_offsets":[0,4,8])"),
        "more data_offsets"},
@@ -143,6 +149,13 @@ std::vector<Hostile> HostileFiles() {
        "an object of strings"},
       {"MetadataKeyTwice", SafetensorsFile(R"({"__metadata__":{"a":"1","a":"2"}})", 0), "a twice"},
   };
+}
+
+std::vector<Hostile> HostileFiles() {
+  std::vector<Hostile> all = LyingSyntax();
+  std::vector<Hostile> offsets = LyingOffsets();
+  for (Hostile& file : offsets) all.push_back(std::move(file));
+  return all;
 }
 
 class HostileHeaderTest : public ::testing::TestWithParam<Hostile> {};
