@@ -1,0 +1,187 @@
+// Logits of whole models against those of others: transformers on tiny models of every family and
+// variant, and a float64 forward pass on a trained one.
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "gtest/gtest.h"
+#include "tests/engine/model/whole_model.h"
+#include "tests/shared_data.h"
+
+namespace quantd {
+namespace {
+
+struct Golden {
+  std::vector<int32_t> ids;
+  std::vector<double> logits;  // [T, V]
+};
+
+Golden ReadGolden(const std::string& path) {
+  const Json json = *ParseJson(*ReadFile(path, 1 << 24), path);
+  Golden golden{.ids = json.at("ids").get<std::vector<int32_t>>(), .logits = {}};
+  for (const Json& row : json.at("logits")) {
+    for (const Json& logit : row) golden.logits.push_back(logit.get<double>());
+  }
+  return golden;
+}
+
+double LargestDifference(const std::vector<float>& got, const std::vector<double>& wanted) {
+  EXPECT_EQ(got.size(), wanted.size());
+  double largest = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(got[i]) - wanted[i]);
+    if (!(difference <= largest)) largest = difference;  // NaN too
+  }
+  return largest;
+}
+
+class TinyModelTest : public testing::TestWithParam<std::string> {
+ protected:
+  std::string folder() const { return QUANTD_SOURCE_DIR "/tests/golden/models/" + GetParam(); }
+};
+
+TEST_P(TinyModelTest, LogitsAreThoseOfTransformers) {
+  const auto model = WholeModel::Open(folder());
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Golden golden = ReadGolden(folder() + "/golden_logits.json");
+  const auto logits = (*model)->Logits(golden.ids, ComputeType::kF32);
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  const double difference = LargestDifference(*logits, golden.logits);
+  RecordProperty("largest_difference", std::to_string(difference));
+  EXPECT_LE(difference, 2e-4);
+}
+
+TEST_P(TinyModelTest, Bf16IsClose) {
+  const auto model = WholeModel::Open(folder());
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Golden golden = ReadGolden(folder() + "/golden_logits.json");
+  const auto logits = (*model)->Logits(golden.ids, ComputeType::kBF16);
+  if (absl::IsUnavailable(logits.status())) GTEST_SKIP() << "this machine does not multiply bf16";
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  double squares = 0, energy = 0;
+  for (size_t i = 0; i < golden.logits.size(); ++i) {
+    const double difference = static_cast<double>((*logits)[i]) - golden.logits[i];
+    squares += difference * difference;
+    energy += golden.logits[i] * golden.logits[i];
+  }
+  EXPECT_LE(squares / energy,
+            1e-3);  // bf16 keeps 8 bits: 2^-9 per rounding, some tens of roundings
+}
+
+std::vector<std::string> Variants() {
+  std::vector<std::string> names;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(QUANTD_SOURCE_DIR "/tests/golden/models")) {
+    names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, TinyModelTest, testing::ValuesIn(Variants()),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(TinyModelsTest, EveryFamilyHasOne) {
+  for (const Family& family : Families()) {
+    bool found = false;
+    for (const std::string& name : Variants()) found = found || name.starts_with(family.name);
+    EXPECT_TRUE(found) << family.name;
+  }
+}
+
+TEST(Stories260KTest, LogitsAreThoseOfAFloat64Pass) {
+  QD_SHARED_DATA_OR_SKIP(data);
+  const std::string folder = data + "/models/stories260K";
+  const auto model = WholeModel::Open(folder);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Golden golden = ReadGolden(folder + "/golden_logits_float64.json");
+  const auto logits = (*model)->Logits(golden.ids, ComputeType::kF32);
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  EXPECT_LE(LargestDifference(*logits, golden.logits), 2e-4);
+}
+
+TEST(ForwardTest, SameBitsWithOneAndTwoThreads) {
+  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/models/books-3m");
+  ASSERT_TRUE(model.ok()) << model.status();
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 200; ++i) ids.push_back(i * 37 % 2048);
+  const auto alone = (*model)->Logits(ids, ComputeType::kF32);
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  std::vector<std::vector<float>> together(2);
+  const auto run = [&](size_t i) {
+    const auto logits = (*model)->Logits(ids, ComputeType::kF32);
+    ASSERT_TRUE(logits.ok());
+    together[i] = *logits;
+  };
+  std::thread first(run, 0), second(run, 1);
+  first.join();
+  second.join();
+  EXPECT_EQ(*alone, together[0]);
+  EXPECT_EQ(*alone, together[1]);
+}
+
+class Recorder : public InputObserver {
+ public:
+  void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
+    inputs.push_back(input);
+    widths.push_back(channels);
+    finite = finite && std::isfinite(x[0]) && std::isfinite(x[tokens * channels - 1]);
+  }
+  std::vector<int> inputs;
+  std::vector<int64_t> widths;
+  bool finite = true;
+};
+
+TEST(ForwardTest, ObserverSeesEachInputOnce) {
+  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/qwen3");
+  ASSERT_TRUE(model.ok()) << model.status();
+  Recorder recorder;
+  const std::vector<int32_t> ids = {1, 2, 3};
+  ASSERT_TRUE((*model)->Activations(ids, ComputeType::kF32, &recorder).ok());
+  EXPECT_EQ(recorder.inputs, (std::vector<int>{0, 1, 2, 3, 0, 1, 2, 3}));
+  EXPECT_EQ(recorder.widths, (std::vector<int64_t>{64, 96, 64, 96, 64, 96, 64, 96}));
+  EXPECT_TRUE(recorder.finite);
+}
+
+TEST(ForwardTest, ActivationsThatAreNotFiniteAreReported) {
+  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/llama");
+  ASSERT_TRUE(model.ok()) << model.status();
+  Backend& backend = **FindBackend("cpu");
+  const ModelSpec& spec = (*model)->spec();
+  const auto weights =
+      LoadBlock(spec, spec.blocks[0], (*model)->checkpoint(), backend, ComputeType::kF32);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  const RopeTable rope = RopeTable::Make(spec.rope, 4);
+  for (const float bad : {std::nanf(""), HUGE_VALF, 3e38F}) {
+    std::vector<float> x(static_cast<size_t>(4 * spec.hidden), 0.5F);
+    x[70] = bad;
+    const absl::Status status = ForwardBlock(spec, spec.blocks[0], *weights, rope, backend,
+                                             ComputeType::kF32, 4, x.data(), nullptr);
+    if (std::isfinite(bad)) {
+      EXPECT_TRUE(status.ok()) << status;
+    } else {
+      EXPECT_EQ(ReasonOf(status), Reason::kModelNotFinite) << bad;
+    }
+  }
+}
+
+TEST(EmbeddingTest, IdsOutsideTheVocabularyAreRefused) {
+  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/llama");
+  ASSERT_TRUE(model.ok()) << model.status();
+  for (const int32_t id : {-1, 128, 1 << 30}) {
+    const std::vector<int32_t> ids = {0, id};
+    EXPECT_EQ(ReasonOf((*model)->Logits(ids, ComputeType::kF32).status()), Reason::kDatasetInvalid)
+        << id;
+  }
+}
+
+}  // namespace
+}  // namespace quantd
