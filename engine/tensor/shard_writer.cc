@@ -59,8 +59,10 @@ Layout MakeLayout(const std::vector<TensorInfo>& tensors) {
   layout.order.resize(tensors.size());
   std::iota(layout.order.begin(), layout.order.end(), size_t{0});
   if (Place(tensors, layout)) return layout;
-  std::stable_sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) {
-    return SizeOf(tensors[a].dtype) > SizeOf(tensors[b].dtype);
+  std::sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) {
+    const int64_t size_a = SizeOf(tensors[a].dtype);
+    const int64_t size_b = SizeOf(tensors[b].dtype);
+    return size_a != size_b ? size_a > size_b : a < b;
   });
   Place(tensors, layout);
   return layout;

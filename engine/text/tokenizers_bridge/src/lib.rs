@@ -1,7 +1,9 @@
 //! The Hugging Face tokenizers crate behind a few C functions: see ../tokenizers_bridge.h, which
 //! says what each does. A panic inside the crate comes back as an error and never crosses into C++.
 
+use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
 use tokenizers::Tokenizer;
 
 pub struct QdTokenizer(Tokenizer);
@@ -46,9 +48,30 @@ unsafe fn borrow<'a, T>(data: *const T, size: usize) -> &'a [T] {
     }
 }
 
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A panic that becomes an error is reported by the caller, not on standard error as well.
+fn silence_guarded_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !INSIDE.with(Cell::get) {
+                usual(info);
+            }
+        }));
+    });
+}
+
 /// Runs `body` and turns an error or a panic into a text at `error`.
 unsafe fn guarded<T>(error: *mut QdText, body: impl FnOnce() -> Result<T, String>) -> Option<T> {
-    let message = match catch_unwind(AssertUnwindSafe(body)) {
+    silence_guarded_panics();
+    INSIDE.with(|inside| inside.set(true));
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    INSIDE.with(|inside| inside.set(false));
+    let message = match outcome {
         Ok(Ok(value)) => return Some(value),
         Ok(Err(message)) => message,
         Err(panic) => {
