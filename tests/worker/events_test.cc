@@ -21,6 +21,10 @@ std::vector<RunnerEvent> OneOfEach() {
   Report report;
   report.family = "llama";
   report.bits_per_weight = 4.125;
+  for (const Stage stage :
+       {Stage::kOpen, Stage::kCalibrate, Stage::kQuantize, Stage::kEvaluate, Stage::kWrite}) {
+    report.seconds.emplace_back(stage, 0.5);
+  }
   report.evaluation =
       EvaluationResult{.tokens = 9, .perplexity_original = 5, .perplexity_quantized = 6};
   LayerReport layer;

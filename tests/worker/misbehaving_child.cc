@@ -2,7 +2,7 @@
 // descriptor 3.
 
 #include <fcntl.h>
-#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -109,6 +109,14 @@ int main(int argc, char** argv) {
   }
   if (mode == "sleep") {
     Say(kReady);
+    SleepForever();
+  }
+  if (mode == "seal-and-wait") {
+    mkdir("out", 0700);
+    const int file = open("out/a.bin", O_CREAT | O_WRONLY | O_TRUNC, 0600);
+    if (write(file, "abc", 3) != 3) return 8;
+    Say("{\"event\":\"file\",\"path\":\"a.bin\",\"bytes\":3,\"sha256\":"
+        "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}\n");
     SleepForever();
   }
   if (mode == "stubborn") {

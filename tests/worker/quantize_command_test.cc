@@ -178,7 +178,7 @@ TEST_F(QuantizeCommandTest, CtrlCStopsItAndLeavesNothing) {
 
 TEST_F(QuantizeCommandTest, AMissedGateHasAnExitCodeAndKeepsTheResult) {
   const ProcessResult result =
-      Run({kModel, "--out", out_, "--bits", "2", "--group-size", "128", "--eval-windows", "2",
+      Run({kModel, "--out", out_, "--bits", "4", "--group-size", "128", "--eval-windows", "2",
            "--seq-len", "64", "--gate-kl", "0.000001"});
   EXPECT_EQ(result.exit_code, kExitGateMissed) << result.err;
   EXPECT_THAT(result.err, HasSubstr("QUALITY_GATE"));

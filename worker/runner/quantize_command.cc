@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <new>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -93,9 +95,22 @@ void PrintError(const absl::Status& status) {
     return;
   }
   fmt::print(stderr, "quantd-worker: {}: {} things are wrong\n", reason, violations.size());
+  // The same fault of many linears is one thing to mend: said once, with the first of them.
+  std::vector<std::pair<Violation, int>> groups;
   for (const Violation& violation : violations) {
-    fmt::print(stderr, "  {}: got {}, wanted {}\n", Printable(violation.where),
-               Printable(violation.got), Printable(violation.wanted));
+    const auto same = std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
+      return group.first.got == violation.got && group.first.wanted == violation.wanted;
+    });
+    if (same == groups.end()) {
+      groups.emplace_back(violation, 0);
+    } else {
+      ++same->second;
+    }
+  }
+  for (const auto& [violation, others] : groups) {
+    fmt::print(stderr, "  {}{}: got {}, wanted {}\n", Printable(violation.where),
+               others > 0 ? fmt::format(" and {} more", others) : "", Printable(violation.got),
+               Printable(violation.wanted));
   }
 }
 
@@ -153,20 +168,21 @@ void PrintPlan(const PlannedQuantization& planned) {
   }
   Report shown;
   shown.resolved_recipe = std::move(resolved);
-  Table table({{.title = "plan"}, {.title = ""}});
-  table.Add({"model", fmt::format("{}: {}, {} blocks", planned.request.model_folder,
-                                  plan.model.family, plan.model.blocks.size())});
-  table.Add({"linears", fmt::format("{} quantized, {} left as they are", quantized,
-                                    static_cast<int64_t>(plan.linears.size()) - quantized)});
-  table.Add({"scheme", DescribeSchemes(shown)});
-  table.Add({"bits per weight", fmt::format("{:.3f}", plan.bits_per_weight)});
-  table.Add({"size", HumanBytes(plan.bytes_original) + " -> " + HumanBytes(plan.bytes_quantized)});
-  table.Add({"files", fmt::format("{} shards", plan.shards.size())});
-  table.Add({"forward pass", plan.needs_forward ? "yes" : "no"});
-  table.Add({"memory, about", HumanBytes(plan.peak_memory_bytes)});
-  table.Add({"time, about", HumanSeconds(plan.estimated_seconds)});
-  for (const std::string& warning : plan.warnings) table.Add({"warning", warning});
-  fmt::print("{}", table.Text());
+  const auto line = [](std::string_view name, const std::string& value) {
+    fmt::print("{:<16}  {}\n", name, Printable(value));
+  };
+  line("model", fmt::format("{}: {}, {} blocks", planned.request.model_folder, plan.model.family,
+                            plan.model.blocks.size()));
+  line("linears", fmt::format("{} quantized, {} left as they are", quantized,
+                              static_cast<int64_t>(plan.linears.size()) - quantized));
+  line("scheme", DescribeSchemes(shown));
+  line("bits per weight", fmt::format("{:.3f}", plan.bits_per_weight));
+  line("size", HumanBytes(plan.bytes_original) + " -> " + HumanBytes(plan.bytes_quantized));
+  line("tensor files", std::to_string(plan.shards.size()));
+  line("forward pass", plan.needs_forward ? "yes" : "no");
+  line("memory, about", HumanBytes(plan.peak_memory_bytes));
+  line("time, about", HumanSeconds(plan.estimated_seconds));
+  for (const std::string& warning : plan.warnings) line("warning", warning);
 }
 
 class QuantizeCommand : public WorkerCommand {
@@ -204,6 +220,12 @@ class QuantizeCommand : public WorkerCommand {
       return RunFor(audience);
     } catch (const std::bad_alloc&) {
       return Fail(audience, MakeError(Reason::kRunnerMemoryLimit, "an allocation failed"), false);
+    } catch (const std::system_error& error) {
+      // A thread whose stack does not fit.
+      const bool no_room = error.code() == std::errc::resource_unavailable_try_again;
+      return Fail(audience,
+                  MakeError(no_room ? Reason::kRunnerMemoryLimit : Reason::kInternal, error.what()),
+                  false);
     } catch (const std::exception& exception) {
       return Fail(audience, MakeError(Reason::kInternal, exception.what()), false);
     }
