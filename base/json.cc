@@ -22,6 +22,8 @@ std::string Shown(const Json& value) {
 
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
   std::string problem;
+  // The parser takes a NUL byte for the end of the text, and would let anything follow it.
+  if (text.find('\0') != std::string_view::npos) problem = "a NUL byte";
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
     using Event = Json::parse_event_t;

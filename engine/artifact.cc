@@ -139,8 +139,13 @@ absl::Status ArtifactWriter::WriteText(const std::string& path, std::string_view
 absl::Status ArtifactWriter::WriteModelFiles() {
   const Plan& plan = planned_.plan;
   if (plan.shards.size() > 1) {
+    // Appended, not looked up: names are unique, and a look-up in an ordered object walks all of
+    // it.
     Json weight_map = Json::object();
-    for (const auto& [name, place] : places_) weight_map[name] = plan.shards[place.shard].file;
+    auto& entries = weight_map.get_ref<Json::object_t&>();
+    for (const auto& [name, place] : places_) {
+      entries.push_back({name, plan.shards[place.shard].file});
+    }
     const Json index = {{"metadata", {{"total_size", plan.bytes_quantized}}},
                         {"weight_map", std::move(weight_map)}};
     QD_RETURN_IF_ERROR(WriteText("model.safetensors.index.json", DumpJsonPretty(index)));

@@ -21,6 +21,7 @@ TEST(JsonTest, RefusesWhatWouldHurt) {
   EXPECT_THAT(std::string(ParseJson(deep, "f").status().message()), HasSubstr("nested"));
   EXPECT_TRUE(ParseJson(std::string(64, '[') + std::string(64, ']'), "f").ok());
   EXPECT_FALSE(ParseJson("\"\xff\xfe\"", "f").ok());
+  EXPECT_FALSE(ParseJson(std::string_view("{}\0junk", 7), "f").ok());
 }
 
 TEST(JsonTest, DumpNeverThrowsOnBadUtf8) {
