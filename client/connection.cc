@@ -16,6 +16,8 @@ namespace {
 // Larger than any message that the server sends (limits.message_bytes is 4 MiB by default).
 constexpr int kMaxMessageBytes = 64 << 20;
 constexpr int kReconnectFirstMs = 100, kReconnectLongestMs = 2000;
+// The server accepts a ping every 10 s.
+constexpr int kPingMs = 30'000, kPongMs = 10'000;
 
 bool IsLoopback(const std::string& server) {
   return server.starts_with("127.") || server.starts_with("localhost") ||
@@ -29,6 +31,11 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectLongestMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectLongestMs);
+  // A watch of a long job is silent for minutes; without pings a machine that is gone looks the
+  // same.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // A proxy of the environment is for other machines.
   if (IsLoopback(server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);

@@ -15,7 +15,7 @@ struct RetryOptions {
   absl::Duration first_wait = absl::Milliseconds(100);
   absl::Duration longest_wait = absl::Seconds(2);
   // Since the last success; after it the error is given back.
-  absl::Duration patience = absl::Seconds(3);
+  absl::Duration patience = absl::Seconds(2);
 };
 
 // Waits that double, each shortened by chance to between half and the whole of it, so that many

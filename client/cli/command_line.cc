@@ -22,20 +22,49 @@ bool AsksForHelp(const std::vector<std::string>& arguments) {
   return false;
 }
 
+bool TakesValue(const std::vector<CommandEntry>& catalogue, const std::string& name) {
+  for (const CommandEntry& command : catalogue) {
+    for (const FlagEntry& flag : command.flags) {
+      const bool named = std::find(flag.names.begin(), flag.names.end(), name) != flag.names.end();
+      if (named && !flag.value.empty()) return true;
+    }
+  }
+  return false;
+}
+
+// The arguments that are neither flags nor their values.
+std::vector<std::string> WordsOf(const std::vector<CommandEntry>& catalogue,
+                                 const std::vector<std::string>& arguments) {
+  std::vector<std::string> words;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (!arguments[i].starts_with("-")) {
+      words.push_back(arguments[i]);
+    } else if (TakesValue(catalogue, arguments[i])) {
+      ++i;
+    }
+  }
+  return words;
+}
+
 // The deepest command that the first words name.
 const CommandEntry& CommandNamed(const std::vector<CommandEntry>& catalogue,
-                                 const std::vector<std::string>& arguments) {
+                                 const std::vector<std::string>& words) {
   const CommandEntry* best = &catalogue.front();
   std::vector<std::string> path;
-  for (const std::string& argument : arguments) {
-    if (argument.starts_with("-")) continue;
-    path.push_back(argument);
+  for (const std::string& word : words) {
+    path.push_back(word);
     const auto found = std::find_if(catalogue.begin(), catalogue.end(),
                                     [&](const CommandEntry& entry) { return entry.path == path; });
     if (found == catalogue.end()) break;
     best = &*found;
   }
   return *best;
+}
+
+// The word that stands where `named` wants one of its subcommands; empty when there is none.
+std::string UnknownWord(const CommandEntry& named, const std::vector<std::string>& words) {
+  const bool wants = !named.children.empty() && words.size() > named.path.size();
+  return wants ? words[named.path.size()] : "";
 }
 
 }  // namespace
@@ -84,7 +113,8 @@ ExitCode CommandLine::Run(std::vector<std::string> arguments, Streams streams,
     streams.out << HelpPage(catalogue);
     return ExitCode::kDone;
   }
-  const CommandEntry& named = CommandNamed(catalogue, arguments);
+  const std::vector<std::string> words = WordsOf(catalogue, arguments);
+  const CommandEntry& named = CommandNamed(catalogue, words);
   if (AsksForHelp(arguments)) {
     streams.out << HelpText(catalogue, named);
     return ExitCode::kDone;
@@ -93,24 +123,24 @@ ExitCode CommandLine::Run(std::vector<std::string> arguments, Streams streams,
     streams.err << HelpText(catalogue, named);
     return ExitCode::kRefused;
   }
+  const std::string wrong = UnknownWord(named, words);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants it
   try {
     app_.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
-    streams.err << "quantctl: " << error.what() << "\nUsage: " << UsageOf(named)
-                << "\nMore: quantctl" << (named.path.empty() ? "" : " ")
-                << absl::StrJoin(named.path, " ") << " --help\n";
+    streams.err << "quantctl: " << (wrong.empty() ? error.what() : "unknown command: " + wrong)
+                << "\nUsage: " << UsageOf(named) << "\nMore: quantctl"
+                << (named.path.empty() ? "" : " ") << absl::StrJoin(named.path, " ") << " --help\n";
     return ExitCode::kRefused;
   }
   absl::StatusOr<Session> session = Session::Create(flags_, streams, cancellation);
-  absl::StatusOr<ExitCode> code = session.status();
-  if (session.ok()) code = Chosen()->Run(*session);
-  if (code.ok()) return *code;
-  if (session.ok()) {
-    PrintError(*session, code.status());
-  } else {
-    streams.err << ErrorText(code.status());
+  if (!session.ok()) {
+    streams.err << ErrorText(session.status());
+    return ExitCodeOf(session.status());
   }
+  const absl::StatusOr<ExitCode> code = Chosen()->Run(*session);
+  if (code.ok()) return *code;
+  PrintError(*session, code.status());
   return ExitCodeOf(code.status());
 }
 

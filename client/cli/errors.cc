@@ -37,13 +37,17 @@ std::string LineOf(const Violation& violation) {
   return Printable(line);
 }
 
+// What gRPC says about a connection that cannot be made names its own parts, not the trouble.
+std::string UnreachableText(Session& session, const absl::Status& status) {
+  const std::string message(status.message());
+  const bool of_transport = message.starts_with("failed to connect");
+  return absl::StrCat("quantctl: no answer from ", session.connection().server(),
+                      of_transport ? "" : " (" + Printable(message) + ")",
+                      "\nIs quantd running? Start one with `quantd --local-workers 1`, or name "
+                      "another with --server or QUANTD_SERVER.\n");
+}
+
 std::string AdviceFor(Session& session, const absl::Status& status) {
-  const ExitCode code = ExitCodeOf(status);
-  if (code == ExitCode::kUnreachable) {
-    return absl::StrCat("No answer from ", session.connection().server(),
-                        ". Is quantd running? Start one with `quantd --local-workers 1`, or name "
-                        "another with --server or QUANTD_SERVER.\n");
-  }
   if (ReasonOf(status) == Reason::kModelOutsideRoots) {
     std::string advice =
         "The server reads models only below the folders that its operator allowed: start it with "
@@ -76,9 +80,11 @@ void PrintError(Session& session, const absl::Status& status) {
   if (session.json()) session.PrintJson(Json{{"error", ErrorJson(status)}});
   if (status.code() == absl::StatusCode::kCancelled && session.cancellation().cancelled()) {
     session.err() << "quantctl: interrupted\n";
-    return;
+  } else if (ExitCodeOf(status) == ExitCode::kUnreachable) {
+    session.err() << UnreachableText(session, status);
+  } else {
+    session.err() << ErrorText(status) << AdviceFor(session, status);
   }
-  session.err() << ErrorText(status) << AdviceFor(session, status);
 }
 
 Json ErrorJson(const absl::Status& status) {

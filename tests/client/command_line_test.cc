@@ -1,0 +1,277 @@
+// What quantctl prints and returns, against a real server with one scripted job.
+#include "client/cli/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include "base/files.h"
+#include "client/cli/catalogue.h"
+#include "client/cli/help.h"
+#include "client/cli/out_folder.h"
+#include "engine/report.h"
+#include "tests/client/scripted_server.h"
+
+namespace quantd {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+struct Outcome {
+  ExitCode code;
+  std::string out, err;
+};
+
+class QuantctlTest : public testing::Test {
+ protected:
+  QuantctlTest() : server_(7) {
+    server_.job.set_name("jobs/a1");
+    server_.job.mutable_spec()->mutable_model()->set_path("/models/books");
+  }
+  void SetUp() override {
+    auto folder = TemporaryFolder::Create("quantctl-test");
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    folder_.emplace(*std::move(folder));
+  }
+
+  Outcome Run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--server", server_.address()});
+    std::ostringstream out, err;
+    CommandLine command_line;
+    const ExitCode code =
+        command_line.Run(arguments, {.out = out, .err = err, .err_descriptor = -1}, cancellation_);
+    return {.code = code, .out = out.str(), .err = err.str()};
+  }
+  std::string Folder(const std::string& name) const { return folder_->path() + "/" + name; }
+
+  // A job that made two files and a report.
+  void ScriptSuccess() {
+    Report report;
+    report.family = "llama";
+    report.bits_per_weight = 4.125;
+    report.bytes_original = 6'000'000;
+    report.bytes_quantized = 2'000'000;
+    report.evaluation = EvaluationResult{.tokens = 100,
+                                         .perplexity_original = 20.5,
+                                         .perplexity_quantized = 21.25,
+                                         .kl_mean = 0.0325,
+                                         .kl_p99 = 0.4,
+                                         .top1_agreement = 0.875};
+    server_.AddFile("model.safetensors", std::string(5000, 'w'));
+    server_.AddFile("quantd/report.json", DumpJsonPretty(ToJson(report)));
+    server_.AddState(v1::Job::PENDING);
+    server_.AddState(v1::Job::RUNNING);
+    for (const auto& file : server_.files) *server_.AddEvent().mutable_file_sealed() = file.listed;
+    server_.AddEvent().mutable_warning()->set_text("mind the \x1b[31mgap");
+    server_.AddState(v1::Job::SUCCEEDED);
+  }
+
+  ScriptedServer server_;
+  Cancellation cancellation_;
+  std::optional<TemporaryFolder> folder_;
+};
+
+TEST_F(QuantctlTest, QuantizeDownloadsAndEndsInOneTable) {
+  ScriptSuccess();
+  const std::string out = Folder("result");
+  const Outcome run = Run({"quantize", "/models/books", "--out", out});
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("4.125"), HasSubstr("20.5 -> 21.25"), HasSubstr("0.03250"),
+                             HasSubstr("87.50 %"), HasSubstr("Artifact: " + out + " (2 files")));
+  EXPECT_THAT(run.err, AllOf(HasSubstr("jobs/a1 submitted"), HasSubstr("warning: mind the ?[31m"),
+                             Not(HasSubstr("\x1b"))));
+  for (const auto& file : server_.files) {
+    EXPECT_EQ(*ReadFile(out + "/" + file.listed.path(), 1 << 20), file.bytes);
+  }
+}
+
+TEST_F(QuantctlTest, QuantizeAsJsonPrintsTheReportAndNothingElse) {
+  ScriptSuccess();
+  const Outcome run = Run({"quantize", "/models/books", "--out", Folder("result"), "--json"});
+  ASSERT_EQ(run.code, ExitCode::kDone) << run.err;
+  const auto json = ParseJson(run.out, "stdout");
+  ASSERT_TRUE(json.ok()) << run.out;
+  EXPECT_EQ((*json)["job"], "jobs/a1");
+  EXPECT_EQ((*json)["folder"], Folder("result"));
+  EXPECT_EQ((*json)["evaluation"]["kl_mean"], 0.0325);
+}
+
+TEST_F(QuantctlTest, AFolderWithOtherFilesIsRefusedBeforeAJobIsMade) {
+  ScriptSuccess();
+  const std::string out = Folder("result");
+  ASSERT_TRUE(MakeFolders(out).ok());
+  ASSERT_TRUE(WriteFileAtomic(out + "/notes.txt", "mine").ok());
+  const Outcome run = Run({"quantize", "/models/books", "--out", out});
+  EXPECT_EQ(run.code, ExitCode::kRefused);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("notes.txt"), HasSubstr("--force")));
+  EXPECT_EQ(server_.creates(), 0);
+  EXPECT_EQ(Run({"quantize", "/models/books", "--out", out, "--force"}).code, ExitCode::kDone);
+}
+
+TEST_F(QuantctlTest, WatchWithOutKeepsTheFilesOfTheSameJob) {
+  ScriptSuccess();
+  const std::string out = Folder("result");
+  ASSERT_EQ(Run({"quantize", "/models/books", "--out", out}).code, ExitCode::kDone);
+  const int reads = server_.reads();
+  const Outcome again = Run({"jobs", "watch", "a1", "--out", out});
+  EXPECT_EQ(again.code, ExitCode::kDone) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("model.safetensors  5.00 kB  already there"));
+  EXPECT_EQ(server_.reads(), reads + 1);  // the report for the table
+}
+
+TEST_F(QuantctlTest, ARefusalNamesEachViolationOnItsLine) {
+  server_.create_error = MakeError(
+      Reason::kRecipeInvalid, "the recipe does not fit the model",
+      {{.where = "model.layers.0.q_proj", .got = "group 100", .wanted = "a divisor of 96"},
+       {.where = "model.layers.0.k_proj", .got = "group 100", .wanted = "a divisor of 48"}});
+  const Outcome run = Run({"quantize", "/models/books", "--bits", "4", "--out", Folder("result")});
+  EXPECT_EQ(run.code, ExitCode::kRefused);
+  EXPECT_EQ(run.err,
+            "quantctl: the recipe does not fit the model\n"
+            "  model.layers.0.q_proj: got group 100, wanted a divisor of 96\n"
+            "  model.layers.0.k_proj: got group 100, wanted a divisor of 48\n");
+  EXPECT_EQ(run.out, "");
+  EXPECT_FALSE(PathExists(Folder("result")));
+}
+
+TEST_F(QuantctlTest, AModelOutsideTheRootsSaysWhatToDo) {
+  server_.create_error =
+      MakeError(Reason::kModelOutsideRoots, "refused",
+                Violation{.where = "job.spec.model.path", .got = "/x", .wanted = "below a root"});
+  const Outcome run = Run({"validate", "/x"});
+  EXPECT_EQ(run.code, ExitCode::kRefused);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("job.spec.model.path"), HasSubstr("--model-root")));
+}
+
+TEST_F(QuantctlTest, AFailedJobAndAMissedGateHaveTheirOwnCodes) {
+  server_.AddState(v1::Job::RUNNING);
+  server_.job.mutable_error()->set_reason("MODEL_NOT_FINITE");
+  server_.job.mutable_error()->set_message("NaN in weights");
+  server_.AddState(v1::Job::FAILED);
+  const Outcome failed = Run({"jobs", "watch", "jobs/a1"});
+  EXPECT_EQ(failed.code, ExitCode::kJobFailed);
+  EXPECT_THAT(failed.err, HasSubstr("jobs/a1 failed: MODEL_NOT_FINITE\nquantctl: NaN in weights"));
+
+  v1::Job job = server_.job;
+  job.mutable_error()->set_reason("QUALITY_GATE");
+  EXPECT_EQ(ExitCodeOf(job), ExitCode::kGateMissed);
+}
+
+TEST_F(QuantctlTest, FilesOfAFailedJobAreTakenAway) {
+  server_.AddFile("model.safetensors", std::string(5000, 'w'));
+  server_.AddState(v1::Job::RUNNING);
+  *server_.AddEvent().mutable_file_sealed() = server_.files[0].listed;
+  server_.job.mutable_error()->set_reason("DISK_FULL");
+  server_.AddState(v1::Job::FAILED);
+  EXPECT_EQ(Run({"jobs", "watch", "a1", "--out", Folder("result")}).code, ExitCode::kJobFailed);
+  EXPECT_FALSE(PathExists(Folder("result")));
+}
+
+TEST_F(QuantctlTest, AnInterruptLeavesTheJobAndSaysHowToReturn) {
+  server_.AddState(v1::Job::RUNNING);
+  server_.hold_watch = true;
+  std::thread interrupter([&] {
+    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    while (server_.watches() == 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+    cancellation_.Cancel();
+  });
+  const Outcome run = Run({"quantize", "/models/books", "--out", Folder("result")});
+  interrupter.join();
+  EXPECT_EQ(run.code, ExitCode::kInterrupted);
+  const std::string server = " --server " + server_.address();
+  EXPECT_THAT(run.err, HasSubstr("The job goes on: jobs/a1\n  follow it:  quantctl jobs watch "
+                                 "jobs/a1 --out " +
+                                 Folder("result") + server +
+                                 "\n  stop it:    quantctl jobs cancel jobs/a1" + server + "\n"));
+  EXPECT_EQ(run.out, "");
+}
+
+TEST_F(QuantctlTest, AServerThatIsAwayIsToldInPlainWords) {
+  server_.Stop();
+  const Outcome run = Run({"jobs", "list"});
+  EXPECT_EQ(run.code, ExitCode::kUnreachable);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("no answer from " + server_.address()),
+                             HasSubstr("quantd --local-workers 1"), Not(HasSubstr("ipv4"))));
+}
+
+TEST_F(QuantctlTest, JobsListPutsItsFlagsIntoTheFilter) {
+  server_.job.set_state(v1::Job::RUNNING);
+  const Outcome run = Run({"jobs", "list", "--state", "running", "--label", "team=a\"b"});
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_EQ(server_.last_filter(), "state = RUNNING AND labels.team = \"a\\\"b\"");
+  EXPECT_THAT(run.out, AllOf(HasSubstr("jobs/a1"), HasSubstr("running"), HasSubstr("books")));
+  EXPECT_EQ(Run({"jobs", "list", "--names"}).out, "jobs/a1\n");
+}
+
+TEST_F(QuantctlTest, JsonHasNumbersForLargeIntegers) {
+  server_.job.mutable_plan()->set_artifact_bytes(int64_t{1} << 40);
+  server_.job.mutable_create_time()->set_seconds(1'700'000'000);
+  const Outcome run = Run({"jobs", "get", "a1", "--json"});
+  const auto json = ParseJson(run.out, "stdout");
+  ASSERT_TRUE(json.ok()) << run.out;
+  EXPECT_EQ((*json)["plan"]["artifact_bytes"], int64_t{1} << 40);
+  EXPECT_EQ((*json)["create_time"], "2023-11-14T22:13:20Z");
+  EXPECT_EQ((*json)["state"], "STATE_UNSPECIFIED");
+}
+
+TEST_F(QuantctlTest, BadUsageNamesTheCommandAndItsHelp) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"jobs", "get"}, {"jobs", "drain"}, {"quantize"}, {"methods", "--nonsense"}, {}}) {
+    const Outcome run = Run(arguments);
+    EXPECT_EQ(run.code, ExitCode::kRefused) << testing::PrintToString(arguments);
+    EXPECT_THAT(run.err, HasSubstr("--help")) << testing::PrintToString(arguments);
+    EXPECT_EQ(run.out, "");
+  }
+  EXPECT_THAT(Run({"jobs", "drain"}).err, HasSubstr("unknown command: drain"));
+}
+
+TEST_F(QuantctlTest, EveryCommandHasHelpWithTheExitCodes) {
+  const CommandLine command_line;
+  for (const CommandEntry& command : CatalogueOf(command_line.app())) {
+    std::vector<std::string> arguments = command.path;
+    arguments.push_back("--help");
+    const Outcome run = Run(arguments);
+    EXPECT_EQ(run.code, ExitCode::kDone);
+    EXPECT_THAT(run.out, AllOf(HasSubstr(UsageOf(command)), HasSubstr("130"), HasSubstr("--json")));
+    for (const FlagEntry& flag : command.flags) EXPECT_NE(flag.help, "") << flag.names.front();
+  }
+}
+
+TEST(CliPage, IsInStepWithTheProgram) {
+  const CommandLine command_line;
+  const auto page = ReadFile(QUANTD_SOURCE_DIR "/docs/cli.md", 1 << 20);
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_TRUE(*page == HelpPage(CatalogueOf(command_line.app())))
+      << "write it anew: quantctl --help-all > docs/cli.md";
+}
+
+TEST(DefaultOutFolder, IsModelMethodBits) {
+  EXPECT_EQ(DefaultOutFolder("/models/books-3m", "rtn", 4), "./books-3m-rtn-4bit");
+  EXPECT_EQ(DefaultOutFolder("/models/books-3m/", "int8", 8), "./books-3m-int8-8bit");
+  EXPECT_EQ(DefaultOutFolder("/", "rtn", 4), "./model-rtn-4bit");
+}
+
+TEST(ExitCode, FollowsTheError) {
+  EXPECT_EQ(ExitCodeOf(absl::OkStatus()), ExitCode::kDone);
+  EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), ExitCode::kUnreachable);
+  EXPECT_EQ(ExitCodeOf(absl::DeadlineExceededError("")), ExitCode::kUnreachable);
+  EXPECT_EQ(ExitCodeOf(absl::CancelledError("")), ExitCode::kInterrupted);
+  EXPECT_EQ(ExitCodeOf(absl::InternalError("")), ExitCode::kJobFailed);
+  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kModelCorrupt, "")), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kQueueFull, "")), ExitCode::kRefused);
+  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kDiskFull, "")), ExitCode::kJobFailed);
+  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kQualityGate, "")), ExitCode::kGateMissed);
+  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kJobNotFound, "")), ExitCode::kRefused);
+}
+
+}  // namespace
+}  // namespace quantd
