@@ -47,8 +47,7 @@ EventHub::Ticket EventHub::Wait(const std::string& topic, uint64_t seen, absl::D
     const auto added = by_deadline_.emplace(deadline, ticket);
     if (added == by_deadline_.begin()) deadlines_changed_.Signal();
   }
-  waiters_.emplace(ticket,
-                   Waiter{.topic = topic, .deadline = deadline, .wake = std::move(wake)});
+  waiters_.emplace(ticket, Waiter{.topic = topic, .deadline = deadline, .wake = std::move(wake)});
   return ticket;
 }
 

@@ -1,5 +1,5 @@
-// Wakes those who wait for something to change: watchers of a job, workers that wait for work. It carries no data: who is
-// woken looks into the store, which is the truth.
+// Wakes those who wait for something to change: watchers of a job, workers that wait for work. It
+// carries no data: who is woken looks into the store, which is the truth.
 //
 //   const auto seen = hub.Seen(topic);      // before looking
 //   ... look into the store: nothing new ...
@@ -35,13 +35,14 @@ class EventHub {
   EventHub(const EventHub&) = delete;
   EventHub& operator=(const EventHub&) = delete;
 
-  // How much has been announced on the topic so far. (Topics may share a counter: then a wake comes for nothing.)
+  // How much has been announced on the topic so far. (Topics may share a counter: then a wake comes
+  // for nothing.)
   uint64_t Seen(std::string_view topic) const;
   // Something changed: call it after the commit.
   void Announce(std::string_view topic);
 
-  // Runs `wake` exactly once, on the executor: when something is announced on the topic after `seen`, when the timeout is
-  // over (infinite: never), by WakeNow, or by Stop.
+  // Runs `wake` exactly once, on the executor: when something is announced on the topic after
+  // `seen`, when the timeout is over (infinite: never), by WakeNow, or by Stop.
   Ticket Wait(const std::string& topic, uint64_t seen, absl::Duration timeout,
               std::function<void()> wake);
   // Wakes this waiter now; nothing if it has been woken.

@@ -1,4 +1,5 @@
-// A few threads for the work that must not be done in gRPC's own: the store, planning, reading files.
+// A few threads for the work that must not be done in gRPC's own: the store, planning, reading
+// files.
 #pragma once
 
 #include <deque>
@@ -23,7 +24,8 @@ class Executor {
 
   // Runs `work` soon, in the order of calls as threads become free. Never blocks.
   void Run(std::function<void()> work);
-  // Waits until everything that was given has run, what that gives in turn included, then ends the threads.
+  // Waits until everything that was given has run, what that gives in turn included, then ends the
+  // threads.
   void Stop();
   // Pieces of work that wait for a thread.
   size_t waiting() const;

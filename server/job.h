@@ -1,5 +1,6 @@
-// What the server knows: jobs, their tasks, the workers and leases, events and files. Plain data; the wire's shapes are
-// in proto/, and specs, plans, progress and results are bytes that only server/api looks into.
+// What the server knows: jobs, their tasks, the workers and leases, events and files. Plain data;
+// the wire's shapes are in proto/, and specs, plans, progress and results are bytes that only
+// server/api looks into.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace quantd {
 
 enum class JobState { kPending, kRunning, kCancelling, kSucceeded, kFailed, kCancelled };
-inline constexpr JobState kJobStates[] = {JobState::kPending,   JobState::kRunning,
+inline constexpr JobState kJobStates[] = {JobState::kPending,    JobState::kRunning,
                                           JobState::kCancelling, JobState::kSucceeded,
                                           JobState::kFailed,     JobState::kCancelled};
 std::string_view NameOf(JobState state);  // "PENDING", …
@@ -22,33 +23,33 @@ std::optional<JobState> JobStateByName(std::string_view name);
 
 // Why an attempt or a job failed.
 struct Failure {
-  std::string reason;   // name of a Reason
+  std::string reason;  // name of a Reason
   std::string message;
   std::vector<Violation> violations = {};
 };
 Failure FailureOf(const absl::Status& status);
 
 struct Job {
-  int64_t number = 0;   // grows with each job; set by the store
+  int64_t number = 0;  // grows with each job; set by the store
   std::string id;
   JobState state = JobState::kPending;
   std::map<std::string, std::string> labels;
-  std::string method;   // of the default scheme
+  std::string method;  // of the default scheme
   std::string model;
-  std::string spec;     // quantd.v1.JobSpec
-  std::string plan;     // quantd.v1.Plan without its lists
-  std::string progress; // quantd.v1.Progress
-  std::string result;   // quantd.v1.JobResult without its lists
+  std::string spec;      // quantd.v1.JobSpec
+  std::string plan;      // quantd.v1.Plan without its lists
+  std::string progress;  // quantd.v1.Progress
+  std::string result;    // quantd.v1.JobResult without its lists
   std::optional<Failure> failure;
   absl::Time create_time;
   std::optional<absl::Time> start_time, end_time;
-  int attempts = 0;     // leases given
+  int attempts = 0;  // leases given
   int64_t last_sequence = 0;
   std::string worker;
 };
 
-// The long lists of a job, read only when one job is asked for. Appended to the bytes of the short message they make
-// the full one.
+// The long lists of a job, read only when one job is asked for. Appended to the bytes of the short
+// message they make the full one.
 struct JobDetail {
   std::string plan;
   std::string result;
@@ -61,13 +62,13 @@ struct Task {
   std::string id;
   std::string job_id;
   TaskState state = TaskState::kPending;
-  int priority = 0;                 // higher runs sooner
-  absl::Time queued_time;           // since when it has been waiting
-  int64_t order = 0;                // among equals of priority; set by the store
-  int64_t fencing_token = 0;        // of the newest lease; only grows
-  int failures = 0;                 // attempts that failed; handed-back ones do not count
+  int priority = 0;           // higher runs sooner
+  absl::Time queued_time;     // since when it has been waiting
+  int64_t order = 0;          // among equals of priority; set by the store
+  int64_t fencing_token = 0;  // of the newest lease; only grows
+  int failures = 0;           // attempts that failed; handed-back ones do not count
   std::string backend = "any";
-  int64_t memory_bytes = 0;         // what a worker must have free
+  int64_t memory_bytes = 0;  // what a worker must have free
   absl::Duration max_run_time;
   std::optional<absl::Duration> max_queue_time;
 };
@@ -89,11 +90,12 @@ struct Lease {
   std::string worker, session;
   int64_t fencing_token = 0;
   absl::Time expire_time;
-  int64_t acknowledged_event = 0;   // highest TaskEvent.number that is stored
+  int64_t acknowledged_event = 0;  // highest TaskEvent.number that is stored
 };
 
 struct Event {
-  // kStateChange is told by the fields below, the others by `body`: the quantd.v1 message of that kind.
+  // kStateChange is told by the fields below, the others by `body`: the quantd.v1 message of that
+  // kind.
   enum class Kind { kStateChange, kProgress, kLayer, kFile, kWarning, kResult };
   int64_t sequence = 0;
   absl::Time time;
@@ -109,7 +111,7 @@ struct ArtifactFile {
   std::string path;
   int64_t bytes = 0;
   std::string sha256;
-  std::string blob;   // its name in the blob store
+  std::string blob;  // its name in the blob store
 };
 
 }  // namespace quantd

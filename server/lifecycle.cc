@@ -13,11 +13,11 @@ absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
                          const std::optional<Failure>& failure, absl::Time now,
                          AfterCommit& after) {
   if (!MayChange(job.state, state)) {
-    return MakeError(Reason::kInternal, "a change of state that must not happen",
-                     Violation{.where = "jobs/" + job.id,
-                               .got = absl::StrCat(ToAbsl(NameOf(job.state)), " -> ",
-                                                   ToAbsl(NameOf(state))),
-                               .wanted = "a change that the table allows"});
+    return MakeError(
+        Reason::kInternal, "a change of state that must not happen",
+        Violation{.where = "jobs/" + job.id,
+                  .got = absl::StrCat(ToAbsl(NameOf(job.state)), " -> ", ToAbsl(NameOf(state))),
+                  .wanted = "a change that the table allows"});
   }
   job.state = state;
   if (IsFinal(state)) {
@@ -40,6 +40,10 @@ absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
 }  // namespace
 
 std::string TopicOf(std::string_view job_id) { return absl::StrCat("job/", ToAbsl(job_id)); }
+
+std::string ControlTopicOf(std::string_view task_id) {
+  return absl::StrCat("control/", ToAbsl(task_id));
+}
 
 std::string BlobPrefix(std::string_view job_id) { return absl::StrCat("jobs/", ToAbsl(job_id)); }
 
@@ -110,26 +114,23 @@ absl::StatusOr<JobState> EndAttempt(StoreTransaction& store, const Lease& lease,
 absl::StatusOr<Job> CancelJob(StoreTransaction& store, std::string_view job_id, absl::Time now,
                               AfterCommit& after) {
   QD_ASSIGN_OR_RETURN(Job job, store.GetJob(job_id));
-  switch (OnCancel(job.state)) {
-    case CancelAction::kNothing:
-      return job;
-    case CancelAction::kRefuse:
-      return MakeError(Reason::kWrongState, "the job cannot be cancelled",
-                       Violation{.where = "jobs/" + job.id,
-                                 .got = std::string(NameOf(job.state)),
-                                 .wanted = "PENDING or RUNNING"});
-    case CancelAction::kAskWorker:
-      QD_RETURN_IF_ERROR(
-          ChangeState(store, job, JobState::kCancelling, std::nullopt, now, after));
-      return job;
-    case CancelAction::kCancelNow:
-      break;
+  const CancelAction action = OnCancel(job.state);
+  if (action == CancelAction::kNothing) return job;
+  if (action == CancelAction::kRefuse) {
+    return MakeError(Reason::kWrongState, "the job cannot be cancelled",
+                     Violation{.where = "jobs/" + job.id,
+                               .got = std::string(NameOf(job.state)),
+                               .wanted = "PENDING or RUNNING"});
   }
   QD_ASSIGN_OR_RETURN(std::optional<Task> task, store.FindTaskOfJob(job.id));
-  if (task.has_value()) {
-    task->state = TaskState::kDone;
-    QD_RETURN_IF_ERROR(store.UpdateTask(*task));
+  if (!task.has_value()) return MakeError(Reason::kInternal, "an open job without its task");
+  if (action == CancelAction::kAskWorker) {
+    QD_RETURN_IF_ERROR(ChangeState(store, job, JobState::kCancelling, std::nullopt, now, after));
+    after.topics.push_back(ControlTopicOf(task->id));
+    return job;
   }
+  task->state = TaskState::kDone;
+  QD_RETURN_IF_ERROR(store.UpdateTask(*task));
   QD_RETURN_IF_ERROR(ChangeState(store, job, JobState::kCancelled, std::nullopt, now, after));
   return job;
 }
@@ -142,11 +143,11 @@ absl::Status FailOverdue(StoreTransaction& store, const Task& overdue, absl::Tim
   QD_ASSIGN_OR_RETURN(Job job, store.GetJob(task->job_id));
   task->state = TaskState::kDone;
   QD_RETURN_IF_ERROR(store.UpdateTask(*task));
-  const Failure failure = FailureOf(MakeError(
-      Reason::kQueueTimeLimit, "the job waited longer than its max_queue_time",
-      Violation{.where = "resources.max_queue_time",
-                .got = absl::FormatDuration(now - task->queued_time),
-                .wanted = "at most " + absl::FormatDuration(*task->max_queue_time)}));
+  const Failure failure = FailureOf(
+      MakeError(Reason::kQueueTimeLimit, "the job waited longer than its max_queue_time",
+                Violation{.where = "resources.max_queue_time",
+                          .got = absl::FormatDuration(now - task->queued_time),
+                          .wanted = "at most " + absl::FormatDuration(*task->max_queue_time)}));
   return ChangeState(store, job, JobState::kFailed, failure, now, after);
 }
 

@@ -1,5 +1,5 @@
-// What happens to a job, applied to the store: each function is one step within the caller's transaction, writes the
-// event of its state change, and follows the rules of server/scheduler.
+// What happens to a job, applied to the store: each function is one step within the caller's
+// transaction, writes the event of its state change, and follows the rules of server/scheduler.
 #pragma once
 
 #include <optional>
@@ -18,6 +18,8 @@ namespace quantd {
 // Topic of the hub for everything that happens to one job, and for tasks that wait for a worker.
 std::string TopicOf(std::string_view job_id);
 inline constexpr std::string_view kWorkTopic = "work";
+// For what the worker of a running task must be told.
+std::string ControlTopicOf(std::string_view task_id);
 
 // What to do once the transaction is committed.
 struct AfterCommit {
@@ -37,13 +39,14 @@ absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, 
 absl::StatusOr<Lease> GiveLease(StoreTransaction& store, Task& task, const Worker& worker,
                                 const Limits& limits, absl::Time now, AfterCommit& after);
 
-// Ends the attempt of a lease: applies the scheduler's verdict to task and job and removes the lease. Returns the state
-// that the job is in.
+// Ends the attempt of a lease: applies the scheduler's verdict to task and job and removes the
+// lease. Returns the state that the job is in.
 absl::StatusOr<JobState> EndAttempt(StoreTransaction& store, const Lease& lease, AttemptEnd end,
                                     const std::optional<Failure>& failure, const Limits& limits,
                                     absl::Time now, AfterCommit& after);
 
-// Asks for the end of a job. WRONG_STATE when it is final and not CANCELLED. Returns the job as it is then.
+// Asks for the end of a job. WRONG_STATE when it is final and not CANCELLED. Returns the job as it
+// is then.
 absl::StatusOr<Job> CancelJob(StoreTransaction& store, std::string_view job_id, absl::Time now,
                               AfterCommit& after);
 

@@ -11,9 +11,9 @@ struct Limits {
   int64_t message_bytes = int64_t{4} << 20;
   int page_size = 1000;
   int default_page_size = 50;
-  int64_t page_bytes = int64_t{3} << 20;      // a page ends early rather than pass the message limit
-  int64_t queue_length = 20000;               // jobs waiting
-  int64_t open_jobs = 20000;                  // jobs not final, per tenant
+  int64_t page_bytes = int64_t{3} << 20;  // a page ends early rather than pass the message limit
+  int64_t queue_length = 20000;           // jobs waiting
+  int64_t open_jobs = 20000;              // jobs not final, per tenant
   int64_t spec_bytes = int64_t{256} << 10;
   int labels = 64;
   int label_characters = 63;

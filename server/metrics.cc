@@ -131,9 +131,10 @@ absl::StatusOr<int> Metrics::Serve(const std::string& address) {
     state_->exposer->RegisterCollectable(state_->gauges);
     return state_->exposer->GetListeningPorts().at(0);
   } catch (const std::exception& error) {
-    return MakeError(Reason::kUnavailable, "cannot serve metrics",
-                     Violation{.where = "metrics", .got = address + ": " + error.what(),
-                               .wanted = "a free address"});
+    return MakeError(
+        Reason::kUnavailable, "cannot serve metrics",
+        Violation{
+            .where = "metrics", .got = address + ": " + error.what(), .wanted = "a free address"});
   }
 }
 
@@ -143,8 +144,7 @@ void Metrics::RpcDone(std::string_view method, std::string_view code, absl::Dura
       .Observe(absl::ToDoubleSeconds(duration));
 }
 
-void Metrics::TaskDone(std::string_view method, std::string_view outcome,
-                       absl::Duration duration) {
+void Metrics::TaskDone(std::string_view method, std::string_view outcome, absl::Duration duration) {
   state_->task_seconds
       .Add({{"method", std::string(method)}, {"outcome", std::string(outcome)}}, kTaskBuckets)
       .Observe(absl::ToDoubleSeconds(duration));

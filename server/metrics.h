@@ -1,4 +1,5 @@
-// Prometheus metrics, declared in one table (metrics.cc), served on a port of their own. docs/operations.md lists them.
+// Prometheus metrics, declared in one table (metrics.cc), served on a port of their own.
+// docs/operations.md lists them.
 #pragma once
 
 #include <memory>
@@ -20,7 +21,8 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // Serves "/metrics" on host:port; port 0 takes a free one. Returns the port. UNAVAILABLE if it cannot be had.
+  // Serves "/metrics" on host:port; port 0 takes a free one. Returns the port. UNAVAILABLE if it
+  // cannot be had.
   absl::StatusOr<int> Serve(const std::string& address);
 
   // `code` is the name of a gRPC status code, "OK", "NOT_FOUND", …

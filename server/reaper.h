@@ -1,5 +1,5 @@
-// Looks at the clock so that nothing waits for ever: ends leases that have expired, fails jobs that waited too long,
-// forgets workers that are gone.
+// Looks at the clock so that nothing waits for ever: ends leases that have expired, fails jobs that
+// waited too long, forgets workers that are gone.
 #pragma once
 
 #include <functional>
@@ -19,15 +19,16 @@ namespace quantd {
 // Thread-safe.
 class Reaper {
  public:
-  // `committed` is called after each transaction that changed something. All must outlive the reaper.
+  // `committed` is called after each transaction that changed something. All must outlive the
+  // reaper.
   Reaper(Store& store, const Clock& clock, const Limits& limits,
          std::function<void(const AfterCommit&)> committed);
   ~Reaper();
   Reaper(const Reaper&) = delete;
   Reaper& operator=(const Reaper&) = delete;
 
-  // Once: leases that were given before the server started get a full lease time from now, since their workers had nobody
-  // to call.
+  // Once: leases that were given before the server started get a full lease time from now, since
+  // their workers had nobody to call.
   absl::Status ExtendLeases();
   // One look.
   absl::Status Tick();

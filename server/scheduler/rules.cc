@@ -53,17 +53,16 @@ bool IsFinal(JobState state) {
 }
 
 bool MayChange(JobState from, JobState to) {
-  return std::any_of(kChanges.begin(), kChanges.end(), [&](const Change& change) {
-    return change.from == from && change.to == to;
-  });
+  return std::any_of(kChanges.begin(), kChanges.end(),
+                     [&](const Change& change) { return change.from == from && change.to == to; });
 }
 
 bool Fits(const Task& task, const Worker& worker) {
   if (worker.draining) return false;
-  const bool has_backend =
-      task.backend == "any" ? !worker.backends.empty()
-                            : std::find(worker.backends.begin(), worker.backends.end(),
-                                        task.backend) != worker.backends.end();
+  const bool has_backend = task.backend == "any"
+                               ? !worker.backends.empty()
+                               : std::find(worker.backends.begin(), worker.backends.end(),
+                                           task.backend) != worker.backends.end();
   return has_backend && task.memory_bytes <= worker.free_memory_bytes;
 }
 
@@ -71,9 +70,9 @@ std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& work
   std::optional<size_t> best;
   for (size_t i = 0; i < pending.size(); ++i) {
     if (pending[i].state != TaskState::kPending || !Fits(pending[i], worker)) continue;
-    const bool better = !best.has_value() || pending[i].priority > pending[*best].priority ||
-                        (pending[i].priority == pending[*best].priority &&
-                         pending[i].order < pending[*best].order);
+    const bool better =
+        !best.has_value() || pending[i].priority > pending[*best].priority ||
+        (pending[i].priority == pending[*best].priority && pending[i].order < pending[*best].order);
     if (better) best = i;
   }
   return best;

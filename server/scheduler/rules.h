@@ -1,5 +1,6 @@
-// The rules of the queue as pure functions: no store, no clock, no network. Who may become what, which task a worker
-// gets, what a failed attempt leads to, what cancel means, when the queue is full.
+// The rules of the queue as pure functions: no store, no clock, no network. Who may become what,
+// which task a worker gets, what a failed attempt leads to, what cancel means, when the queue is
+// full.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ bool MayChange(JobState from, JobState to);
 
 // Whether the worker could run the task: backend, free memory, not draining.
 bool Fits(const Task& task, const Worker& worker);
-// Index of the task that the worker gets, out of the pending ones: highest priority, then first come, among those that
-// fit. Nothing: none fits.
+// Index of the task that the worker gets, out of the pending ones: highest priority, then first
+// come, among those that fit. Nothing: none fits.
 std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& worker);
 
 // How an attempt ended.
@@ -41,20 +42,21 @@ enum class AttemptEnd {
 struct Verdict {
   JobState state = JobState::kPending;
   std::optional<Failure> failure = {};  // for FAILED; for PENDING, why the attempt failed
-  bool counts_as_failure = false;  // the task's failures grow by one
-  bool keep_files = false;         // the files of this attempt stay; else they are removed
+  bool counts_as_failure = false;       // the task's failures grow by one
+  bool keep_files = false;              // the files of this attempt stay; else they are removed
 };
 
-// `job` is RUNNING or CANCELLING. `failure` is the worker's, for kFailed; ignored otherwise. A failure is tried again if
-// its reason is retryable and fewer than max_attempts attempts have failed; the last one ends in ATTEMPTS_EXHAUSTED.
+// `job` is RUNNING or CANCELLING. `failure` is the worker's, for kFailed; ignored otherwise. A
+// failure is tried again if its reason is retryable and fewer than max_attempts attempts have
+// failed; the last one ends in ATTEMPTS_EXHAUSTED.
 Verdict AfterAttempt(JobState job, const Task& task, AttemptEnd end,
                      const std::optional<Failure>& failure, const Limits& limits);
 
 enum class CancelAction {
-  kCancelNow,   // was waiting: becomes CANCELLED
-  kAskWorker,   // is running: becomes CANCELLING
-  kNothing,     // is being or has been cancelled
-  kRefuse,      // is final otherwise
+  kCancelNow,  // was waiting: becomes CANCELLED
+  kAskWorker,  // is running: becomes CANCELLING
+  kNothing,    // is being or has been cancelled
+  kRefuse,     // is final otherwise
 };
 CancelAction OnCancel(JobState state);
 

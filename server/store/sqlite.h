@@ -1,4 +1,5 @@
-// SQLite, wrapped: statements that are prepared once, errors as absl::Status. Nothing outside server/store sees it.
+// SQLite, wrapped: statements that are prepared once, errors as absl::Status. Nothing outside
+// server/store sees it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct sqlite3_stmt;
 
 namespace quantd {
 
-// One use of a prepared statement: bind, step, read. Reset when it goes. Thread-compatible, as its connection.
+// One use of a prepared statement: bind, step, read. Reset when it goes. Thread-compatible, as its
+// connection.
 class SqliteStatement {
  public:
   SqliteStatement(sqlite3* database, sqlite3_stmt* statement)
@@ -68,7 +70,8 @@ class SqliteConnection {
   absl::StatusOr<SqliteStatement> Prepare(const std::string& sql);
   // Statements without parameters, separated by ';'.
   absl::Status Execute(const std::string& sql);
-  // Forgets prepared statements when there are very many (each filter of ListJobs is one). None may be in use.
+  // Forgets prepared statements when there are very many (each filter of ListJobs is one). None may
+  // be in use.
   void Trim();
   int64_t LastInsertId() const;
   int64_t RowsChanged() const;

@@ -1,5 +1,5 @@
-// ListJobs: conditions become SQL with parameters, pages continue after a key. Each order and condition has an index, so
-// the cost of a page does not grow with the number of jobs.
+// ListJobs: conditions become SQL with parameters, pages continue after a key. Each order and
+// condition has an index, so the cost of a page does not grow with the number of jobs.
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "server/store/sqlite_transaction.h"
@@ -39,10 +39,10 @@ std::string ConditionSql(const JobCondition& condition) {
       return "create_time" + compare;
     case JobCondition::Field::kLabel:
       // A job without the label differs from every value.
-      return absl::StrCat(
-          condition.comparison == JobCondition::Comparison::kNotEqual ? "number NOT IN"
-                                                                      : "number IN",
-          " (SELECT job FROM job_labels WHERE key = ? AND value = ?)");
+      return absl::StrCat(condition.comparison == JobCondition::Comparison::kNotEqual
+                              ? "number NOT IN"
+                              : "number IN",
+                          " (SELECT job FROM job_labels WHERE key = ? AND value = ?)");
   }
   return "1";
 }
@@ -98,8 +98,8 @@ absl::StatusOr<JobPage> SqliteTransaction::ListJobs(const JobQuery& query) {
     const bool full = page.jobs.size() == static_cast<size_t>(query.limit) ||
                       (bytes > query.max_bytes && !page.jobs.empty());
     if (full) {
-      page.next = JobCursor{.create_time = page.jobs.back().create_time,
-                            .number = page.jobs.back().number};
+      page.next =
+          JobCursor{.create_time = page.jobs.back().create_time, .number = page.jobs.back().number};
       return page;
     }
     page.jobs.push_back(std::move(job));

@@ -134,10 +134,9 @@ absl::StatusOr<std::vector<Event>> SqliteTransaction::ListEvents(const Job& job,
 
 absl::StatusOr<std::vector<ArtifactFile>> SqliteTransaction::ListArtifactFiles(
     const Job& job, std::string_view after_path, int limit) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("SELECT path, bytes, sha256, blob FROM artifact_files "
-                          "WHERE job = ? AND path > ? ORDER BY path LIMIT ?"));
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("SELECT path, bytes, sha256, blob FROM artifact_files "
+                                          "WHERE job = ? AND path > ? ORDER BY path LIMIT ?"));
   statement.Bind(job.number).Bind(after_path).Bind(static_cast<int64_t>(limit));
   std::vector<ArtifactFile> files;
   while (true) {

@@ -47,9 +47,8 @@ class SqliteStore final : public Store {
  public:
   static absl::StatusOr<std::unique_ptr<Store>> Open(const SqliteStoreOptions& options) {
     auto store = std::make_unique<SqliteStore>();
-    QD_ASSIGN_OR_RETURN(
-        store->writer_,
-        SqliteConnection::Open(options.path, SqliteConnection::Access::kReadWrite));
+    QD_ASSIGN_OR_RETURN(store->writer_,
+                        SqliteConnection::Open(options.path, SqliteConnection::Access::kReadWrite));
     QD_RETURN_IF_ERROR(
         store->writer_->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
                                 "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 1000"));

@@ -1,4 +1,5 @@
-// The store on SQLite: one file, write-ahead log, synchronous=FULL (an acknowledged write survives a power failure).
+// The store on SQLite: one file, write-ahead log, synchronous=FULL (an acknowledged write survives
+// a power failure).
 #pragma once
 
 #include <memory>
@@ -10,8 +11,8 @@
 namespace quantd {
 
 struct SqliteStoreOptions {
-  std::string path;           // of the database file; made if missing
-  int readers = 4;            // connections that read at the same time
+  std::string path;  // of the database file; made if missing
+  int readers = 4;   // connections that read at the same time
 };
 
 // Opens and, if needed, migrates the database. A database of a newer quantd is refused.

@@ -70,7 +70,8 @@ class SqliteTransaction final : public StoreTransaction {
 
 // The columns of a job, in the order in which ReadJob takes them.
 inline constexpr char kJobColumns[] =
-    "number, id, state, method, model, create_time, start_time, end_time, attempts, last_sequence, worker, labels, "
+    "number, id, state, method, model, create_time, start_time, end_time, attempts, last_sequence, "
+    "worker, labels, "
     "failure, spec, plan, progress, result";
 absl::StatusOr<Job> ReadJob(SqliteStatement& row);
 

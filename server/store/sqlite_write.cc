@@ -46,8 +46,7 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
   QD_ASSIGN_OR_RETURN(
       SqliteStatement details,
       connection_.Prepare("INSERT INTO job_details (job, plan, result) VALUES (?, ?, ?)"));
-  QD_RETURN_IF_ERROR(
-      details.Bind(job.number).BindBlob(detail.plan).BindBlob(detail.result).Run());
+  QD_RETURN_IF_ERROR(details.Bind(job.number).BindBlob(detail.plan).BindBlob(detail.result).Run());
   for (const auto& [key, value] : job.labels) {
     QD_ASSIGN_OR_RETURN(
         SqliteStatement label,
@@ -209,9 +208,10 @@ absl::Status SqliteTransaction::PutWorker(const Worker& worker) {
   const std::string backends = absl::StrJoin(worker.backends, ",");
   QD_ASSIGN_OR_RETURN(
       SqliteStatement statement,
-      connection_.Prepare("INSERT OR REPLACE INTO workers (name, session, last_seen, backends, "
-                          "threads, memory_bytes, free_memory_bytes, engine_version, isa, draining) "
-                          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+      connection_.Prepare(
+          "INSERT OR REPLACE INTO workers (name, session, last_seen, backends, "
+          "threads, memory_bytes, free_memory_bytes, engine_version, isa, draining) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(std::string_view(worker.name))
       .Bind(std::string_view(worker.session))
       .Bind(worker.last_seen)

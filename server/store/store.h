@@ -1,7 +1,8 @@
-// What the server must not forget. One interface; each store passes tests/server/store_conformance.h.
+// What the server must not forget. One interface; each store passes
+// tests/server/store_conformance.h.
 //
-// Work is done in transactions: Read gives a consistent view, Write commits everything or nothing, and when Write
-// returns OK it is on the disk.
+// Work is done in transactions: Read gives a consistent view, Write commits everything or nothing,
+// and when Write returns OK it is on the disk.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ struct JobCondition {
   enum class Comparison { kEqual, kNotEqual, kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
   Field field = Field::kState;
   Comparison comparison = Comparison::kEqual;
-  std::string key;    // of the label
-  std::string text;   // method, model or label value
+  std::string key;   // of the label
+  std::string text;  // method, model or label value
   JobState state = JobState::kPending;
   absl::Time time;
 };

@@ -1,0 +1,37 @@
+// What every rpc of the server works with, and what they all do the same way.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "blob/blob_store.h"
+#include "server/event_hub.h"
+#include "server/executor.h"
+#include "server/lifecycle.h"
+#include "server/limits.h"
+#include "server/metrics.h"
+#include "server/store/store.h"
+
+namespace quantd {
+
+// Made once; all members are thread-safe or constant.
+struct ApiContext {
+  Store& store;
+  BlobStore& blobs;
+  std::string blob_uri;
+  const Clock& clock;
+  Limits limits;
+  Metrics& metrics;
+  Executor& executor;  // store and files
+  Executor& planner;   // CreateJob: reads models and texts, so it must not hold up heartbeats
+  EventHub& hub;
+  std::vector<std::string> model_roots;  // resolved
+  std::atomic<int> streams = 0;          // open WatchJob and ReadArtifactFile calls
+
+  // Wakes who waits for what was committed and removes blobs that nothing names any more.
+  void Committed(const AfterCommit& after);
+};
+
+}  // namespace quantd

@@ -1,0 +1,228 @@
+#include "server/api/create_job.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "engine/plan.h"
+#include "proto/convert.h"
+#include "server/api/job_messages.h"
+#include "server/api/request_checks.h"
+
+namespace quantd {
+namespace {
+
+constexpr std::string_view kBuiltin = "builtin:";
+
+// 16 characters of [a-z2-7]: 80 random bits.
+std::string NewJobId() {
+  constexpr std::string_view kAlphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  std::array<unsigned char, 16> random{};
+  size_t filled = 0;
+  while (filled < random.size()) {
+    const ssize_t got = getrandom(random.data() + filled, random.size() - filled, 0);
+    if (got > 0) filled += static_cast<size_t>(got);
+  }
+  std::string id;
+  for (const unsigned char byte : random) id.push_back(kAlphabet[byte % kAlphabet.size()]);
+  return id;
+}
+
+// The same bytes for the same message, whatever the order of its maps.
+std::string DeterministicBytes(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return bytes;
+}
+
+std::string BodyDigest(const v1::Job& job) {
+  v1::Job asked;
+  *asked.mutable_labels() = job.labels();
+  *asked.mutable_spec() = job.spec();
+  return Sha256Hex(DeterministicBytes(asked));
+}
+
+absl::Status CheckSize(const v1::JobSpec& spec, const Limits& limits) {
+  if (spec.ByteSizeLong() > static_cast<size_t>(limits.spec_bytes)) {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "job.spec",
+                               .got = absl::StrCat(spec.ByteSizeLong(), " bytes"),
+                               .wanted = absl::StrCat("at most ", limits.spec_bytes)});
+  }
+  if (spec.recipe().overrides_size() > limits.overrides) {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "job.spec.recipe.overrides",
+                               .got = absl::StrCat(spec.recipe().overrides_size()),
+                               .wanted = absl::StrCat("at most ", limits.overrides)});
+  }
+  if (FromProto(spec.resources().max_run_time()) > limits.max_run_time) {
+    return MakeError(
+        Reason::kInvalidField, "refused",
+        Violation{.where = "job.spec.resources.max_run_time",
+                  .got = absl::FormatDuration(FromProto(spec.resources().max_run_time())),
+                  .wanted = "at most " + absl::FormatDuration(limits.max_run_time)});
+  }
+  return absl::OkStatus();
+}
+
+// Replaces every path of the request, and of the spec that the worker gets, by its resolved form.
+absl::Status ResolvePaths(const ApiContext& api, QuantizeRequest& request, v1::JobSpec& spec) {
+  QD_ASSIGN_OR_RETURN(request.model_folder,
+                      ResolveAllowedPath("job.spec.model.path", request.model_folder,
+                                         api.model_roots, Reason::kModelNotFound));
+  spec.mutable_model()->set_path(request.model_folder);
+  if (!request.calibration.text.starts_with(kBuiltin)) {
+    QD_ASSIGN_OR_RETURN(
+        request.calibration.text,
+        ResolveAllowedPath("job.spec.calibration.dataset.path", request.calibration.text,
+                           api.model_roots, Reason::kDatasetInvalid));
+    spec.mutable_calibration()->mutable_dataset()->set_path(request.calibration.text);
+  }
+  if (!request.evaluation.text.starts_with(kBuiltin)) {
+    QD_ASSIGN_OR_RETURN(
+        request.evaluation.text,
+        ResolveAllowedPath("job.spec.evaluation.dataset.path", request.evaluation.text,
+                           api.model_roots, Reason::kDatasetInvalid));
+    spec.mutable_evaluation()->mutable_dataset()->set_path(request.evaluation.text);
+  }
+  return absl::OkStatus();
+}
+
+Task TaskOf(const Job& job, const v1::JobSpec& spec, const QuantizeRequest& request,
+            const Plan& plan, const Limits& limits) {
+  Task task;
+  task.id = job.id + "-1";
+  task.job_id = job.id;
+  task.priority = spec.resources().priority();
+  task.queued_time = job.create_time;
+  task.backend = request.resources.backend;
+  task.memory_bytes = request.resources.max_memory_bytes > 0
+                          ? std::min(plan.peak_memory_bytes, request.resources.max_memory_bytes)
+                          : plan.peak_memory_bytes;
+  const absl::Duration run_time = FromProto(spec.resources().max_run_time());
+  task.max_run_time = run_time > absl::ZeroDuration() ? run_time : limits.max_run_time;
+  const absl::Duration queue_time = FromProto(spec.resources().max_queue_time());
+  if (queue_time > absl::ZeroDuration()) task.max_queue_time = queue_time;
+  return task;
+}
+
+// The job that was made for the request id before, if any. ALREADY_EXISTS if it was made for
+// another body.
+absl::StatusOr<std::optional<Job>> FindEarlier(StoreReader& store, const std::string& request_id,
+                                               const std::string& body) {
+  if (request_id.empty()) return std::optional<Job>();
+  QD_ASSIGN_OR_RETURN(const auto record, store.FindRequest(request_id));
+  if (!record.has_value()) return std::optional<Job>();
+  if (record->body_sha256 != body) {
+    return MakeError(Reason::kAlreadyExists, "the request id was used for another job",
+                     Violation{.where = "request_id",
+                               .got = request_id + ", of " + JobName(record->job_id),
+                               .wanted = "a new UUID, or the same job"});
+  }
+  QD_ASSIGN_OR_RETURN(Job job, store.GetJob(record->job_id));
+  return std::optional<Job>(std::move(job));
+}
+
+// Answers with the job of an earlier call with the same request id. False: there was none.
+absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& request_id,
+                                   const std::string& body, v1::Job* response) {
+  bool answered = false;
+  QD_RETURN_IF_ERROR(api.store.Read([&](StoreReader& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, request_id, body));
+    if (!earlier.has_value()) return absl::OkStatus();
+    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(*earlier));
+    *response = ToProto(*earlier, &detail);
+    answered = true;
+    return absl::OkStatus();
+  }));
+  return answered;
+}
+
+absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
+  QueueCounts counts;
+  QD_ASSIGN_OR_RETURN(counts.pending, store.CountPendingTasks());
+  QD_ASSIGN_OR_RETURN(counts.open, store.CountOpenJobs());
+  return CheckRoom(counts, limits);
+}
+
+struct MadeJob {
+  Job job;
+  JobDetail detail;
+  Task task;
+};
+
+// Checks the request in full; no store, no side effect.
+absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
+  QD_RETURN_IF_ERROR(CheckSize(asked.spec(), api.limits));
+  MadeJob made;
+  QD_ASSIGN_OR_RETURN(made.job.labels, CheckLabels(asked.labels(), api.limits));
+  v1::JobSpec spec = asked.spec();
+  QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(spec));
+  QD_RETURN_IF_ERROR(ResolvePaths(api, request, spec));
+  QD_ASSIGN_OR_RETURN(const auto planned, MakePlan(request));
+  SplitMessage plan = Split(ToProto(planned->plan));
+  made.job.id = NewJobId();
+  made.job.method = request.recipe.default_scheme.method.value_or("rtn");
+  made.job.model = request.model_folder;
+  made.job.spec = DeterministicBytes(spec);
+  made.job.plan = std::move(plan.head);
+  made.detail.plan = std::move(plan.tail);
+  made.job.create_time = api.clock.Now();
+  made.task = TaskOf(made.job, spec, request, planned->plan, api.limits);
+  return made;
+}
+
+}  // namespace
+
+absl::Status CreateJob(ApiContext& api, const v1::CreateJobRequest& request, v1::Job* response) {
+  if (!request.request_id().empty()) QD_RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  const std::string body = BodyDigest(request.job());
+  if (!request.validate_only()) {
+    QD_ASSIGN_OR_RETURN(const bool answered,
+                        AnswerEarlier(api, request.request_id(), body, response));
+    if (answered) return absl::OkStatus();
+  }
+  QD_ASSIGN_OR_RETURN(MadeJob made, MakeJob(api, request.job()));
+  if (request.validate_only()) {
+    QD_RETURN_IF_ERROR(
+        api.store.Read([&](StoreReader& store) { return CheckQueue(store, api.limits); }));
+    *response = ToProto(made.job, &made.detail);
+    response->clear_name();
+    response->clear_state();
+    response->clear_create_time();
+    return absl::OkStatus();
+  }
+  AfterCommit after;
+  std::optional<Job> earlier;
+  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
+    // Another call with the same id may have come while this one was planning.
+    QD_ASSIGN_OR_RETURN(earlier, FindEarlier(store, request.request_id(), body));
+    if (earlier.has_value()) return absl::OkStatus();
+    QD_RETURN_IF_ERROR(CheckQueue(store, api.limits));
+    QD_RETURN_IF_ERROR(AddJob(store, made.job, made.detail, made.task, after));
+    if (request.request_id().empty()) return absl::OkStatus();
+    return store.InsertRequest(
+        {.request_id = request.request_id(), .job_id = made.job.id, .body_sha256 = body});
+  }));
+  api.Committed(after);
+  if (earlier.has_value()) return AnswerEarlier(api, request.request_id(), body, response).status();
+  spdlog::info("job {} created: {} of {}", made.job.id, made.job.method, made.job.model);
+  *response = ToProto(made.job, &made.detail);
+  return absl::OkStatus();
+}
+
+}  // namespace quantd

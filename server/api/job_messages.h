@@ -1,0 +1,39 @@
+// What the store knows, as messages.
+#pragma once
+
+#include <google/protobuf/timestamp.pb.h>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/plan.h"
+#include "quantd/v1/events.pb.h"
+#include "quantd/v1/job.pb.h"
+#include "quantd/v1/quantization_service.pb.h"
+#include "server/job.h"
+
+namespace quantd {
+
+google::protobuf::Timestamp ToProto(absl::Time time);
+google::protobuf::Duration ToProto(absl::Duration duration);
+absl::Duration FromProto(const google::protobuf::Duration& duration);
+
+std::string JobName(std::string_view id);
+
+// `detail` may be null: the long lists are left out then.
+v1::Job ToProto(const Job& job, const JobDetail* detail);
+v1::Job::State ToProto(JobState state);
+v1::JobError ToProto(const Failure& failure);
+Failure FailureFromProto(const v1::JobError& error);
+v1::JobEvent ToProto(const Event& event);
+v1::ArtifactFile ToProto(const ArtifactFile& file);
+v1::Plan ToProto(const Plan& plan);
+
+// Cuts a message into what lists of jobs show and the long rest; see JobDetail.
+struct SplitMessage {
+  std::string head;
+  std::string tail;
+};
+SplitMessage Split(v1::Plan plan);
+SplitMessage Split(v1::JobResult result);
+
+}  // namespace quantd

@@ -1,0 +1,147 @@
+#include "server/api/jobs.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "server/api/job_filter.h"
+#include "server/api/job_messages.h"
+#include "server/api/page_token.h"
+#include "server/api/request_checks.h"
+
+namespace quantd {
+namespace {
+
+constexpr absl::Duration kShowWorkersFor = absl::Hours(24);
+
+v1::Worker ToProto(const Worker& worker, const std::optional<Lease>& lease, absl::Time now,
+                   const Limits& limits) {
+  v1::Worker message;
+  message.set_name("workers/" + worker.name);
+  if (now - worker.last_seen > limits.lease) {
+    message.set_state(v1::Worker::LOST);
+  } else if (worker.draining) {
+    message.set_state(v1::Worker::DRAINING);
+  } else {
+    message.set_state(lease.has_value() ? v1::Worker::BUSY : v1::Worker::IDLE);
+  }
+  *message.mutable_last_seen_time() = ToProto(worker.last_seen);
+  if (lease.has_value()) message.set_job(JobName(lease->job_id));
+  for (const std::string& backend : worker.backends) message.add_backends(backend);
+  message.set_threads(worker.threads);
+  message.set_memory_bytes(worker.memory_bytes);
+  message.set_free_memory_bytes(worker.free_memory_bytes);
+  message.set_engine_version(worker.engine_version);
+  message.set_isa(worker.isa);
+  return message;
+}
+
+}  // namespace
+
+absl::Status GetJob(ApiContext& api, const v1::GetJobRequest& request, v1::Job* response) {
+  QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
+  return api.store.Read([&](StoreReader& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
+    *response = ToProto(job, &detail);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status ListJobs(ApiContext& api, const v1::ListJobsRequest& request,
+                      v1::ListJobsResponse* response) {
+  JobQuery query;
+  QD_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), api.limits.default_page_size,
+                                            api.limits.page_size));
+  QD_ASSIGN_OR_RETURN(query.conditions, ParseJobFilter(request.filter()));
+  QD_ASSIGN_OR_RETURN(query.order, ParseJobOrder(request.order_by()));
+  query.max_bytes = api.limits.page_bytes;
+  const std::string told = absl::StrCat(request.filter(), "\n", request.order_by());
+  if (!request.page_token().empty()) {
+    QD_ASSIGN_OR_RETURN(query.after, DecodeJobToken(request.page_token(), told));
+  }
+  JobPage page;
+  QD_RETURN_IF_ERROR(api.store.Read([&](StoreReader& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(page, store.ListJobs(query));
+    return absl::OkStatus();
+  }));
+  for (const Job& job : page.jobs) *response->add_jobs() = ToProto(job, nullptr);
+  if (page.next.has_value()) response->set_next_page_token(EncodeJobToken(*page.next, told));
+  return absl::OkStatus();
+}
+
+absl::Status CancelJob(ApiContext& api, const v1::CancelJobRequest& request, v1::Job* response) {
+  QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
+  AfterCommit after;
+  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(const Job job, CancelJob(store, id, api.clock.Now(), after));
+    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
+    *response = ToProto(job, &detail);
+    return absl::OkStatus();
+  }));
+  api.Committed(after);
+  return absl::OkStatus();
+}
+
+absl::Status DeleteJob(ApiContext& api, const v1::DeleteJobRequest& request,
+                       google::protobuf::Empty* /*response*/) {
+  QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
+  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+    if (!IsFinal(job.state)) {
+      return MakeError(Reason::kWrongState, "the job cannot be deleted",
+                       Violation{.where = request.name(),
+                                 .got = std::string(NameOf(job.state)),
+                                 .wanted = "SUCCEEDED, FAILED or CANCELLED: cancel it first"});
+    }
+    return store.DeleteJob(id);
+  }));
+  // The rows are gone and nothing names the blobs any more; if this fails they are swept at the
+  // next start.
+  if (const absl::Status status = api.blobs.DeleteAll(BlobPrefix(id)); !status.ok()) {
+    spdlog::error("cannot remove the files of job {}: {}", id, std::string(status.message()));
+  }
+  api.Committed({.topics = {TopicOf(id)}, .blob_prefixes = {}});
+  spdlog::info("job {} deleted", id);
+  return absl::OkStatus();
+}
+
+absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesRequest& request,
+                               v1::ListArtifactFilesResponse* response) {
+  QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.job(), "job"));
+  QD_ASSIGN_OR_RETURN(const int limit,
+                      PageSize(request.page_size(), api.limits.page_size, api.limits.page_size));
+  std::string after_path;
+  if (!request.page_token().empty()) {
+    QD_ASSIGN_OR_RETURN(after_path, DecodeTextToken(request.page_token()));
+  }
+  return api.store.Read([&](StoreReader& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+    QD_ASSIGN_OR_RETURN(const auto files, store.ListArtifactFiles(job, after_path, limit + 1));
+    for (const ArtifactFile& file : files) {
+      if (response->files_size() == limit) {
+        response->set_next_page_token(EncodeTextToken(response->files(limit - 1).path()));
+        break;
+      }
+      *response->add_files() = ToProto(file);
+    }
+    response->set_complete(IsFinal(job.state));
+    return absl::OkStatus();
+  });
+}
+
+absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& /*request*/,
+                         v1::ListWorkersResponse* response) {
+  const absl::Time now = api.clock.Now();
+  return api.store.Read([&](StoreReader& store) -> absl::Status {
+    QD_ASSIGN_OR_RETURN(const auto workers, store.ListWorkers(now - kShowWorkersFor));
+    for (const Worker& worker : workers) {
+      QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker.name));
+      *response->add_workers() = ToProto(worker, lease, now, api.limits);
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace quantd

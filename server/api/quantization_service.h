@@ -1,0 +1,61 @@
+// The rpcs of users, each handed to the file that does it.
+#pragma once
+
+#include "quantd/v1/quantization_service.grpc.pb.h"
+#include "server/api/context.h"
+
+namespace quantd {
+
+class QuantizationService final : public v1::QuantizationService::CallbackService {
+ public:
+  explicit QuantizationService(ApiContext& api) : api_(api) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Unary = grpc::ServerUnaryReactor;
+  using Empty = google::protobuf::Empty;
+
+  Unary* GetCapabilities(Context* context, const v1::GetCapabilitiesRequest* request,
+                         v1::Capabilities* response) override;
+  Unary* CreateJob(Context* context, const v1::CreateJobRequest* request,
+                   v1::Job* response) override;
+  Unary* GetJob(Context* context, const v1::GetJobRequest* request, v1::Job* response) override;
+  Unary* ListJobs(Context* context, const v1::ListJobsRequest* request,
+                  v1::ListJobsResponse* response) override;
+  Unary* CancelJob(Context* context, const v1::CancelJobRequest* request,
+                   v1::Job* response) override;
+  Unary* DeleteJob(Context* context, const v1::DeleteJobRequest* request, Empty* response) override;
+  grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(Context* context,
+                                                   const v1::WatchJobRequest* request) override;
+  Unary* ListArtifactFiles(Context* context, const v1::ListArtifactFilesRequest* request,
+                           v1::ListArtifactFilesResponse* response) override;
+  grpc::ServerWriteReactor<v1::ArtifactChunk>* ReadArtifactFile(
+      Context* context, const v1::ReadArtifactFileRequest* request) override;
+  Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
+                     v1::ListWorkersResponse* response) override;
+
+  // Not built yet: UNIMPLEMENTED.
+  Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest*, v1::Worker*) override;
+  Unary* CreateModel(Context* context, const v1::CreateModelRequest*, v1::Model*) override;
+  Unary* QueryWrite(Context* context, const v1::QueryWriteRequest*,
+                    v1::QueryWriteResponse*) override;
+  Unary* CommitModel(Context* context, const v1::CommitModelRequest*, v1::Model*) override;
+  Unary* ListModels(Context* context, const v1::ListModelsRequest*,
+                    v1::ListModelsResponse*) override;
+  Unary* DeleteModel(Context* context, const v1::DeleteModelRequest*, Empty*) override;
+  Unary* CreateDataset(Context* context, const v1::CreateDatasetRequest*, v1::Dataset*) override;
+  Unary* CommitDataset(Context* context, const v1::CommitDatasetRequest*, v1::Dataset*) override;
+  Unary* ListDatasets(Context* context, const v1::ListDatasetsRequest*,
+                      v1::ListDatasetsResponse*) override;
+  Unary* DeleteDataset(Context* context, const v1::DeleteDatasetRequest*, Empty*) override;
+  grpc::ServerReadReactor<v1::WriteFileRequest>* WriteModelFile(Context* context,
+                                                                v1::WriteFileResponse*) override;
+  grpc::ServerReadReactor<v1::WriteFileRequest>* WriteDatasetFile(Context* context,
+                                                                  v1::WriteFileResponse*) override;
+
+ private:
+  Unary* NotBuilt(Context* context, std::string_view method);
+
+  ApiContext& api_;
+};
+
+}  // namespace quantd

@@ -1,0 +1,172 @@
+#include "server/api/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "server/api/context.h"
+#include "server/api/quantization_service.h"
+#include "server/api/worker_service.h"
+#include "server/data_folder.h"
+#include "server/reaper.h"
+#include "server/store/sqlite_store.h"
+
+namespace quantd {
+namespace {
+
+constexpr int kStreamsPerConnection = 1000;
+constexpr int kShortestPingMs = 10'000;
+
+absl::StatusOr<std::vector<std::string>> ResolveRoots(const std::vector<std::string>& roots) {
+  std::vector<std::string> resolved;
+  for (const std::string& root : roots) {
+    const auto path = RealPath(root);
+    if (!path.ok() || !IsFolder(*path)) {
+      return MakeError(Reason::kModelNotFound, "not a folder",
+                       Violation{.where = "model_root", .got = root, .wanted = "a folder"});
+    }
+    resolved.push_back(*path);
+  }
+  return resolved;
+}
+
+// Removes the blobs of jobs that are not in the store: the server may have died between a commit
+// and the removal.
+absl::Status SweepBlobs(Store& store, BlobStore& blobs) {
+  QD_ASSIGN_OR_RETURN(const auto names, blobs.List("jobs"));
+  std::set<std::string> ids;
+  for (const std::string& name : names) {
+    const std::vector<std::string> parts = absl::StrSplit(name, absl::MaxSplits('/', 2));
+    if (parts.size() == 3) ids.insert(parts[1]);
+  }
+  for (const std::string& id : ids) {
+    const absl::Status found =
+        store.Read([&](StoreReader& reader) { return reader.GetJob(id).status(); });
+    if (found.ok()) continue;
+    if (ReasonOf(found) != Reason::kJobNotFound) return found;
+    spdlog::info("removing the files of job {}, which was deleted", id);
+    QD_RETURN_IF_ERROR(blobs.DeleteAll(BlobPrefix(id)));
+  }
+  return absl::OkStatus();
+}
+
+class RunningServer final : public Server {
+ public:
+  explicit RunningServer(const ServerOptions& options)
+      : options_(options),
+        executor_(options.threads),
+        planner_(options.planners),
+        hub_(executor_) {}
+
+  ~RunningServer() override { Shutdown(absl::ZeroDuration()); }
+
+  absl::Status Open() {
+    QD_ASSIGN_OR_RETURN(folder_, DataFolder::Open(options_.data));
+    QD_ASSIGN_OR_RETURN(store_, OpenSqliteStore({.path = folder_->database_path()}));
+    QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(folder_->blob_uri()));
+    QD_RETURN_IF_ERROR(SweepBlobs(*store_, *blobs_));
+    QD_ASSIGN_OR_RETURN(std::vector<std::string> roots, ResolveRoots(options_.model_roots));
+    metrics_ = std::make_unique<Metrics>(*store_);
+    QD_ASSIGN_OR_RETURN(metrics_port_, metrics_->Serve(options_.metrics));
+    api_.reset(new ApiContext{.store = *store_,
+                              .blobs = *blobs_,
+                              .blob_uri = folder_->blob_uri(),
+                              .clock = *options_.clock,
+                              .limits = options_.limits,
+                              .metrics = *metrics_,
+                              .executor = executor_,
+                              .planner = planner_,
+                              .hub = hub_,
+                              .model_roots = std::move(roots)});
+    reaper_ =
+        std::make_unique<Reaper>(*store_, *options_.clock, api_->limits,
+                                 [this](const AfterCommit& after) { api_->Committed(after); });
+    QD_RETURN_IF_ERROR(reaper_->ExtendLeases());
+    QD_RETURN_IF_ERROR(Listen());
+    reaper_->Start(options_.reaper_period);
+    return folder_->WriteAddresses(Address(options_.listen, grpc_port_),
+                                   Address(options_.metrics, metrics_port_));
+  }
+
+  int grpc_port() const override { return grpc_port_; }
+  int metrics_port() const override { return metrics_port_; }
+  std::string MetricsPage() const override { return metrics_->Page(); }
+
+  void Shutdown(absl::Duration grace) override {
+    if (down_.exchange(true)) return;
+    if (grpc_ != nullptr) {
+      if (auto* health = grpc_->GetHealthCheckService()) health->SetServingStatus(false);
+      hub_.Stop();
+      grpc_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+      grpc_->Wait();
+    }
+    hub_.Stop();
+    if (reaper_ != nullptr) reaper_->Stop();
+    planner_.Stop();
+    executor_.Stop();
+  }
+
+ private:
+  absl::Status Listen() {
+    quantization_ = std::make_unique<QuantizationService>(*api_);
+    worker_ = std::make_unique<WorkerService>(*api_);
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &grpc_port_);
+    builder.RegisterService(quantization_.get());
+    builder.RegisterService(worker_.get());
+    builder.SetMaxReceiveMessageSize(static_cast<int>(options_.limits.message_bytes));
+    // Two servers on one port would each get half of the calls.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                               kShortestPingMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    grpc_ = builder.BuildAndStart();
+    if (grpc_ == nullptr || grpc_port_ == 0) {
+      return MakeError(
+          Reason::kUnavailable, "cannot listen",
+          Violation{.where = "listen", .got = options_.listen, .wanted = "a free address"});
+    }
+    return absl::OkStatus();
+  }
+
+  static std::string Address(const std::string& asked, int port) {
+    return absl::StrCat(asked.substr(0, asked.rfind(':')), ":", port);
+  }
+
+  const ServerOptions options_;
+  std::unique_ptr<DataFolder> folder_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<Metrics> metrics_;
+  Executor executor_;
+  Executor planner_;
+  EventHub hub_;
+  std::unique_ptr<ApiContext> api_;
+  std::unique_ptr<Reaper> reaper_;
+  std::unique_ptr<QuantizationService> quantization_;
+  std::unique_ptr<WorkerService> worker_;
+  std::unique_ptr<grpc::Server> grpc_;
+  int grpc_port_ = 0;
+  int metrics_port_ = 0;
+  std::atomic<bool> down_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  auto server = std::make_unique<RunningServer>(options);
+  QD_RETURN_IF_ERROR(server->Open());
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace quantd

@@ -1,0 +1,52 @@
+// The running server: store, services, metrics and the threads behind them. main.cc and the tests
+// start it the same way.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "server/limits.h"
+
+namespace quantd {
+
+struct ServerOptions {
+  std::string listen = "127.0.0.1:0";  // host:port; port 0 takes a free one
+  std::string metrics = "127.0.0.1:0";
+  std::string data;                      // folder; made if missing, locked while the server runs
+  std::vector<std::string> model_roots;  // folders that requests may name
+  Limits limits;
+  int threads = 8;   // for the store and files
+  int planners = 2;  // CreateJob calls planned at a time
+  absl::Duration reaper_period = absl::Seconds(1);
+  const Clock* clock = &Clock::System();
+};
+
+// Thread-safe.
+class Server {
+ public:
+  // Everything is ready for calls when this returns. Errors: WRONG_STATE if another server holds
+  // the data folder, UNAVAILABLE if an address cannot be had, MODEL_NOT_FOUND for a root that is
+  // not a folder.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  // Shuts down at once if Shutdown was not called.
+  virtual ~Server() = default;
+
+  virtual int grpc_port() const = 0;
+  virtual int metrics_port() const = 0;
+  // The page that the metrics port serves.
+  virtual std::string MetricsPage() const = 0;
+  // Health says NOT_SERVING, no work is given out, waiting calls and streams end with UNAVAILABLE
+  // (SHUTTING_DOWN), calls under way may finish within `grace` and are cut off then. Returns when
+  // nothing runs any more.
+  virtual void Shutdown(absl::Duration grace) = 0;
+};
+
+}  // namespace quantd

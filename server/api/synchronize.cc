@@ -1,0 +1,428 @@
+#include "server/api/synchronize.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "proto/field_checks.h"
+#include "server/api/calls.h"
+#include "server/api/job_messages.h"
+#include "server/api/request_checks.h"
+
+namespace quantd {
+namespace {
+
+constexpr absl::Duration kIdlePoll = absl::Seconds(1);
+constexpr int kPickPage = 64;
+constexpr size_t kMaxEventBody = 1 << 20;
+constexpr size_t kMaxFailureText = 8 << 10;
+constexpr int kMaxFailureViolations = 64;
+constexpr std::string_view kTasks = "tasks/";
+
+bool IsSha256(std::string_view text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+         });
+}
+
+Worker WorkerOf(const v1::SynchronizeRequest& request, absl::Time now) {
+  Worker worker;
+  worker.name = request.worker();
+  worker.session = request.session();
+  worker.last_seen = now;
+  const v1::WorkerCapabilities& capabilities = request.capabilities();
+  worker.backends.assign(capabilities.backends().begin(), capabilities.backends().end());
+  worker.threads = capabilities.threads();
+  worker.memory_bytes = capabilities.memory_bytes();
+  worker.free_memory_bytes = request.free_memory_bytes();
+  worker.engine_version = capabilities.engine_version();
+  worker.isa = capabilities.isa();
+  worker.draining = request.draining();
+  return worker;
+}
+
+std::string TaskIdOf(const v1::TaskReport& report) {
+  return std::string(std::string_view(report.task()).substr(kTasks.size()));
+}
+
+absl::Status LeaseLost(std::string_view got) {
+  return MakeError(Reason::kLeaseLost, "the lease is not this worker's any more",
+                   Violation{.where = "task",
+                             .got = std::string(got),
+                             .wanted = "the newest fencing token and session"});
+}
+
+// What a worker says went wrong, cut to a size that the store and trailers can carry.
+Failure BoundedFailure(const v1::JobError& error) {
+  Failure failure = FailureFromProto(error);
+  if (!ReasonByName(failure.reason).has_value()) {
+    failure.message = failure.reason + ": " + failure.message;
+    failure.reason = RowOf(Reason::kInternal).name;
+  }
+  const auto cut = [](std::string& text) {
+    if (text.size() > kMaxFailureText) text.resize(kMaxFailureText);
+  };
+  cut(failure.message);
+  if (failure.violations.size() > kMaxFailureViolations) {
+    failure.violations.resize(kMaxFailureViolations);
+  }
+  for (Violation& violation : failure.violations) {
+    cut(violation.where);
+    cut(violation.got);
+    cut(violation.wanted);
+  }
+  return failure;
+}
+
+Failure GateMissed(const v1::JobResult& result) {
+  std::vector<Violation> violations;
+  for (const std::string& line : result.gate().missed()) {
+    violations.push_back({.where = "evaluation.gate", .got = line, .wanted = "the gate reached"});
+  }
+  return FailureOf(
+      MakeError(Reason::kQualityGate, "the result missed the quality gate", std::move(violations)));
+}
+
+// One call, within its transaction.
+class Visit {
+ public:
+  Visit(ApiContext& api, const v1::SynchronizeRequest& request, StoreTransaction& store)
+      : api_(api), request_(request), store_(store), now_(api.clock.Now()) {}
+
+  absl::Status Run() {
+    QD_RETURN_IF_ERROR(TakeSession());
+    *answer.response.mutable_lease() = ToProto(api_.limits.lease);
+    answer.response.set_blob_store_uri(api_.blob_uri);
+    return request_.has_task() ? TakeReport() : FindWork();
+  }
+
+  SynchronizeAnswer answer;
+  AfterCommit after;
+  // For the metrics: set when an attempt ended.
+  std::optional<JobState> outcome;
+  Job job;
+
+ private:
+  // Notes the worker. A new session of a known name ends the old one's lease.
+  absl::Status TakeSession() {
+    const Worker worker = WorkerOf(request_, now_);
+    QD_ASSIGN_OR_RETURN(const bool ended, store_.HasSessionEnded(worker.name, worker.session));
+    if (ended) return LeaseLost("a session that a newer one has replaced");
+    QD_ASSIGN_OR_RETURN(const auto known, store_.FindWorker(worker.name));
+    if (known.has_value() && known->session != worker.session) {
+      QD_RETURN_IF_ERROR(store_.EndSession(worker.name, known->session, now_));
+      QD_ASSIGN_OR_RETURN(const auto lease, store_.FindLeaseOfWorker(worker.name));
+      if (lease.has_value()) {
+        QD_RETURN_IF_ERROR(EndAttempt(store_, *lease, AttemptEnd::kLeaseLost, std::nullopt,
+                                      api_.limits, now_, after)
+                               .status());
+      }
+    }
+    return store_.PutWorker(worker);
+  }
+
+  absl::Status TakeReport() {
+    const v1::TaskReport& report = request_.task();
+    QD_ASSIGN_OR_RETURN(const auto found, store_.FindLease(TaskIdOf(report)));
+    if (!found.has_value()) return LeaseLost("a task without a lease");
+    Lease lease = *found;
+    if (lease.fencing_token != report.fencing_token() || lease.worker != request_.worker() ||
+        lease.session != request_.session()) {
+      return LeaseLost(absl::StrCat("token ", report.fencing_token()));
+    }
+    QD_ASSIGN_OR_RETURN(job, store_.GetJob(lease.job_id));
+    QD_RETURN_IF_ERROR(StoreEvents(report, lease));
+    answer.response.set_acknowledged_event(lease.acknowledged_event);
+    if (report.state() == v1::TaskReport::RUNNING) return Renew(lease);
+    return Finish(report, lease);
+  }
+
+  absl::Status StoreEvents(const v1::TaskReport& report, Lease& lease) {
+    // Of several progress events in one call only the last tells anything.
+    int last_progress = -1;
+    for (int i = 0; i < report.events_size(); ++i) {
+      if (report.events(i).has_progress()) last_progress = i;
+    }
+    bool stored = false;
+    for (int i = 0; i < report.events_size(); ++i) {
+      const v1::TaskEvent& event = report.events(i);
+      if (event.number() <= lease.acknowledged_event) continue;
+      lease.acknowledged_event = event.number();
+      stored = true;
+      if (event.has_progress() && i != last_progress) continue;
+      QD_RETURN_IF_ERROR(StoreEvent(event, lease));
+    }
+    if (stored) after.topics.push_back(TopicOf(job.id));
+    return absl::OkStatus();
+  }
+
+  absl::Status StoreEvent(const v1::TaskEvent& told, const Lease& lease) {
+    Event event;
+    event.time = now_;
+    event.attempt = job.attempts;
+    switch (told.event_case()) {
+      case v1::TaskEvent::kProgress:
+        event.kind = Event::Kind::kProgress;
+        event.body = told.progress().SerializeAsString();
+        job.progress = event.body;
+        break;
+      case v1::TaskEvent::kLayer:
+        event.kind = Event::Kind::kLayer;
+        event.body = told.layer().SerializeAsString();
+        break;
+      case v1::TaskEvent::kFileSealed:
+        event.kind = Event::Kind::kFile;
+        event.body = told.file_sealed().SerializeAsString();
+        QD_RETURN_IF_ERROR(StoreFile(told.file_sealed(), lease));
+        break;
+      case v1::TaskEvent::kWarning:
+        event.kind = Event::Kind::kWarning;
+        event.body = told.warning().SerializeAsString();
+        break;
+      case v1::TaskEvent::EVENT_NOT_SET:
+        return absl::OkStatus();
+    }
+    QD_RETURN_IF_ERROR(store_.AppendEvent(job, std::move(event)));
+    return store_.UpdateJob(job);
+  }
+
+  absl::Status StoreFile(const v1::ArtifactFile& file, const Lease& lease) {
+    const std::string blob =
+        absl::StrCat(BlobPrefix(lease.job_id, lease.fencing_token), "/", file.path());
+    QD_ASSIGN_OR_RETURN(const auto reader, api_.blobs.Open(blob));
+    if (reader->size() != file.bytes()) {
+      return MakeError(Reason::kInvalidField, "refused",
+                       Violation{.where = "file_sealed " + file.path(),
+                                 .got = absl::StrCat(file.bytes(), " bytes"),
+                                 .wanted = absl::StrCat(reader->size(), ", as in the blob store")});
+    }
+    return store_.PutArtifactFile(
+        job, {.path = file.path(), .bytes = file.bytes(), .sha256 = file.sha256(), .blob = blob});
+  }
+
+  absl::Status Renew(Lease& lease) {
+    lease.expire_time = now_ + api_.limits.lease;
+    QD_RETURN_IF_ERROR(store_.PutLease(lease));
+    v1::SynchronizeResponse& response = answer.response;
+    const bool cancelling = job.state == JobState::kCancelling;
+    response.set_desired(cancelling ? v1::SynchronizeResponse::CANCEL
+                                    : v1::SynchronizeResponse::RUN);
+    response.mutable_assignment()->set_task(absl::StrCat(ToAbsl(kTasks), lease.task_id));
+    response.mutable_assignment()->set_fencing_token(lease.fencing_token);
+    *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
+    *response.mutable_next_call_delay() = ToProto(api_.limits.lease / 3);
+    answer.may_wait = !cancelling;
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(const v1::TaskReport& report, const Lease& lease) {
+    AttemptEnd end = AttemptEnd::kReturned;
+    std::optional<Failure> failure;
+    switch (report.state()) {
+      case v1::TaskReport::SUCCEEDED: {
+        const absl::Status complete = CheckManifest(report.result());
+        if (!complete.ok()) {
+          end = AttemptEnd::kFailed;
+          failure = FailureOf(complete);
+          break;
+        }
+        QD_RETURN_IF_ERROR(StoreResult(report.result()));
+        const bool passed = report.result().gate().passed();
+        end = passed ? AttemptEnd::kSucceeded : AttemptEnd::kGateMissed;
+        if (!passed) failure = GateMissed(report.result());
+        break;
+      }
+      case v1::TaskReport::FAILED:
+        end = AttemptEnd::kFailed;
+        failure = BoundedFailure(report.error());
+        break;
+      case v1::TaskReport::CANCELLED:
+        end = AttemptEnd::kStopped;
+        break;
+      default:
+        break;
+    }
+    QD_ASSIGN_OR_RETURN(outcome, EndAttempt(store_, lease, end, failure, api_.limits, now_, after));
+    spdlog::info("job {} is {} after attempt {} on {}", job.id, NameOf(*outcome), job.attempts,
+                 lease.worker);
+    answer.response.set_desired(v1::SynchronizeResponse::IDLE);
+    return absl::OkStatus();
+  }
+
+  // Every file that the result names was sealed in this attempt, as it says.
+  absl::Status CheckManifest(const v1::JobResult& result) {
+    for (const v1::ArtifactFile& file : result.files()) {
+      const auto sealed = store_.GetArtifactFile(job, file.path());
+      if (sealed.ok() && sealed->sha256 == file.sha256() && sealed->bytes == file.bytes()) continue;
+      return MakeError(Reason::kInternal, "the manifest names a file that was not sealed so",
+                       Violation{.where = file.path(),
+                                 .got = sealed.ok() ? sealed->sha256 : "no such file",
+                                 .wanted = file.sha256()});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status StoreResult(const v1::JobResult& result) {
+    const SplitMessage parts = Split(result);
+    job.result = parts.head;
+    QD_RETURN_IF_ERROR(store_.SetResultDetail(job, parts.tail));
+    Event event;
+    event.time = now_;
+    event.attempt = job.attempts;
+    event.kind = Event::Kind::kResult;
+    event.body = result.SerializeAsString();
+    if (event.body.size() > kMaxEventBody) event.body = parts.head;
+    QD_RETURN_IF_ERROR(store_.AppendEvent(job, std::move(event)));
+    return store_.UpdateJob(job);
+  }
+
+  absl::Status FindWork() {
+    QD_ASSIGN_OR_RETURN(std::optional<Lease> lease, store_.FindLeaseOfWorker(request_.worker()));
+    if (lease.has_value()) {
+      // The answer that gave it the lease got lost: give the same one again.
+      lease->expire_time = now_ + api_.limits.lease;
+      QD_RETURN_IF_ERROR(store_.PutLease(*lease));
+      QD_ASSIGN_OR_RETURN(const auto task, store_.FindTask(lease->task_id));
+      if (!task.has_value()) return MakeError(Reason::kInternal, "a lease without its task");
+      return Assign(*task, *lease);
+    }
+    if (!request_.draining() && api_.hub.stopped()) return ShuttingDown();
+    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask());
+    if (task.has_value()) {
+      QD_ASSIGN_OR_RETURN(const Lease given, GiveLease(store_, *task, WorkerOf(request_, now_),
+                                                       api_.limits, now_, after));
+      return Assign(*task, given);
+    }
+    answer.response.set_desired(v1::SynchronizeResponse::IDLE);
+    // A worker that does not wait here would otherwise call in a tight loop.
+    const bool waits = FromProto(request_.long_poll()) > absl::ZeroDuration();
+    *answer.response.mutable_next_call_delay() = ToProto(waits ? absl::ZeroDuration() : kIdlePoll);
+    answer.may_wait = !request_.draining();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<Task>> NextTask() {
+    const Worker worker = WorkerOf(request_, now_);
+    for (int skip = 0;; skip += kPickPage) {
+      QD_ASSIGN_OR_RETURN(std::vector<Task> pending, store_.PendingTasks(skip, kPickPage));
+      if (pending.empty()) return std::optional<Task>();
+      if (const auto picked = PickTask(pending, worker)) {
+        return std::optional(std::move(pending[*picked]));
+      }
+    }
+  }
+
+  absl::Status Assign(const Task& task, const Lease& lease) {
+    QD_ASSIGN_OR_RETURN(job, store_.GetJob(task.job_id));
+    v1::SynchronizeResponse& response = answer.response;
+    response.set_desired(v1::SynchronizeResponse::RUN);
+    v1::TaskAssignment* assignment = response.mutable_assignment();
+    assignment->set_task(absl::StrCat(ToAbsl(kTasks), task.id));
+    assignment->set_job(JobName(task.job_id));
+    assignment->set_fencing_token(lease.fencing_token);
+    assignment->set_attempt(job.attempts);
+    assignment->mutable_spec()->ParseFromString(job.spec);
+    assignment->set_blob_prefix(BlobPrefix(job.id, lease.fencing_token) + "/");
+    *assignment->mutable_max_run_time() = ToProto(task.max_run_time);
+    *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
+    *response.mutable_next_call_delay() = ToProto(api_.limits.lease / 3);
+    return absl::OkStatus();
+  }
+
+  ApiContext& api_;
+  const v1::SynchronizeRequest& request_;
+  StoreTransaction& store_;
+  const absl::Time now_;
+};
+
+void CheckReport(const v1::TaskReport& report, const Limits& limits, FieldChecks& checks) {
+  const std::string_view task = report.task();
+  if (!task.starts_with(kTasks) || !IsId(task.substr(kTasks.size()))) {
+    checks.Wrong("task.task", task.substr(0, 100), "tasks/{id}");
+  }
+  if (report.state() == v1::TaskReport::STATE_UNSPECIFIED ||
+      !v1::TaskReport::State_IsValid(report.state())) {
+    checks.Wrong("task.state", absl::StrCat(static_cast<int>(report.state())), "a known state");
+  }
+  checks.InRange("task.events", report.events_size(), 0, limits.events_per_call);
+  int64_t last = 0;
+  for (int i = 0; i < report.events_size() && checks.ok(); ++i) {
+    const v1::TaskEvent& event = report.events(i);
+    const std::string where = absl::StrCat("task.events[", i, "]");
+    if (event.number() <= last) {
+      checks.Wrong(where + ".number", absl::StrCat(event.number()), "growing numbers from 1");
+    }
+    last = event.number();
+    if (event.ByteSizeLong() > kMaxEventBody) {
+      checks.Wrong(where, absl::StrCat(event.ByteSizeLong(), " bytes"),
+                   absl::StrCat("at most ", kMaxEventBody));
+    }
+    if (!event.has_file_sealed()) continue;
+    const v1::ArtifactFile& file = event.file_sealed();
+    if (!CheckBlobName(file.path()).ok() || file.bytes() < 0 || !IsSha256(file.sha256())) {
+      checks.Wrong(where + ".file_sealed", file.path().substr(0, 100),
+                   "a relative path, a size and a sha256");
+    }
+  }
+}
+
+}  // namespace
+
+std::string TopicOf(const v1::SynchronizeRequest& request) {
+  return request.has_task() ? ControlTopicOf(TaskIdOf(request.task())) : std::string(kWorkTopic);
+}
+
+absl::Status CheckSynchronize(const v1::SynchronizeRequest& request, const Limits& limits) {
+  constexpr size_t kMaxSession = 64;
+  constexpr int kMaxBackends = 16;
+  constexpr size_t kMaxText = 256;
+  FieldChecks checks("");
+  if (!IsId(request.worker())) {
+    checks.Wrong("worker", request.worker().substr(0, 100), "^[a-z0-9][a-z0-9-]{0,62}$");
+  }
+  if (request.session().empty() || request.session().size() > kMaxSession) {
+    checks.Wrong("session", absl::StrCat(request.session().size(), " bytes"), "1 to 64");
+  }
+  const v1::WorkerCapabilities& capabilities = request.capabilities();
+  checks.InRange("capabilities.backends", capabilities.backends_size(), 0, kMaxBackends);
+  for (const std::string& backend : capabilities.backends()) {
+    if (!IsId(backend)) checks.Wrong("capabilities.backends", backend.substr(0, 100), "a name");
+  }
+  if (capabilities.engine_version().size() > kMaxText || capabilities.isa().size() > kMaxText) {
+    checks.Wrong("capabilities", "long texts", absl::StrCat("at most ", kMaxText, " bytes"));
+  }
+  checks.InRange("free_memory_bytes", request.free_memory_bytes(), 0, INT64_MAX);
+  if (request.has_task()) CheckReport(request.task(), limits, checks);
+  return checks.Finish();
+}
+
+absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api,
+                                              const v1::SynchronizeRequest& request) {
+  SynchronizeAnswer answer;
+  AfterCommit after;
+  std::optional<JobState> outcome;
+  Job job;
+  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
+    Visit visit(api, request, store);
+    QD_RETURN_IF_ERROR(visit.Run());
+    answer = std::move(visit.answer);
+    after = std::move(visit.after);
+    outcome = visit.outcome;
+    job = std::move(visit.job);
+    return absl::OkStatus();
+  }));
+  api.Committed(after);
+  if (outcome.has_value() && job.start_time.has_value()) {
+    const std::string_view name =
+        *outcome == JobState::kPending ? std::string_view("RETRIED") : NameOf(*outcome);
+    api.metrics.TaskDone(job.method, name, api.clock.Now() - *job.start_time);
+  }
+  return answer;
+}
+
+}  // namespace quantd
