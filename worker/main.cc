@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -10,6 +9,7 @@
 
 #include "worker/agent_command.h"
 #include "worker/command.h"
+#include "worker/completion_command.h"
 #include "worker/runner/exit_codes.h"
 #include "worker/runner/quantize_command.h"
 
@@ -39,6 +39,7 @@ int Main(int argc, char** argv) {
   std::unique_ptr<WorkerCommand> agent = MakeAgentCommand(app);
   const bool has_agent = agent != nullptr;
   if (has_agent) commands.push_back(std::move(agent));
+  commands.push_back(MakeCompletionCommand(app));
 
   std::vector<std::string> arguments =
       WithCommand(std::vector<std::string>(argv + 1, argv + argc), has_agent);

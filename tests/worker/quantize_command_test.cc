@@ -128,6 +128,20 @@ TEST_F(QuantizeCommandTest, HelpAndVersionGoToStdout) {
   EXPECT_THAT(version.out, StartsWith("quantd-worker "));
 }
 
+TEST_F(QuantizeCommandTest, BashCompletesCommandsAndFlags) {
+  const ProcessResult script = RunProcess({.arguments = {kProgram, "completion", "bash"}});
+  ASSERT_EQ(script.exit_code, kExitDone);
+  const auto complete = [&](const std::string& words, int at) {
+    return RunProcess({.arguments = {"/bin/bash", "-c",
+                                     script.out + "COMP_WORDS=(" + words +
+                                         "); COMP_CWORD=" + std::to_string(at) +
+                                         "; _quantd_worker; echo ${COMPREPLY[@]}"}})
+        .out;
+  };
+  EXPECT_EQ(complete("quantd-worker quan", 1), "quantize\n");
+  EXPECT_THAT(complete("quantd-worker quantize --group", 2), HasSubstr("--group-size"));
+}
+
 TEST_F(QuantizeCommandTest, AModelThatIsNotThereIsRefused) {
   const ProcessResult result = Run(Flags({folder_.path() + "/nothing", "--out", out_}));
   EXPECT_EQ(result.exit_code, kExitRefused);

@@ -104,7 +104,7 @@ void Agent::MakeItSo(const v1::SynchronizeResponse& response, absl::Time asked) 
   backing_off_ = false;
   drained_ = response.drain();
   const absl::Time now = absl::Now();
-  next_call_ = now + FromProto(response.next_call_delay());
+  next_call_ = now + std::min(FromProto(response.next_call_delay()), options_.longest_silence);
   lease_expires_ = asked + FromProto(response.lease());
   const bool was_idle = task_ == nullptr;
   if (!was_idle) task_->Acknowledge(response.acknowledged_event());
@@ -113,7 +113,7 @@ void Agent::MakeItSo(const v1::SynchronizeResponse& response, absl::Time asked) 
   const bool held = now - last_call_ > absl::Milliseconds(100);
   if (was_idle && task_ == nullptr && !held) {
     backing_off_ = true;
-    next_call_ = std::min(next_call_, now + kIdlePause);
+    next_call_ = now + kIdlePause;
   }
 }
 

@@ -28,6 +28,7 @@ struct AgentOptions {
   absl::Duration long_poll = absl::Seconds(30);          // idle calls wait so long for work
   absl::Duration call_timeout = absl::Seconds(10);       // beyond the long poll
   absl::Duration batch_events = absl::Milliseconds(50);  // least time between two calls with events
+  absl::Duration longest_silence = absl::Seconds(1);     // with a task: a cancel is heard so soon
   absl::Duration first_retry = absl::Milliseconds(100);  // doubled for each failure in a row …
   absl::Duration last_retry = absl::Seconds(5);          // … up to this, each with jitter
   absl::Duration shutdown_grace = absl::Seconds(20);     // to hand back a task
