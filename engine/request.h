@@ -47,9 +47,9 @@ struct OutputRequest {
   bool operator==(const OutputRequest&) const = default;
 };
 
-// The precision of the forward pass. kAuto: bf16 where the model is bf16 and the machine has bf16
 // The precision of the forward pass. kAuto: what the backend is fastest in without losing accuracy
 // (the CPU: bf16 for bf16 models where the machine has AMX, else f32).
+enum class ComputeType { kAuto, kF32, kBF16 };
 std::string_view NameOf(ComputeType compute);  // "auto", "f32", "bf16"
 
 struct ResourceRequest {
