@@ -26,7 +26,7 @@ class Server:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             with open(self.log, encoding="utf-8") as log:
-                found = re.search(r"serving on (127\.0\.0\.1:\d+)", log.read())
+                found = re.search(r"serves gRPC on (127\.0\.0\.1:\d+)", log.read())
             if found:
                 return found.group(1)
             time.sleep(0.02)

@@ -171,7 +171,8 @@ def check_targets(tree):
         globbed = os.path.dirname(path) == folder and (
             "quantd_test(" in text if name.endswith("_test.cc") else "quantd_library(" in text)
         pattern = os.path.dirname(name) + "/*.cc"
-        if not globbed and name not in text and pattern not in text:
+        stem = os.path.splitext(name)[0]
+        if not globbed and not re.search(rf"\b{re.escape(stem)}\b", text) and pattern not in text:
             tree.wrong(path, 1, f"no target of {folder or '.'}/CMakeLists.txt compiles this file")
 
 
