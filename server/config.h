@@ -43,9 +43,9 @@ struct LoadedConfig {
 // What the command line said: values of flags by key ("listen"), and the file to read ("" for
 // none).
 struct ConfigSources {
-  std::map<std::string, std::vector<std::string>> flags;
-  std::map<std::string, std::string> environment;  // names with QUANTD_
-  std::string file;
+  std::map<std::string, std::vector<std::string>> flags = {};
+  std::map<std::string, std::string> environment = {};  // names with QUANTD_
+  std::string file = {};
 };
 
 // A setting for --help.

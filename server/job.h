@@ -85,11 +85,11 @@ struct Worker {
 };
 
 struct Lease {
-  std::string task_id;
-  std::string job_id;
-  std::string worker, session;
+  std::string task_id = {};
+  std::string job_id = {};
+  std::string worker = {}, session = {};
   int64_t fencing_token = 0;
-  absl::Time expire_time;
+  absl::Time expire_time = {};
   int64_t acknowledged_event = 0;  // highest TaskEvent.number that is stored
 };
 

@@ -40,7 +40,7 @@ void AddFormat(const Format& format, v1::Capabilities& capabilities) {
   }
 }
 
-v1::Limits ToProto(const Limits& limits) {
+v1::Limits LimitsMessage(const Limits& limits) {
   v1::Limits message;
   message.set_message_bytes(limits.message_bytes);
   message.set_page_size(limits.page_size);
@@ -84,7 +84,7 @@ absl::Status GetCapabilities(ApiContext& api, const v1::GetCapabilitiesRequest& 
     info->set_name(name);
     info->set_workers(count);
   }
-  *response->mutable_limits() = ToProto(api.limits);
+  *response->mutable_limits() = LimitsMessage(api.limits);
   for (const std::string& root : api.model_roots) response->add_model_roots(root);
   return absl::OkStatus();
 }

@@ -15,7 +15,7 @@ namespace {
 
 constexpr absl::Duration kShowWorkersFor = absl::Hours(24);
 
-v1::Worker ToProto(const Worker& worker, const std::optional<Lease>& lease, absl::Time now,
+v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease, absl::Time now,
                    const Limits& limits) {
   v1::Worker message;
   message.set_name("workers/" + worker.name);
@@ -138,7 +138,7 @@ absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& /*reques
     QD_ASSIGN_OR_RETURN(const auto workers, store.ListWorkers(now - kShowWorkersFor));
     for (const Worker& worker : workers) {
       QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker.name));
-      *response->add_workers() = ToProto(worker, lease, now, api.limits);
+      *response->add_workers() = WorkerMessage(worker, lease, now, api.limits);
     }
     return absl::OkStatus();
   });

@@ -20,9 +20,9 @@ namespace quantd {
 struct ServerOptions {
   std::string listen = "127.0.0.1:0";  // host:port; port 0 takes a free one
   std::string metrics = "127.0.0.1:0";
-  std::string data;                      // folder; made if missing, locked while the server runs
-  std::vector<std::string> model_roots;  // folders that requests may name
-  Limits limits;
+  std::string data = {};  // folder; made if missing, locked while the server runs
+  std::vector<std::string> model_roots = {};  // folders that requests may name
+  Limits limits = {};
   int threads = 8;   // for the store and files
   int planners = 2;  // CreateJob calls planned at a time
   absl::Duration reaper_period = absl::Seconds(1);

@@ -26,10 +26,10 @@ struct JobCondition {
   enum class Comparison { kEqual, kNotEqual, kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
   Field field = Field::kState;
   Comparison comparison = Comparison::kEqual;
-  std::string key;   // of the label
-  std::string text;  // method, model or label value
+  std::string key = {};   // of the label
+  std::string text = {};  // method, model or label value
   JobState state = JobState::kPending;
-  absl::Time time;
+  absl::Time time = {};
 };
 
 // The last job of a page.
@@ -41,9 +41,9 @@ struct JobCursor {
 enum class JobOrder { kOldestFirst, kNewestFirst };
 
 struct JobQuery {
-  std::vector<JobCondition> conditions;
+  std::vector<JobCondition> conditions = {};
   JobOrder order = JobOrder::kNewestFirst;
-  std::optional<JobCursor> after;
+  std::optional<JobCursor> after = {};
   int limit = 50;
   int64_t max_bytes = int64_t{3} << 20;  // of specs, plans and results; at least one job is given
 };
