@@ -56,7 +56,7 @@ Json SchemeOf(const Values& values) {
 }
 
 absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
-  Json json = ToJson(Recipe{});
+  Json json = ToJson(recipe);
   if (!values.recipe_file.empty()) {
     QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(values.recipe_file, kMaxRecipeBytes));
     QD_ASSIGN_OR_RETURN(const Recipe from_file, ParseRecipe(text));

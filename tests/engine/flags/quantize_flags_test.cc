@@ -13,7 +13,8 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 // Parses a command line as the programs do.
-absl::StatusOr<QuantizeRequest> Parse(std::vector<std::string> arguments) {
+absl::StatusOr<QuantizeRequest> Parse(std::vector<std::string> arguments,
+                                      QuantizeRequest request = {}) {
   CLI::App app;
   QuantizeFlags flags(app);
   std::reverse(arguments.begin(), arguments.end());
@@ -22,7 +23,6 @@ absl::StatusOr<QuantizeRequest> Parse(std::vector<std::string> arguments) {
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(error.what());
   }
-  QuantizeRequest request;
   if (absl::Status status = flags.Apply(request); !status.ok()) return status;
   return request;
 }
@@ -105,6 +105,19 @@ TEST(QuantizeFlagsTest, FlagsOverrideTheRecipeFile) {
   EXPECT_THAT(request->recipe.skip, ElementsAre("*.o_proj"));
   const auto other = Parse({"--recipe", path, "--method", "int8"});
   EXPECT_FALSE(other->recipe.default_scheme.group_size.has_value());
+}
+
+// The runner reads a whole request from a file and then applies its flags, of which there are none.
+TEST(QuantizeFlagsTest, WhatTheRequestHasStaysWithoutFlags) {
+  QuantizeRequest given;
+  given.recipe.default_scheme.method = "int8";
+  given.recipe.overrides.push_back({.match = "*.o_proj", .skip = true});
+  given.recipe.skip = {"*.q_proj"};
+  given.evaluation.windows = 3;
+  given.resources.backend = "cpu";
+  const auto request = Parse({}, given);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(*request, given);
 }
 
 TEST(QuantizeFlagsTest, EveryProblemAtOnce) {
