@@ -88,6 +88,17 @@ class ScriptedServer : public v1::WorkerService::Service {
     return mutex_.AwaitWithTimeout(absl::Condition(&there), kPatience);
   }
 
+  // Waits until the worker is idle again after it had a task.
+  bool WaitForIdleAgain() const {
+    const auto there = [&] {
+      const auto first = std::find_if(requests_.begin(), requests_.end(),
+                                      [](const auto& request) { return request.has_task(); });
+      return first != requests_.end() && !requests_.back().has_task();
+    };
+    const absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&there), kPatience);
+  }
+
   std::string blob_store_uri;
   std::atomic<bool> hold_idle{true};
 
@@ -181,14 +192,7 @@ class AgentTest : public testing::Test {
     };
   }
 
-  // Idle again after it had a task.
-  bool WaitForIdleAgain() {
-    bool had_task = false;
-    return server_->WaitFor([&had_task](const v1::SynchronizeRequest& request) {
-      had_task = had_task || request.has_task();
-      return had_task && Idle(request);
-    });
-  }
+  bool WaitForIdleAgain() { return server_->WaitForIdleAgain(); }
   std::vector<v1::TaskReport> ReportsIn(v1::TaskReport::State state) const {
     std::vector<v1::TaskReport> reports;
     for (const auto& request : server_->requests()) {
@@ -241,7 +245,9 @@ class AgentTest : public testing::Test {
 
   TemporaryFolder folder_;
   AgentOptions options_;
-  std::atomic<int> given_{0};
+  // Used by the answers, which outlive a test's body.
+  std::atomic<int> given_{0}, calls_{0};
+  std::atomic<bool> cut_{false};
   std::unique_ptr<ScriptedServer> server_;
   std::unique_ptr<Synchronizer> synchronizer_;
   std::unique_ptr<Agent> agent_;
@@ -256,12 +262,11 @@ TEST_F(AgentTest, ATaskIsRunAndEveryFilePublished) {
 }
 
 TEST_F(AgentTest, AnswersThatAreLostNeitherLoseNorRepeatEvents) {
-  std::atomic<int> calls{0};
-  auto answer = OneTask();
-  Begin([&](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+  const auto answer = OneTask();
+  Begin([this, answer](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
     // The server did its part, and the reply is lost: two times in three.
     const grpc::Status status = answer(request, response);
-    return request.has_task() && calls++ % 3 != 2
+    return request.has_task() && calls_++ % 3 != 2
                ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost")
                : status;
   });
@@ -296,15 +301,14 @@ TEST_F(AgentTest, AFileIsReportedWhileTheWorkGoesOn) {
 
 TEST_F(AgentTest, ASilentTaskStillRenewsItsLease) {
   UseMisbehavingChild("sleep");
-  std::atomic<int> calls{0};
-  Begin(OneTask([&](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+  Begin(OneTask([this](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
     response.mutable_next_call_delay()->set_seconds(0);
     response.mutable_next_call_delay()->set_nanos(20'000'000);
-    if (++calls >= 5) return Say(response, v1::SynchronizeResponse::CANCEL);
+    if (++calls_ >= 5) return Say(response, v1::SynchronizeResponse::CANCEL);
     return GoOn(request, response);
   }));
   ASSERT_TRUE(WaitForIdleAgain());
-  EXPECT_GE(calls, 5);
+  EXPECT_GE(calls_, 5);
   EXPECT_LE(Events().size(), 1u);
 }
 
@@ -360,17 +364,16 @@ TEST_F(AgentTest, ALostLeaseEndsTheRunnerAndItsFiles) {
 
 TEST_F(AgentTest, WithoutAServerTheTaskGoesOnUntilItsLeaseHasPassed) {
   UseMisbehavingChild("sleep");
-  std::atomic<int> refused{0};
-  Begin([&](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+  Begin([this](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
     response.mutable_lease()->set_seconds(1);
     if (!request.has_task()) return OneTask()(request, response);
-    ++refused;
+    ++calls_;
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the network is cut");
   });
   const absl::Time begun = absl::Now();
   ASSERT_TRUE(WaitForIdleAgain());
   EXPECT_GE(absl::Now() - begun, absl::Milliseconds(900)) << "given up too early";
-  EXPECT_GE(refused, 3) << "it did not keep trying";
+  EXPECT_GE(calls_, 3) << "it did not keep trying";
   EXPECT_THAT(Scratch(), IsEmpty());
 }
 
@@ -408,23 +411,23 @@ TEST_F(AgentTest, ShutdownEndsALongPollAtOnce) {
 TEST_F(AgentTest, ShutdownEndsInTimeWithoutAServer) {
   options_.shutdown_grace = absl::Milliseconds(300);
   UseMisbehavingChild("stubborn");
-  std::atomic<bool> cut{false};
-  Begin(OneTask([&](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
-    if (cut) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the network is cut");
+  Begin(OneTask([this](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+    if (cut_) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the network is cut");
     return GoOn(request, response);
   }));
   ASSERT_TRUE(server_->WaitFor(
       [](const auto& request) { return Reports(request, v1::TaskReport::RUNNING); }));
-  cut = true;
+  cut_ = true;
   End();
   EXPECT_THAT(Scratch(), IsEmpty());
 }
 
 TEST_F(AgentTest, ADrainedWorkerFinishesItsTaskAndLeaves) {
-  auto answer = OneTask();
-  Begin([answer](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
-    if (request.has_task()) response.set_drain(true);
-    return answer(request, response);
+  const auto answer = OneTask();
+  Begin([this, answer](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+    const grpc::Status status = answer(request, response);
+    response.set_drain(given_ > 0);
+    return status;
   });
   thread_.join();
   EXPECT_EQ(ReportsIn(v1::TaskReport::SUCCEEDED).size(), 1u);
