@@ -93,11 +93,13 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
   command.add_option("--scale-rule", values.scale_rule, "absmax, mse or weighted-mse");
   command.add_option("--activations", values.activations,
                      "none, or dynamic: int8 per token (method int8)");
-  command.add_option("--override", values.overrides,
-                     "GLOB=METHOD[:KEY=VALUE]… or GLOB=skip; repeatable, later ones win")
+  command
+      .add_option("--override", values.overrides,
+                  "GLOB=METHOD[:KEY=VALUE]… or GLOB=skip; repeatable, later ones win")
       ->allow_extra_args(false);
-  command.add_option("--skip", values.skip,
-                     "Glob of modules to leave in 16 bit, beside lm_head; repeatable")
+  command
+      .add_option("--skip", values.skip,
+                  "Glob of modules to leave in 16 bit, beside lm_head; repeatable")
       ->allow_extra_args(false);
   command.add_option("--propagate", values.propagate,
                      "Weights that compute the activations of later blocks: original or quantized");
