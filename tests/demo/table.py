@@ -6,8 +6,8 @@ import sys
 COLUMNS = ["scheme", "bits/weight", "size", "perplexity", "mean KL", "top-1", "seconds"]
 
 
-def mebibytes(count):
-    return f"{count / 2**20:.2f} MiB"
+def megabytes(count):
+    return f"{count / 1e6:.2f} MB"
 
 
 def scheme(report):
@@ -25,7 +25,7 @@ def cells(report):
     return [
         scheme(report),
         f"{size['bits_per_weight']:.3f}",
-        f"{mebibytes(size['bytes_original'])} -> {mebibytes(size['bytes_quantized'])}",
+        f"{megabytes(size['bytes_original'])} -> {megabytes(size['bytes_quantized'])}",
         f"{evaluation['perplexity_original']:.3f} -> {evaluation['perplexity_quantized']:.3f}",
         f"{evaluation['kl_mean']:.5f}",
         f"{100 * evaluation['top1_agreement']:.2f} %",
