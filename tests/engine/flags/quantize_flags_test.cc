@@ -111,7 +111,7 @@ TEST(QuantizeFlagsTest, FlagsOverrideTheRecipeFile) {
 TEST(QuantizeFlagsTest, WhatTheRequestHasStaysWithoutFlags) {
   QuantizeRequest given;
   given.recipe.default_scheme.method = "int8";
-  given.recipe.overrides.push_back({.match = "*.o_proj", .skip = true});
+  given.recipe.overrides.push_back({.match = "*.o_proj", .skip = true, .scheme = {}});
   given.recipe.skip = {"*.q_proj"};
   given.evaluation.windows = 3;
   given.resources.backend = "cpu";
