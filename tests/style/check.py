@@ -219,13 +219,21 @@ def check_links(tree):
 
 
 def check_rpc_table(tree):
-    """The README says of every rpc whether it works."""
+    """The README says of every rpc whether it works, and says what is so."""
     readme = tree.text("README.md") if "README.md" in tree.files else ""
     for path in tree.sources((".proto",)):
         for number, line in enumerate(tree.text(path).split("\n"), 1):
             found = re.match(r"\s*rpc\s+(\w+)", line)
             if found and f"`{found.group(1)}`" not in readme:
                 tree.wrong(path, number, f"README.md says nothing of rpc {found.group(1)}")
+    said = set()
+    for row in re.findall(r"^\|(.*)\|\s*UNIMPLEMENTED\s*\|$", readme, re.MULTILINE):
+        said |= set(re.findall(r"`(\w+)`", row))
+    built = "".join(tree.text(f) for f in tree.sources((".cc",)) if f.startswith("server/api/"))
+    missing = set(re.findall(r"^QD_NOT_BUILT\((\w+)", built, re.MULTILINE))
+    missing |= set(re.findall(r"NotBuiltYet\(\"(\w+)\"", built))
+    for name in sorted(said ^ missing):
+        tree.wrong("README.md", 1, f"rpc {name}: the table and server/api disagree")
 
 
 CHECKS = [check_includes, check_sql, check_exceptions, check_sizes, check_names, check_places,

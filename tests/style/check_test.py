@@ -141,7 +141,9 @@ class Text(unittest.TestCase):
         files = {"proto/quantd/v1/job.proto": "service S {\n  rpc GetJob(A) returns (B);\n}\n",
                  "README.md": "| `ListJobs` | works |"}
         self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
-        files["README.md"] += "\n| `GetJob` | UNIMPLEMENTED |"
+        files["README.md"] += "\n| `GetJob` | UNIMPLEMENTED |\n"
+        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
+        files["server/api/service.cc"] = "QD_NOT_BUILT(GetJob, A, B)\n"
         self.assertEqual(violations([check.check_rpc_table], files), [])
 
 
