@@ -17,7 +17,9 @@ namespace quantd {
 namespace {
 
 constexpr int kFallbackColumns = 80;
-constexpr int64_t kBarCells = 20;
+constexpr int64_t kBarCells = 16;
+constexpr int kReadableName = 16;
+constexpr int kShortestName = 8;
 constexpr std::string_view kEraseLine = "\r\x1b[K";
 
 int TerminalColumns(int descriptor) {
@@ -123,19 +125,24 @@ std::string ProgressBar::Line(int columns) const {
                       std::to_string(progress_.blocks_total).size(), progress_.blocks_total,
                       NameOf(progress_.stage));
 
-  std::string tail;
-  if (progress_.bytes_written > 0) tail += "  " + HumanBytes(progress_.bytes_written);
+  const std::string bytes =
+      progress_.bytes_written > 0 ? "  " + HumanBytes(progress_.bytes_written) : "";
+  std::string left;
   if (progress_.eta_seconds > 0) {
     const double since = absl::ToDoubleSeconds(clock_.Now() - last_report_);
-    tail += "  " + ClockFace(progress_.eta_seconds - std::max(since, 0.0)) + " left";
+    left = "  " + ClockFace(progress_.eta_seconds - std::max(since, 0.0)) + " left";
   }
-  std::string middle;
+  std::string middle, tail = bytes + left;
   if (layer_.has_value()) {
     const std::string error = DescribeError(*layer_);
-    // The name gets what room is left; without room for something to be read it is left out.
-    const auto used = static_cast<int>(head.size() + tail.size() + error.size()) + 3;
-    const int room = columns - used;
-    if (room >= 8) {
+    const auto room_beside = [&](const std::string& end) {
+      return columns - static_cast<int>(head.size() + end.size() + error.size()) - 3;
+    };
+    // The name gets what room is left. On a narrow terminal it says more than the bytes; without
+    // room for something to be read it is left out.
+    if (room_beside(tail) < kReadableName) tail = left;
+    const int room = room_beside(tail);
+    if (room >= kShortestName) {
       middle = "  " + KeepEnd(Printable(layer_->name), static_cast<size_t>(room)) + " " + error;
     }
   }

@@ -133,12 +133,21 @@ TEST_F(BarTest, ShowsBlocksLayerErrorBytesAndTimeLeft) {
   bar.OnLayer(Layer());
   bar.OnProgress(Progress(4));
   const std::string line = bar.Line(100);
-  for (const char* text : {"[==========>", "4/8 blocks", "quantize", "mlp.down_proj", "21.4 dB",
+  for (const char* text : {"[========>", "4/8 blocks", "quantize", "mlp.down_proj", "21.4 dB",
                            "1.20 %", "2.83 MB", "0:07 left"}) {
     EXPECT_THAT(line, HasSubstr(text));
   }
   clock_.Advance(absl::Seconds(3));
   EXPECT_THAT(bar.Line(100), HasSubstr("0:04 left"));
+}
+
+TEST_F(BarTest, EightyColumnsShowLayerErrorAndTimeLeft) {
+  ProgressBar bar(options_, clock_);
+  bar.OnLayer(Layer());
+  bar.OnProgress(Progress(4));
+  for (const char* text : {"4/8 blocks", "down_proj", "21.4 dB 1.20 %", "0:07 left"}) {
+    EXPECT_THAT(bar.Line(79), HasSubstr(text));
+  }
 }
 
 TEST_F(BarTest, NeverWiderThanTheTerminal) {
