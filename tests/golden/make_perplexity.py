@@ -1,6 +1,7 @@
-"""Makes perplexity.json: what an evaluation of models/books-3m must give, computed with transformers in float32.
+"""Makes perplexity.json: what an evaluation of models/books-3m must give, by transformers in f32.
 
-The second stream is the first with the activations before the final norm scaled per channel by 1 + 0.1 sin(channel).
+The second stream is the first with the activations before the final norm scaled per channel by
+1 + 0.1 sin(channel).
 Run with torch 2.9.1 and transformers 4.57.3:  python tests/golden/make_perplexity.py
 """
 
@@ -22,16 +23,19 @@ WINDOWS, TOKENS = 8, 150  # more than one tile of positions, and not a multiple 
 
 def main() -> None:
     text = (MODEL / "evaluation.txt").read_text()[:20000]
-    ids = tokenizers.Tokenizer.from_file(str(MODEL / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    tokenizer = tokenizers.Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
     ids = torch.tensor(ids[: WINDOWS * TOKENS]).reshape(WINDOWS, TOKENS)
-    model = transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="eager")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        MODEL, dtype=torch.float32, attn_implementation="eager")
     before_norm = {}
     model.model.norm.register_forward_pre_hook(lambda _, inputs: before_norm.update(x=inputs[0]))
     with torch.no_grad():
         log_p = model.eval()(ids).logits.double().log_softmax(-1)
         x = before_norm["x"]
         scale = 1 + 0.1 * torch.sin(torch.arange(x.shape[-1], dtype=torch.float64))
-        log_q = model.lm_head(model.model.norm((x.double() * scale).float())).double().log_softmax(-1)
+        normed = model.model.norm((x.double() * scale).float())
+        log_q = model.lm_head(normed).double().log_softmax(-1)
     log_p, log_q, following = log_p[:, :-1], log_q[:, :-1], ids[:, 1:, None]
     kl = (log_p.exp() * (log_p - log_q)).sum(-1).flatten()
     golden = {

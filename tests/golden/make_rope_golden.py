@@ -1,4 +1,4 @@
-"""Makes rope.json: cos and sin of transformers' rotary embeddings for configs of every kind of scaling.
+"""Makes rope.json: cos and sin of transformers' rotary embeddings, for every kind of scaling.
 
 Run with torch 2.9.1 and transformers 4.57.3:  python tests/golden/make_rope_golden.py
 """

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes rtn_compressed_tensors.json: what compressed-tensors 0.13.0 makes of a small weight matrix.
+"""Writes rtn_compressed_tensors.json: what compressed-tensors 0.13.0 makes of a small matrix.
 
-Needs torch and compressed-tensors 0.13.0. All arithmetic is f32, scales stay f32, so that the numbers can be compared
-bit for bit. Groups of zeros are left out: compressed-tensors gives them the smallest scale there is, quantd 1.
+Needs torch and compressed-tensors 0.13.0. All arithmetic is f32, scales stay f32, so that the
+numbers can be compared bit for bit. Groups of zeros are left out: compressed-tensors gives them the
+smallest scale there is, quantd 1.
 """
 
 import argparse
@@ -53,7 +54,8 @@ def make_case(weights, bits, symmetric, strategy):
     if bits in (4, 8):
         case["packed"] = pack_to_int32(codes, bits).flatten().tolist()
         if not symmetric and strategy != "tensor":
-            case["packed_zeros"] = pack_to_int32(zeros.to(torch.int8), bits, packed_dim=0).flatten().tolist()
+            packed = pack_to_int32(zeros.to(torch.int8), bits, packed_dim=0)
+            case["packed_zeros"] = packed.flatten().tolist()
     return case
 
 
@@ -63,13 +65,15 @@ def main():
                         default=pathlib.Path(__file__).parent / "rtn_compressed_tensors.json")
     out = parser.parse_args().out
     if compressed_tensors.__version__ != VERSION:
-        raise SystemExit(f"compressed-tensors: got {compressed_tensors.__version__}, wanted {VERSION}")
+        got = compressed_tensors.__version__
+        raise SystemExit(f"compressed-tensors: got {got}, wanted {VERSION}")
     weights = make_weights()
     cases = [make_case(weights, bits, symmetric, strategy)
              for bits in (2, 3, 4, 8)
              for symmetric in (True, False)
              for strategy in ("group", "channel", "tensor")]
-    golden = {"made_by": f"tests/golden/make_rtn_golden.py with compressed-tensors {VERSION}, torch {torch.__version__}",
+    golden = {"made_by": f"tests/golden/make_rtn_golden.py with compressed-tensors {VERSION}, "
+                         f"torch {torch.__version__}",
               "rows": ROWS, "columns": COLUMNS, "group_size": GROUP,
               "weights": weights.flatten().tolist(), "cases": cases}
     # One case a line, so that a change shows which.

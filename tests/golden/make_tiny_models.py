@@ -1,4 +1,4 @@
-"""Makes models/: one tiny random checkpoint per variant of a family, with the logits that transformers computes.
+"""Makes models/: one tiny random checkpoint per variant of a family, with transformers' logits.
 
 Run with torch 2.9.1 and transformers 4.57.3:  python tests/golden/make_tiny_models.py
 The logits are float32 with eager attention, for one fixed sequence longer than any sliding window.
@@ -27,9 +27,11 @@ SHAPE = dict(
     attn_implementation="eager",
 )
 LLAMA3 = dict(
-    rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
+    rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    original_max_position_embeddings=32
 )
-YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=16.0, beta_slow=1.0)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=16.0,
+            beta_slow=1.0)
 
 # name: (config class, changes to SHAPE, dtype on disk)
 VARIANTS = {
@@ -39,8 +41,10 @@ VARIANTS = {
         dict(attention_bias=True, mlp_bias=True, num_key_value_heads=4),
         torch.bfloat16,
     ),
-    "llama-rope-llama3": (transformers.LlamaConfig, dict(rope_scaling=LLAMA3, rope_theta=500000.0), torch.bfloat16),
-    "llama-rope-yarn": (transformers.LlamaConfig, dict(rope_scaling=YARN, head_dim=32), torch.bfloat16),
+    "llama-rope-llama3": (transformers.LlamaConfig,
+                          dict(rope_scaling=LLAMA3, rope_theta=500000.0), torch.bfloat16),
+    "llama-rope-yarn": (transformers.LlamaConfig, dict(rope_scaling=YARN, head_dim=32),
+                        torch.bfloat16),
     "llama-rope-linear": (
         transformers.LlamaConfig,
         dict(rope_scaling=dict(rope_type="linear", factor=2.5)),
@@ -49,7 +53,8 @@ VARIANTS = {
     "mistral-window": (transformers.MistralConfig, dict(sliding_window=13), torch.float16),
     "qwen2-tied-window": (
         transformers.Qwen2Config,
-        dict(tie_word_embeddings=True, use_sliding_window=True, sliding_window=9, max_window_layers=1),
+        dict(tie_word_embeddings=True, use_sliding_window=True, sliding_window=9,
+             max_window_layers=1),
         torch.bfloat16,
     ),
     "qwen3": (transformers.Qwen3Config, dict(head_dim=24, rope_theta=1000000.0), torch.bfloat16),
@@ -57,7 +62,7 @@ VARIANTS = {
 
 
 def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Weights large enough for attention to be far from uniform, norms and biases far from neutral."""
+    """Weights that take attention far from uniform, norms and biases far from neutral."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith("norm.weight"):
@@ -84,8 +89,10 @@ def main() -> None:
         ).eval()
         with torch.no_grad():
             logits = model(ids).logits[0]
-        golden = {"ids": ids[0].tolist(), "logits": [[round(v, 6) for v in row] for row in logits.tolist()]}
-        (OUT / name / "golden_logits.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+        rows = [[round(v, 6) for v in row] for row in logits.tolist()]
+        golden = {"ids": ids[0].tolist(), "logits": rows}
+        text = json.dumps(golden, separators=(",", ":"))
+        (OUT / name / "golden_logits.json").write_text(text + "\n")
         print(name, f"largest logit {logits.abs().max():.2f}")
 
 

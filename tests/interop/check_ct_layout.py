@@ -3,9 +3,10 @@
 
     check_ct_layout.py ARTIFACT ORIGINAL [--min-snr-db 15]
 
-For every linear that config.json says is quantized: the library accepts the configuration, its decompression of our
-tensors gives exactly (code - zero) * scale computed here from the raw bytes, and that is close to the original weight.
-Exits with 1 and a line per problem otherwise. Needs torch, safetensors and compressed-tensors (0.13 is what we test).
+For every linear that config.json says is quantized: the library accepts the configuration, its
+decompression of our tensors gives exactly (code - zero) * scale computed here from the raw bytes,
+and that is close to the original weight. Exits with 1 and a line per problem otherwise. Needs torch,
+safetensors and compressed-tensors (0.13 is what we test).
 """
 
 import argparse
@@ -33,7 +34,8 @@ def unpack(words, bits, count, dim):
     """Codes of `bits` bits, low first, along `dim`; written without the library on purpose."""
     per_word = 32 // bits
     words = words.to(torch.int64) & 0xFFFFFFFF
-    parts = torch.stack([(words >> (bits * i)) & ((1 << bits) - 1) for i in range(per_word)], dim=dim + 1)
+    mask = (1 << bits) - 1
+    parts = torch.stack([(words >> (bits * i)) & mask for i in range(per_word)], dim=dim + 1)
     return parts.flatten(dim, dim + 1).narrow(dim, 0, count) - (1 << (bits - 1))
 
 
@@ -59,7 +61,8 @@ def scheme_of(config, module):
         return None
     for scheme in config.config_groups.values():
         for target in scheme.targets:
-            if target in ("Linear", module) or (target.startswith("re:") and re.match(target[3:], module)):
+            matches = target.startswith("re:") and re.match(target[3:], module)
+            if target in ("Linear", module) or matches:
                 return scheme
     return None
 
@@ -102,7 +105,8 @@ def check(artifact, original, min_snr_db):
             continue
         parts = {s: tensors[f"{module}.{s}"] for s in suffixes if f"{module}.{s}" in tensors}
         if "weight_shape" in parts and parts["weight_shape"].tolist() != list(weight.shape):
-            problems.append(f"{module}: weight_shape {parts['weight_shape'].tolist()}, wanted {list(weight.shape)}")
+            got = parts["weight_shape"].tolist()
+            problems.append(f"{module}: weight_shape {got}, wanted {list(weight.shape)}")
         problems += check_linear(module, parts, weight, scheme, min_snr_db)
         checked += 1
     if checked == 0:
@@ -111,7 +115,8 @@ def check(artifact, original, min_snr_db):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifact")
     parser.add_argument("original")
     parser.add_argument("--min-snr-db", type=float, default=15.0)
