@@ -1,8 +1,10 @@
-// Where the arithmetic of a forward pass runs. A backend is a folder; its absence is another (no_<name>/).
+// Where the arithmetic of a forward pass runs. A backend is a folder; its absence is another
+// (no_<name>/).
 //
-// Activations are f32, [T, width], row-major, T the tokens of one window. Weights are prepared once per block. A backend
-// is called from several threads at once, each on its own window; every operation runs in the calling thread (CPU) or on
-// the calling thread's stream, so results do not depend on the number of threads.
+// Activations are f32, [T, width], row-major, T the tokens of one window. Weights are prepared once
+// per block. A backend is called from several threads at once, each on its own window; every
+// operation runs in the calling thread (CPU) or on the calling thread's stream, so results do not
+// depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -49,33 +51,37 @@ class Backend {
   virtual ComputeType Resolve(ComputeType compute, DType model_dtype) const = 0;
 
   // A dense weight, multiplied in `compute` precision (kF32 or kBF16) with f32 accumulation.
-  virtual absl::StatusOr<std::unique_ptr<PreparedWeight>> Prepare(const WeightRows& weight, ComputeType compute) = 0;
-  // A weight quantized by the scheme, for evaluation of what a server will compute: weight-only schemes multiply the
-  // dequantized weight; with dynamic activations, tokens are quantized to int8 and multiplied in integers.
-  virtual absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareQuantized(const QuantizedRows& weight,
-                                                                           const Scheme& scheme,
-                                                                           ComputeType compute) = 0;
+  virtual absl::StatusOr<std::unique_ptr<PreparedWeight>> Prepare(const WeightRows& weight,
+                                                                  ComputeType compute) = 0;
+  // A weight quantized by the scheme, for evaluation of what a server will compute: weight-only
+  // schemes multiply the dequantized weight; with dynamic activations, tokens are quantized to int8
+  // and multiplied in integers.
+  virtual absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareQuantized(
+      const QuantizedRows& weight, const Scheme& scheme, ComputeType compute) = 0;
   // y[T, N] = x[T, K] W^T + bias (bias: N, or null).
-  virtual absl::Status MatMul(const float* x, int64_t tokens, const PreparedWeight& weight, const float* bias,
-                              float* y) = 0;
+  virtual absl::Status MatMul(const float* x, int64_t tokens, const PreparedWeight& weight,
+                              const float* bias, float* y) = 0;
   // y = x / rms(x) * gain over the last `width` values of each of `rows` rows. y may be x.
-  virtual void RmsNorm(const float* x, const float* gain, int64_t rows, int64_t width, float epsilon, float* y) = 0;
-  // Rotates the first 2 * half_dims of each head in place: x[T, heads, head_dim]; cos, sin: [T, half_dims].
-  virtual void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half_dims, const float* cos,
-                    const float* sin) = 0;
+  virtual void RmsNorm(const float* x, const float* gain, int64_t rows, int64_t width,
+                       float epsilon, float* y) = 0;
+  // Rotates the first 2 * half_dims of each head in place: x[T, heads, head_dim]; cos, sin: [T,
+  // half_dims].
+  virtual void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half_dims,
+                    const float* cos, const float* sin) = 0;
   // Causal attention. q[T, H*d], k, v[T, Hkv*d] -> out[T, H*d]. `compute` as in Prepare.
-  virtual absl::Status Attention(const float* q, const float* k, const float* v, const AttentionShape& shape,
-                                 ComputeType compute, float* out) = 0;
+  virtual absl::Status Attention(const float* q, const float* k, const float* v,
+                                 const AttentionShape& shape, ComputeType compute, float* out) = 0;
   // gate = silu(gate) * up, elementwise.
   virtual void SiluMultiply(float* gate, const float* up, int64_t count) = 0;
   // x += y.
   virtual void Add(float* x, const float* y, int64_t count) = 0;
   // Scores `tokens` rows of logits [T, V] against the next tokens' ids.
-  virtual void Score(const float* original, const float* quantized, const int32_t* next, int64_t tokens,
-                     int64_t vocabulary, TokenScores* out) = 0;
+  virtual void Score(const float* original, const float* quantized, const int32_t* next,
+                     int64_t tokens, int64_t vocabulary, TokenScores* out) = 0;
 };
 
-// "cpu"; "any" is the best there is. UNAVAILABLE for a backend that this build or machine does not have.
+// "cpu"; "any" is the best there is. UNAVAILABLE for a backend that this build or machine does not
+// have.
 absl::StatusOr<Backend*> FindBackend(std::string_view name);
 // Names of those that work here.
 std::vector<std::string_view> AvailableBackends();
