@@ -5,8 +5,8 @@
 
 For every linear that config.json says is quantized: the library accepts the configuration, its
 decompression of our tensors gives exactly (code - zero) * scale computed here from the raw bytes,
-and that is close to the original weight. Exits with 1 and a line per problem otherwise. Needs torch,
-safetensors and compressed-tensors (0.13 is what we test).
+and that is close to the original weight. Exits with 1 and a line per problem otherwise. Needs
+torch, safetensors and compressed-tensors (0.13 is what we test).
 """
 
 import argparse

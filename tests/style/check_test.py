@@ -114,7 +114,8 @@ class Text(unittest.TestCase):
         for text, count in [(f"int F(int x) {{\n{body}}}\n", 1),
                             (f"int F(int x) {{\n{body[:-10]}}}\n", 0),
                             ("int x;\n" * 501, 1), ("int x;\n" * 500, 0),
-                            ("//" + "x" * 99 + "\n", 1), ("//" + "x" * 98 + "\n", 0)]:
+                            ("//" + "x" * 99 + "\n", 1), ("//" + "x" * 98 + "\n", 0),
+                            ('auto s = R"(' + "x" * 99 + ')";\n', 0)]:
             found = violations([check.check_sizes], {"base/files.cc": text})
             self.assertEqual(len(found), count, found)
 

@@ -26,6 +26,14 @@ def string_literals(text):
         yield text.count("\n", 0, found.start()) + 1, contents
 
 
+def raw_lines(text):
+    """Numbers of the lines that a raw string literal touches: its bytes are what they are."""
+    for found in TOKEN.finditer(text):
+        if found.group("mark") is not None:
+            begin = text.count("\n", 0, found.start()) + 1
+            yield from range(begin, begin + found.group().count("\n") + 1)
+
+
 def blank(found):
     return re.sub(r"[^\n]", " ", found.group())
 
