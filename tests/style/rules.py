@@ -85,6 +85,7 @@ COLUMNS = 100
 BANNED_WORDS = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"}
 
 # Folders whose source needs no README of its own: they are described by the folder above.
-README_FROM_ABOVE = ["cmake", ".ci", "engine/text/tokenizers_bridge", "tests/base", "tests/blob",
+README_FROM_ABOVE = ["cmake", ".ci", "engine/backend/cpu", "engine/text/tokenizers_bridge",
+                     "tests/base", "tests/blob",
                      "tests/engine", "tests/proto", "tests/terminal", "tests/server",
                      "tests/worker", "tests/client"]
