@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/model_card.h"
+#include "engine/tensor/finite.h"
 
 namespace quantd {
 namespace {
@@ -98,6 +99,11 @@ absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
 }
 
 absl::Status ArtifactWriter::CopyTensor(const Checkpoint& checkpoint, std::string_view name) {
+  return Copy(checkpoint, name, Content::kFinite);
+}
+
+absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view name,
+                                  Content content) {
   if (!places_.contains(name)) return absl::OkStatus();
   const TensorInfo* info = checkpoint.Find(name);
   const int64_t rows = info->shape.empty() ? 1 : info->shape[0];
@@ -109,6 +115,7 @@ absl::Status ArtifactWriter::CopyTensor(const Checkpoint& checkpoint, std::strin
     const int64_t count = std::min(rows_per_chunk, rows - row);
     const auto part = chunk.span().first(static_cast<size_t>(count * row_bytes));
     QD_RETURN_IF_ERROR(checkpoint.ReadRows(name, row, count, part));
+    if (content == Content::kFinite && !AllFinite(part, info->dtype)) return NotFinite(name, row);
     QD_RETURN_IF_ERROR(Write(name, row * row_bytes, part));
   }
   return absl::OkStatus();
@@ -119,7 +126,9 @@ absl::Status ArtifactWriter::CopyRest(const Checkpoint& checkpoint) {
   for (const auto& [name, place] : places_) {
     if (place.bytes_left > 0 && checkpoint.Find(name) != nullptr) missing.push_back(name);
   }
-  for (const std::string& name : missing) QD_RETURN_IF_ERROR(CopyTensor(checkpoint, name));
+  for (const std::string& name : missing) {
+    QD_RETURN_IF_ERROR(Copy(checkpoint, name, Content::kAny));
+  }
   return absl::OkStatus();
 }
 

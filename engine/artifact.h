@@ -30,6 +30,7 @@ class ArtifactWriter {
   // Bytes of the planned tensor `name` at `offset`. Each byte once.
   absl::Status Write(std::string_view name, int64_t offset, std::span<const std::byte> bytes);
   // Copies a tensor of the checkpoint as it is, if the plan writes one of that name.
+  // MODEL_NOT_FINITE if it holds NaN or infinity.
   absl::Status CopyTensor(const Checkpoint& checkpoint, std::string_view name);
   // Copies every tensor of the plan that is still missing: those of the checkpoint that the model
   // does not use.
@@ -58,6 +59,8 @@ class ArtifactWriter {
   ArtifactWriter(const PlannedQuantization& planned, ProgressSink& sink)
       : planned_(planned), sink_(sink) {}
   absl::StatusOr<ShardWriter*> WriterOf(size_t shard);
+  enum class Content { kFinite, kAny };
+  absl::Status Copy(const Checkpoint& checkpoint, std::string_view name, Content content);
 
   const PlannedQuantization& planned_;
   ProgressSink& sink_;

@@ -20,6 +20,7 @@
 #include "engine/linear_quantizer.h"
 #include "engine/method/registry.h"
 #include "engine/stream.h"
+#include "engine/tensor/finite.h"
 
 namespace quantd {
 namespace {
@@ -78,7 +79,7 @@ absl::StatusOr<double> RelativeOutputError(const InputSamples::Rows& rows,
   return energy > 0 ? std::sqrt(error / energy) : 0.0;
 }
 
-// One run of the engine. Its methods are called once each, in the order of declaration.
+// One run of the engine. Its methods are called in the order of declaration.
 class Run {
  public:
   Run(const PlannedQuantization& planned, ProgressSink& sink)
@@ -90,7 +91,9 @@ class Run {
                                                     : AvailableCpus()) {}
 
   absl::Status Open();
-  absl::Status Block(size_t index);
+  absl::Status Block(const BlockSpec& block);
+  // Puts the tensor that holds NaN or infinity in the place of what came of it.
+  absl::Status NameNotFinite(const BlockSpec& block, const absl::Status& status) const;
   absl::Status HeadAndRest();
   absl::StatusOr<Report> Finish();
 
@@ -209,9 +212,21 @@ absl::Status Run::OpenStreams() {
   return absl::OkStatus();
 }
 
-absl::Status Run::Block(size_t index) {
+absl::Status Run::NameNotFinite(const BlockSpec& block, const absl::Status& status) const {
+  if (ReasonOf(status) != Reason::kModelNotFinite) return status;
+  for (const std::string& norm :
+       {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm}) {
+    QD_RETURN_IF_ERROR(CheckFinite(planned_.checkpoint, norm));
+  }
+  for (const LinearSpec& linear : block.linears) {
+    QD_RETURN_IF_ERROR(CheckFinite(planned_.checkpoint, linear.name + ".weight"));
+    QD_RETURN_IF_ERROR(CheckFinite(planned_.checkpoint, linear.name + ".bias"));
+  }
+  return status;
+}
+
+absl::Status Run::Block(const BlockSpec& block) {
   if (sink_.Cancelled()) return MakeError(Reason::kCancelled, "cancelled");
-  const BlockSpec& block = model_.blocks[index];
   BlockWeights original;
   std::vector<InputStatistics> statistics;
   InputSamples samples;
@@ -408,8 +423,8 @@ absl::StatusOr<Report> Run::Finish() {
 absl::StatusOr<Report> Quantize(const PlannedQuantization& planned, ProgressSink& sink) {
   Run run(planned, sink);
   QD_RETURN_IF_ERROR(run.Open());
-  for (size_t block = 0; block < planned.plan.model.blocks.size(); ++block) {
-    QD_RETURN_IF_ERROR(run.Block(block));
+  for (const BlockSpec& block : planned.plan.model.blocks) {
+    QD_RETURN_IF_ERROR(run.NameNotFinite(block, run.Block(block)));
   }
   QD_RETURN_IF_ERROR(run.HeadAndRest());
   return run.Finish();

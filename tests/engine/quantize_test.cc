@@ -233,16 +233,20 @@ void Poke(const std::string& model, const std::string& tensor, uint16_t bits) {
 }
 
 TEST_F(QuantizeTest, NotANumberInWeightsStopsTheJobNamingTheTensor) {
-  for (const bool evaluate : {false, true}) {
-    const std::string model = CopyOfModel();
-    Poke(model, "model.layers.1.mlp.up_proj.weight", 0x7fc0);
-    QuantizeRequest request = Request(std::string(kInt4), "out");
-    request.model_folder = model;
-    request.evaluation.enabled = evaluate;
-    const absl::Status status = Run(request).status();
-    EXPECT_EQ(ReasonOf(status), Reason::kModelNotFinite) << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr("layers.1")) << evaluate;
-    fs::remove_all(model);
+  for (const std::string tensor :
+       {"model.layers.1.mlp.up_proj.weight", "model.layers.2.input_layernorm.weight",
+        "model.embed_tokens.weight", "model.norm.weight"}) {
+    for (const bool evaluate : {false, true}) {
+      const std::string model = CopyOfModel();
+      Poke(model, tensor, 0x7fc0);
+      QuantizeRequest request = Request(std::string(kInt4), "out");
+      request.model_folder = model;
+      request.evaluation.enabled = evaluate;
+      const absl::Status status = Run(request).status();
+      EXPECT_EQ(ReasonOf(status), Reason::kModelNotFinite) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(tensor)) << evaluate;
+      fs::remove_all(model);
+    }
   }
 }
 
