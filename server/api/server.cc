@@ -136,6 +136,11 @@ class RunningServer final : public Server {
           Reason::kUnavailable, "cannot listen",
           Violation{.where = "listen", .got = options_.listen, .wanted = "a free address"});
     }
+    // gRPC itself knows only "", the whole server.
+    for (const char* name :
+         {v1::QuantizationService::service_full_name(), v1::WorkerService::service_full_name()}) {
+      grpc_->GetHealthCheckService()->SetServingStatus(name, true);
+    }
     return absl::OkStatus();
   }
 
