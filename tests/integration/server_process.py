@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 
 import grpc
@@ -82,6 +81,9 @@ class ServerProcess:
     def stop(self):
         """SIGTERM: it must end well, and leave nothing running."""
         self.process.send_signal(signal.SIGTERM)
+        self.wait_for_end()
+
+    def wait_for_end(self):
         assert self.process.wait(60) == 0, f"exit code {self.process.returncode}\n{self.tail()}"
         left = self.processes()
         assert not left, f"left running: {left}\n{self.tail()}"
@@ -114,11 +116,6 @@ class ServerProcess:
             return "(no log)"
         return "--- the end of quantd.log\n" + self.log.read_bytes()[-TAIL_BYTES:].decode(
             errors="replace")
-
-    def open_sockets(self):
-        host, port = self.address.rsplit(":", 1)
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
 
     def everything_kept(self):
         """path -> size of every file under the data folder that a job may have left."""

@@ -130,7 +130,7 @@ def test_sigterm_ends_open_streams_within_the_grace_time(make_server):
         with pytest.raises(grpc.RpcError) as error:
             list(stream)
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
-    server.stop()
+    server.wait_for_end()
     assert time.monotonic() - began < 10, "the grace time is 5 s"
 
 
