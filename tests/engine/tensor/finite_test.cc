@@ -21,10 +21,10 @@ bool With(DType dtype, Bits odd, size_t place) {
 
 TEST(AllFinite, FindsNanAndInfinityOfEitherSignWhereverTheyAre) {
   for (const size_t place : {0, 63, 99}) {
-    for (const uint16_t odd : {0x7C00, 0xFC00, 0x7E00, 0x7C01}) {
+    for (const uint16_t odd : std::vector<uint16_t>{0x7C00, 0xFC00, 0x7E00, 0x7C01}) {
       EXPECT_FALSE(With<uint16_t>(DType::kF16, odd, place));
     }
-    for (const uint16_t odd : {0x7F80, 0xFF80, 0x7FC0, 0xFF81}) {
+    for (const uint16_t odd : std::vector<uint16_t>{0x7F80, 0xFF80, 0x7FC0, 0xFF81}) {
       EXPECT_FALSE(With<uint16_t>(DType::kBF16, odd, place));
     }
     EXPECT_FALSE(With<uint32_t>(DType::kF32, 0x7F800000, place));
