@@ -168,6 +168,7 @@ def check_targets(tree):
     """Every .cc file is compiled: by a glob of its folder or by name."""
     for path in tree.sources((".cc",)):
         folder, text = cmake_of(tree, path)
+        text += "".join(tree.text(f) for f in tree.files if f.startswith("cmake/"))
         name = os.path.relpath(path, folder or ".")
         globbed = os.path.dirname(path) == folder and (
             "quantd_test(" in text if name.endswith("_test.cc") else "quantd_library(" in text)

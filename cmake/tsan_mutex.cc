@@ -1,0 +1,125 @@
+// Linked into every program of a thread-sanitizer build: shows the sanitizer the locks of absl.
+//
+// Debian's absl is built without the sanitizer, which therefore sees no order between two critical
+// sections of an absl::Mutex and reports each of them as a race. These definitions take the place
+// of the library's, annotate, and call the library's. Waiting for a condition is done by polling:
+// absl lets the thread that unlocks evaluate the conditions of others, which cannot be annotated
+// from outside.
+#include <dlfcn.h>
+#include <sanitizer/tsan_interface.h>
+
+#include <algorithm>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+
+namespace {
+
+constexpr absl::Duration kPoll = absl::Milliseconds(1);
+
+using Method = void (*)(absl::Mutex*);
+using TryMethod = bool (*)(absl::Mutex*);
+
+template <typename Function>
+Function Next(const char* symbol) {
+  return reinterpret_cast<Function>(dlsym(RTLD_NEXT, symbol));
+}
+
+void LockAnnotated(absl::Mutex* mutex, Method real, unsigned flags) {
+  __tsan_mutex_pre_lock(mutex, flags);
+  real(mutex);
+  __tsan_mutex_post_lock(mutex, flags, 0);
+}
+
+void UnlockAnnotated(absl::Mutex* mutex, Method real, unsigned flags) {
+  __tsan_mutex_pre_unlock(mutex, flags);
+  real(mutex);
+  __tsan_mutex_post_unlock(mutex, flags);
+}
+
+bool TryLockAnnotated(absl::Mutex* mutex, TryMethod real, unsigned flags) {
+  const unsigned all = flags | __tsan_mutex_try_lock;
+  __tsan_mutex_pre_lock(mutex, all);
+  const bool locked = real(mutex);
+  __tsan_mutex_post_lock(mutex, locked ? all : all | __tsan_mutex_try_lock_failed, 0);
+  return locked;
+}
+
+bool PollUntil(absl::Mutex* mutex, const absl::Condition& condition, absl::Time deadline) {
+  while (!condition.Eval()) {
+    if (absl::Now() >= deadline) return false;
+    mutex->Unlock();
+    absl::SleepFor(kPoll);
+    mutex->Lock();
+  }
+  return true;
+}
+
+}  // namespace
+
+namespace absl {
+ABSL_NAMESPACE_BEGIN
+
+Mutex::~Mutex() { __tsan_mutex_destroy(this, 0); }
+
+void Mutex::Lock() {
+  static const Method real = Next<Method>("_ZN4absl7debian35Mutex4LockEv");
+  LockAnnotated(this, real, 0);
+}
+
+void Mutex::Unlock() {
+  static const Method real = Next<Method>("_ZN4absl7debian35Mutex6UnlockEv");
+  UnlockAnnotated(this, real, 0);
+}
+
+bool Mutex::TryLock() {
+  static const TryMethod real = Next<TryMethod>("_ZN4absl7debian35Mutex7TryLockEv");
+  return TryLockAnnotated(this, real, 0);
+}
+
+void Mutex::ReaderLock() {
+  static const Method real = Next<Method>("_ZN4absl7debian35Mutex10ReaderLockEv");
+  LockAnnotated(this, real, __tsan_mutex_read_lock);
+}
+
+void Mutex::ReaderUnlock() {
+  static const Method real = Next<Method>("_ZN4absl7debian35Mutex12ReaderUnlockEv");
+  UnlockAnnotated(this, real, __tsan_mutex_read_lock);
+}
+
+void Mutex::Await(const Condition& condition) { PollUntil(this, condition, InfiniteFuture()); }
+
+bool Mutex::AwaitWithTimeout(const Condition& condition, Duration timeout) {
+  return PollUntil(this, condition, Now() + timeout);
+}
+
+bool Mutex::AwaitWithDeadline(const Condition& condition, Time deadline) {
+  return PollUntil(this, condition, deadline);
+}
+
+void Mutex::LockWhen(const Condition& condition) {
+  Lock();
+  PollUntil(this, condition, InfiniteFuture());
+}
+
+// A condition variable may wake without being signalled, so callers look again.
+void CondVar::Wait(Mutex* mutex) {
+  mutex->Unlock();
+  SleepFor(kPoll);
+  mutex->Lock();
+}
+
+bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
+  Wait(mutex);
+  return Now() >= deadline;
+}
+
+bool CondVar::WaitWithTimeout(Mutex* mutex, Duration timeout) {
+  mutex->Unlock();
+  SleepFor(std::min(timeout, kPoll));
+  mutex->Lock();
+  return timeout <= kPoll;
+}
+
+ABSL_NAMESPACE_END
+}  // namespace absl
