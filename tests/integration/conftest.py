@@ -43,7 +43,6 @@ def make_server(tmp_path):
     yield make
     for server in made:
         server.clean_up()
-        RUNNING.remove(server)
 
 
 @pytest.fixture
@@ -58,7 +57,6 @@ def shared_server(tmp_path_factory):
     running = ServerProcess(tmp_path_factory.mktemp("server")).start()
     yield running
     running.clean_up()
-    RUNNING.remove(running)
 
 
 @pytest.fixture(scope="module")

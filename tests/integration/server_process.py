@@ -97,14 +97,16 @@ class ServerProcess:
         self._forget()
 
     def clean_up(self):
-        """After a test, whatever happened in it."""
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.stop()
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
-        self._forget()
+        """After a test, whatever happened in it. A server that still runs must stop well."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
+        finally:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+            self._forget()
+            if self in RUNNING:
+                RUNNING.remove(self)
 
     def _forget(self):
         for client in self.clients:

@@ -9,7 +9,7 @@ from checkpoints import Checkpoint
 from client import tiny_spec
 from programs import MODEL, MODELS
 from quantd.v1 import job_pb2, quantization_service_pb2 as api
-from server_process import RUNNING, ServerProcess
+from server_process import ServerProcess
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 CORRUPT = (grpc.StatusCode.DATA_LOSS, "MODEL_CORRUPT")
@@ -35,7 +35,6 @@ def shared_server(tmp_path_factory, place):
         assert server.client().succeed().state == job_pb2.Job.SUCCEEDED
     finally:
         server.clean_up()
-        RUNNING.remove(server)
 
 
 def check(refused, expected, *words):
