@@ -27,9 +27,9 @@ constexpr double kBytesPerSecond = 1e9;
 constexpr double kWeightsPerSecond = 1e8;
 constexpr double kFlopsPerSecond = 2e11;
 // What the program needs beside what is counted below: code, allocator, tokenizer.
-constexpr int64_t kBaseMemoryBytes = 96 << 20;
+constexpr int64_t kBaseMemoryBytes = 64 << 20;
 // Rows of one panel times threads, several buffers of f32: see LinearQuantizer.
-constexpr int64_t kPanelMemoryBytes = 64 << 20;
+constexpr int64_t kPanelMemoryBytes = 8 << 20;
 
 std::string FormatNames() {
   std::string names;
@@ -196,10 +196,10 @@ void EstimateCost(const QuantizeRequest& request, Plan& plan) {
   const int64_t tokens = calibration_tokens + 2 * evaluation_tokens;
   const int64_t block = BlockParameters(model);
   const int64_t head = model.vocabulary * model.hidden;
-  // Two prepared copies of a block (original and quantized) and the codes of one linear; the
-  // embedding and the head; the activations of all streams; one tile of logits and the working
+  // Two prepared copies of a block (original and quantized) and its codes; the output
+  // projection; the activations of all streams; one tile of logits and the working
   // space of one window per thread.
-  plan.peak_memory_bytes += 2 * block * 4 + block + 2 * head * 4 + tokens * model.hidden * 4 +
+  plan.peak_memory_bytes += 2 * block * 4 + block + head * 4 + tokens * model.hidden * 4 +
                             threads * (2 * 128 * model.vocabulary * 4 +
                                        request.evaluation.tokens_per_window *
                                            (6 * model.hidden + 2 * model.intermediate) * 4);
