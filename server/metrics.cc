@@ -1,5 +1,6 @@
 #include "server/metrics.h"
 
+#include <netinet/in.h>
 #include <prometheus/collectable.h>
 #include <prometheus/counter.h>
 #include <prometheus/exposer.h>
@@ -7,11 +8,16 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <exception>
 #include <map>
+#include <thread>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -86,6 +92,19 @@ class StoreGauges final : public prometheus::Collectable {
   Store& store_;
 };
 
+// Opens a connection to a port of this machine and closes it.
+void KnockAt(int port) {
+  const int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // Whether anybody answers does not matter.
+  (void)connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  close(descriptor);
+}
+
 }  // namespace
 
 struct Metrics::State {
@@ -122,7 +141,22 @@ struct Metrics::State {
 };
 
 Metrics::Metrics(Store& store) : state_(std::make_unique<State>(store)) {}
-Metrics::~Metrics() = default;
+Metrics::~Metrics() {
+  if (state_->exposer == nullptr) return;
+  // The HTTP library's accepting thread sleeps up to two seconds at a time; connections wake it to
+  // see that it shall end.
+  std::atomic<bool> ended = false;
+  const int port = state_->exposer->GetListeningPorts().at(0);
+  std::thread ending([&] {
+    state_->exposer.reset();
+    ended = true;
+  });
+  while (!ended) {
+    KnockAt(port);
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  ending.join();
+}
 
 absl::StatusOr<int> Metrics::Serve(const std::string& address) {
   try {

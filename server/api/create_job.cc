@@ -14,8 +14,10 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "engine/method/registry.h"
 #include "engine/plan.h"
 #include "proto/convert.h"
+#include "proto/field_checks.h"
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
 
@@ -159,6 +161,25 @@ absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
   return CheckRoom(counts, limits);
 }
 
+// Unknown methods are told by the field that names them, once, rather than for every linear.
+absl::Status CheckMethods(const Recipe& recipe) {
+  std::string known;
+  for (const Method& method : Methods()) {
+    absl::StrAppend(&known, known.empty() ? "one of " : ", ", ToAbsl(method.name));
+  }
+  FieldChecks checks("job.spec.recipe");
+  const auto check = [&](const std::string& field, const SchemeRequest& scheme) {
+    if (scheme.method.has_value() && FindMethod(*scheme.method) == nullptr) {
+      checks.Wrong(field, scheme.method->substr(0, 100), known);
+    }
+  };
+  check("default_scheme.method", recipe.default_scheme);
+  for (size_t i = 0; i < recipe.overrides.size(); ++i) {
+    check(absl::StrCat("overrides[", i, "].scheme.method"), recipe.overrides[i].scheme);
+  }
+  return checks.Finish(Reason::kRecipeInvalid);
+}
+
 struct MadeJob {
   Job job;
   JobDetail detail;
@@ -172,6 +193,7 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_ASSIGN_OR_RETURN(made.job.labels, CheckLabels(asked.labels(), api.limits));
   v1::JobSpec spec = asked.spec();
   QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(spec));
+  QD_RETURN_IF_ERROR(CheckMethods(request.recipe));
   QD_RETURN_IF_ERROR(ResolvePaths(api, request, spec));
   QD_ASSIGN_OR_RETURN(const auto planned, MakePlan(request));
   SplitMessage plan = Split(ToProto(planned->plan));

@@ -1,0 +1,303 @@
+// CreateJob, GetJob, ListJobs, CancelJob, DeleteJob, GetCapabilities and what they refuse.
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "absl/strings/str_replace.h"
+#include "tests/server/running_server.h"
+
+namespace quantd {
+namespace {
+
+using testing::HasSubstr;
+using Stub = v1::QuantizationService::Stub;
+
+constexpr char kUuid[] = "123e4567-e89b-12d3-a456-426614174000";
+
+class JobsApiTest : public RunningServerTest {
+ protected:
+  absl::StatusOr<v1::ListJobsResponse> List(const std::string& filter, int page_size = 100,
+                                            const std::string& token = "",
+                                            const std::string& order = "") {
+    v1::ListJobsRequest request;
+    request.set_filter(filter);
+    request.set_page_size(page_size);
+    request.set_page_token(token);
+    request.set_order_by(order);
+    return User(&Stub::ListJobs, request);
+  }
+};
+
+TEST_F(JobsApiTest, AJobIsMadeWithItsPlanAndIsFoundAgain) {
+  v1::CreateJobRequest request = NewJob();
+  (*request.mutable_job()->mutable_labels())["team"] = "x";
+  const auto made = Create(request);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_THAT(made->name(), testing::MatchesRegex("jobs/[a-z2-7]{16}"));
+  EXPECT_EQ(made->state(), v1::Job::PENDING);
+  EXPECT_EQ(made->plan().family(), "llama");
+  EXPECT_GT(made->plan().linears_size(), 0);
+  EXPECT_GT(made->plan().shards_size(), 0);
+  EXPECT_GT(made->plan().artifact_bytes(), 0);
+  EXPECT_EQ(made->last_sequence(), 1);
+  const auto found = Get(made->name());
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->SerializeAsString().size(), made->SerializeAsString().size());
+  EXPECT_EQ(found->labels().at("team"), "x");
+}
+
+TEST_F(JobsApiTest, ValidateOnlyAnswersWithThePlanAndMakesNothing) {
+  v1::CreateJobRequest request = NewJob();
+  request.set_validate_only(true);
+  const auto checked = Create(request);
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_TRUE(checked->name().empty());
+  EXPECT_GT(checked->plan().bits_per_weight(), 4.0);
+  EXPECT_EQ(List("")->jobs_size(), 0);
+}
+
+TEST_F(JobsApiTest, TheSameRequestIdMakesOneJob) {
+  v1::CreateJobRequest request = NewJob();
+  request.set_request_id(kUuid);
+  const auto first = Create(request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = Create(request);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(first->name(), second->name());
+  StartServer();
+  const auto third = Create(request);
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_EQ(first->name(), third->name());
+  (*request.mutable_job()->mutable_labels())["another"] = "body";
+  EXPECT_EQ(ReasonOf(Create(request).status()), Reason::kAlreadyExists);
+  EXPECT_EQ(List("")->jobs_size(), 1);
+}
+
+TEST_F(JobsApiTest, OneRequestIdAtTheSameTimeFromManyThreadsMakesOneJob) {
+  v1::CreateJobRequest request = NewJob();
+  request.set_request_id(kUuid);
+  std::vector<std::string> names(6);
+  std::vector<std::thread> threads;
+  for (std::string& name : names) {
+    threads.emplace_back([&] {
+      const auto made = Create(request);
+      EXPECT_TRUE(made.ok()) << made.status();
+      if (made.ok()) name = made->name();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 1u);
+  EXPECT_EQ(List("")->jobs_size(), 1);
+}
+
+struct Refusal {
+  const char* what;
+  std::function<void(v1::CreateJobRequest&)> spoil;
+  Reason reason;
+  const char* text;
+};
+
+TEST_F(JobsApiTest, WhatCanBeRefusedIsRefusedWithItsFieldAndNothingIsLeft) {
+  const auto spec = [](v1::CreateJobRequest& request) {
+    return request.mutable_job()->mutable_spec();
+  };
+  const auto scheme = [&](v1::CreateJobRequest& request) {
+    return spec(request)->mutable_recipe()->mutable_default_scheme();
+  };
+  const std::vector<Refusal> refusals = {
+      {"no model", [&](auto& r) { spec(r)->clear_model(); }, Reason::kInvalidField,
+       "job.spec.model"},
+      {"relative", [&](auto& r) { spec(r)->mutable_model()->set_path("models"); },
+       Reason::kInvalidField, "absolute"},
+      {"outside", [&](auto& r) { spec(r)->mutable_model()->set_path("/etc"); },
+       Reason::kModelOutsideRoots, "--model-root"},
+      {"dots",
+       [&](auto& r) {
+         spec(r)->mutable_model()->set_path(absl::StrCat(ModelFolder(), "/../../docs"));
+       },
+       Reason::kModelOutsideRoots, "--model-root"},
+      {"missing",
+       [&](auto& r) {
+         spec(r)->mutable_model()->set_path(absl::StrCat(ModelFolder(), "-missing"));
+       },
+       Reason::kModelNotFound, "job.spec.model.path"},
+      {"upload", [&](auto& r) { spec(r)->mutable_model()->set_uploaded("models/a"); },
+       Reason::kUnimplemented, "uploaded"},
+      {"method", [&](auto& r) { scheme(r)->set_method("awq"); }, Reason::kRecipeInvalid,
+       "wanted one of rtn"},
+      {"typed options of a method that is not built",
+       [&](auto& r) {
+         scheme(r)->clear_method();
+         scheme(r)->mutable_gptq();
+       },
+       Reason::kRecipeInvalid, "gptq"},
+      {"options of another method", [&](auto& r) { scheme(r)->mutable_int8(); },
+       Reason::kInvalidField, "int8"},
+      {"bits", [&](auto& r) { scheme(r)->set_bits(99); }, Reason::kInvalidField,
+       "default_scheme.bits: got 99"},
+      {"group", [&](auto& r) { scheme(r)->set_group_size(60); }, Reason::kRecipeInvalid, "60"},
+      {"enum", [&](auto& r) { scheme(r)->set_scale_rule(static_cast<v1::ScaleRule>(77)); },
+       Reason::kInvalidField, "77"},
+      {"format", [&](auto& r) { spec(r)->mutable_output()->set_format("floppy"); },
+       Reason::kFormatCannotHold, "floppy"},
+      {"glob",
+       [&](auto& r) {
+         auto* added = spec(r)->mutable_recipe()->add_overrides();
+         added->set_match("no.such.*");
+         added->set_skip(true);
+       },
+       Reason::kRecipeInvalid, "no.such.*"},
+      {"gate without evaluation",
+       [&](auto& r) { spec(r)->mutable_evaluation()->mutable_gate()->set_max_mean_kl(1); },
+       Reason::kInvalidField, "gate"},
+      {"priority", [&](auto& r) { spec(r)->mutable_resources()->set_priority(101); },
+       Reason::kInvalidField, "priority"},
+      {"run time",
+       [&](auto& r) { spec(r)->mutable_resources()->mutable_max_run_time()->set_seconds(86401); },
+       Reason::kInvalidField, "max_run_time"},
+      {"samples", [&](auto& r) { spec(r)->mutable_calibration()->set_samples(1 << 30); },
+       Reason::kInvalidField, "samples"},
+      {"label", [&](auto& r) { (*r.mutable_job()->mutable_labels())["Bad Key"] = "v"; },
+       Reason::kInvalidField, "job.labels"},
+      {"request id", [&](auto& r) { r.set_request_id("7"); }, Reason::kInvalidField, "UUID"},
+      {"unknown field",
+       [&](auto& r) { spec(r)->GetReflection()->MutableUnknownFields(spec(r))->AddVarint(999, 1); },
+       Reason::kUnknownField, "999"},
+      {"dataset",
+       [&](auto& r) { spec(r)->mutable_evaluation()->mutable_dataset()->set_path("/etc/passwd"); },
+       Reason::kModelOutsideRoots, "evaluation.dataset"},
+  };
+  for (const Refusal& refusal : refusals) {
+    v1::CreateJobRequest request = NewJob();
+    refusal.spoil(request);
+    for (const bool validate_only : {false, true}) {
+      request.set_validate_only(validate_only);
+      const absl::Status status = Create(request).status();
+      EXPECT_EQ(ReasonOf(status), refusal.reason) << refusal.what << ": " << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(refusal.text)) << refusal.what;
+      EXPECT_FALSE(ViolationsOf(status).empty()) << refusal.what;
+    }
+  }
+  EXPECT_EQ(List("")->jobs_size(), 0);
+}
+
+TEST_F(JobsApiTest, SeveralProblemsComeTogether) {
+  v1::CreateJobRequest request = NewJob();
+  request.mutable_job()->mutable_spec()->mutable_resources()->set_priority(1000);
+  request.mutable_job()->mutable_spec()->mutable_recipe()->mutable_default_scheme()->set_bits(0);
+  EXPECT_EQ(ViolationsOf(Create(request).status()).size(), 2u);
+}
+
+TEST_F(JobsApiTest, AFullQueueIsSaidWithATimeToComeBack) {
+  options_.limits.queue_length = 2;
+  StartServer();
+  ASSERT_TRUE(Create(NewJob()).ok());
+  ASSERT_TRUE(Create(NewJob()).ok());
+  grpc::ClientContext context;
+  v1::Job job;
+  const grpc::Status status = users_->CreateJob(&context, NewJob(), &job);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonOf(FromGrpc(status)), Reason::kQueueFull);
+  EXPECT_THAT(status.error_details(), HasSubstr("google.rpc.RetryInfo"));
+}
+
+TEST_F(JobsApiTest, PagesAndFilters) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 7; ++i) {
+    v1::CreateJobRequest request = NewJob();
+    (*request.mutable_job()->mutable_labels())["parity"] = i % 2 == 0 ? "even" : "odd";
+    const auto made = Create(request);
+    ASSERT_TRUE(made.ok()) << made.status();
+    names.push_back(made->name());
+  }
+  ASSERT_TRUE(Cancel(names[0]).ok());
+  std::vector<std::string> met;
+  std::string token;
+  do {
+    const auto page = List("", 3, token, "create_time");
+    ASSERT_TRUE(page.ok()) << page.status();
+    for (const v1::Job& job : page->jobs()) {
+      met.push_back(job.name());
+      EXPECT_EQ(job.plan().linears_size(), 0);
+      EXPECT_GT(job.plan().parameters(), 0);
+    }
+    token = page->next_page_token();
+  } while (!token.empty());
+  EXPECT_EQ(met, names);
+  EXPECT_EQ(List("labels.parity = even")->jobs_size(), 4);
+  EXPECT_EQ(List("state = CANCELLED")->jobs(0).name(), names[0]);
+  EXPECT_EQ(List("state = PENDING AND labels.parity = \"even\"")->jobs_size(), 3);
+  EXPECT_EQ(List("method = int8")->jobs_size(), 0);
+  EXPECT_EQ(List("create_time > \"2100-01-01T00:00:00Z\"")->jobs_size(), 0);
+  EXPECT_EQ(ReasonOf(List("nonsense").status()), Reason::kInvalidField);
+  EXPECT_EQ(ReasonOf(List("", -1).status()), Reason::kInvalidField);
+  const auto first = List("", 3);
+  EXPECT_EQ(ReasonOf(List("state = PENDING", 3, first->next_page_token()).status()),
+            Reason::kInvalidField);
+}
+
+TEST_F(JobsApiTest, CancelAndDeleteFollowTheStates) {
+  const auto made = Create(NewJob());
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(ReasonOf(Delete(made->name())), Reason::kWrongState);
+  EXPECT_EQ(Cancel(made->name())->state(), v1::Job::CANCELLED);
+  EXPECT_EQ(Cancel(made->name())->state(), v1::Job::CANCELLED);
+  EXPECT_TRUE(Delete(made->name()).ok());
+  EXPECT_EQ(ReasonOf(Delete(made->name())), Reason::kJobNotFound);
+  EXPECT_EQ(ReasonOf(Get(made->name()).status()), Reason::kJobNotFound);
+  EXPECT_EQ(ReasonOf(Cancel("jobs/none").status()), Reason::kJobNotFound);
+}
+
+TEST_F(JobsApiTest, CapabilitiesComeFromTheRegistries) {
+  const auto capabilities = User(&Stub::GetCapabilities, v1::GetCapabilitiesRequest());
+  ASSERT_TRUE(capabilities.ok());
+  std::set<std::string> methods;
+  for (const auto& method : capabilities->methods()) methods.insert(method.name());
+  EXPECT_TRUE(methods.contains("rtn"));
+  EXPECT_TRUE(methods.contains("int8"));
+  EXPECT_GT(capabilities->formats_size(), 0);
+  EXPECT_GT(capabilities->families_size(), 3);
+  EXPECT_EQ(capabilities->limits().labels(), 64);
+  EXPECT_EQ(capabilities->backends_size(), 0);
+  ASSERT_TRUE(Synchronize(Idle()).ok());
+  EXPECT_EQ(User(&Stub::GetCapabilities, v1::GetCapabilitiesRequest())->backends(0).name(), "cpu");
+}
+
+TEST_F(JobsApiTest, WhatIsNotBuiltSaysSo) {
+  EXPECT_EQ(ReasonOf(User(&Stub::ListModels, v1::ListModelsRequest()).status()),
+            Reason::kUnimplemented);
+  EXPECT_EQ(ReasonOf(User(&Stub::DrainWorker, v1::DrainWorkerRequest()).status()),
+            Reason::kUnimplemented);
+  grpc::ClientContext context;
+  v1::WriteFileResponse response;
+  const auto writer = users_->WriteModelFile(&context, &response);
+  EXPECT_EQ(ReasonOf(FromGrpc(writer->Finish())), Reason::kUnimplemented);
+}
+
+TEST_F(JobsApiTest, TheMetricsPageCountsJobsAndCalls) {
+  ASSERT_TRUE(Create(NewJob()).ok());
+  ASSERT_FALSE(Get("jobs/none").ok());
+  const std::string page = server_->MetricsPage();
+  EXPECT_THAT(page, HasSubstr("quantd_queue_depth 1"));
+  EXPECT_THAT(page, HasSubstr("quantd_jobs{state=\"PENDING\",method=\"rtn\"} 1"));
+  EXPECT_THAT(page, HasSubstr("method=\"GetJob\""));
+  EXPECT_THAT(page, HasSubstr("NOT_FOUND"));
+  const std::string file = folder_->path() + "/page";
+  ASSERT_TRUE(WriteFileAtomic(file, page).ok());
+  if (std::system("command -v promtool > /dev/null") != 0) GTEST_SKIP() << "promtool is missing";
+  EXPECT_EQ(std::system(("promtool check metrics < " + file).c_str()), 0);
+}
+
+TEST_F(JobsApiTest, TwoServersDoNotShareAFolder) {
+  EXPECT_EQ(ReasonOf(Server::Start(options_).status()), Reason::kWrongState);
+}
+
+TEST_F(JobsApiTest, WritesWhereItListens) {
+  const auto text = ReadFile(options_.data + "/quantd.address", 1000);
+  ASSERT_TRUE(text.ok());
+  EXPECT_EQ(*text, absl::StrCat("grpc 127.0.0.1:", server_->grpc_port(),
+                                "\nmetrics 127.0.0.1:", server_->metrics_port(), "\n"));
+}
+
+}  // namespace
+}  // namespace quantd

@@ -1,5 +1,5 @@
-// The real server in this process: free ports, a database of its own, the bundled model as its model root. The test is
-// the client and the worker.
+// The real server in this process: free ports, a database of its own, the bundled model as its
+// model root. The test is the client and the worker.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/digest.h"
+#include "base/error.h"
 #include "base/files.h"
 #include "blob/blob_store.h"
 #include "proto/grpc_status.h"
@@ -125,8 +126,7 @@ class RunningServerTest : public testing::Test {
   }
   absl::StatusOr<v1::SynchronizeResponse> Synchronize(const v1::SynchronizeRequest& request) {
     v1::SynchronizeResponse response;
-    QD_RETURN_IF_ERROR(
-        Call(*workers_, &v1::WorkerService::Stub::Synchronize, request, &response));
+    QD_RETURN_IF_ERROR(Call(*workers_, &v1::WorkerService::Stub::Synchronize, request, &response));
     return response;
   }
   // The assignment that an idle worker gets now.
