@@ -16,10 +16,13 @@ class Server:
         os.makedirs(folder)
         self.log = f"{folder}/quantd.log"
         with open(self.log, "w", encoding="utf-8") as log:
+            # None of the settings of the person who measures.
+            own = {name: value for name, value in os.environ.items()
+                   if not name.startswith("QUANTD_")}
             self.process = subprocess.Popen(
                 [f"{binaries}/quantd", "--local-workers", "1", "--listen", "127.0.0.1:0",
                  "--metrics", "127.0.0.1:0", "--data", f"{folder}/data",
-                 "--model-root", model_root], stdout=log, stderr=log)
+                 "--model-root", model_root], env=own, stdout=log, stderr=log)
         self.address = self.wait_for_address()
 
     def wait_for_address(self, seconds=20):
