@@ -23,9 +23,16 @@ namespace {
 
 constexpr int64_t kMaxFileBytes = 1 << 20;
 constexpr std::string_view kPrefix = "QUANTD_";
-// Names of the environment that other programs of quantd read.
-constexpr std::string_view kForeign[] = {"QUANTD_SERVER", "QUANTD_TOKEN", "QUANTD_CONFIG",
+// Names of the environment that other programs of quantd and its tests read.
+constexpr std::string_view kForeign[] = {"QUANTD_SERVER",     "QUANTD_TOKEN", "QUANTD_CONFIG",
+                                         "QUANTD_CPU_ISA",    "QUANTD_BUILD", "QUANTD_BIN",
                                          "QUANTD_SHARED_DATA"};
+constexpr std::string_view kOfWorkers = "QUANTD_WORKER_";
+
+bool IsForeign(std::string_view name) {
+  return name.starts_with(kOfWorkers) ||
+         std::find(std::begin(kForeign), std::end(kForeign), name) != std::end(kForeign);
+}
 
 // A setting: how it is written, how a text becomes its value ("" if that went well, else what is
 // wanted), how its value is shown.
@@ -266,7 +273,7 @@ absl::StatusOr<Values> ReadYaml(const std::string& path, std::vector<Violation>&
 Values ReadEnvironment(const ConfigSources& sources, std::vector<Violation>& violations) {
   Values values;
   for (const auto& [name, value] : sources.environment) {
-    if (std::find(std::begin(kForeign), std::end(kForeign), name) != std::end(kForeign)) continue;
+    if (IsForeign(name)) continue;
     const Row* found = nullptr;
     for (const Row& row : Table()) {
       if (EnvironmentName(row.key) == name) found = &row;

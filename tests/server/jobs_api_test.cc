@@ -97,77 +97,82 @@ struct Refusal {
   const char* text;
 };
 
-TEST_F(JobsApiTest, WhatCanBeRefusedIsRefusedWithItsFieldAndNothingIsLeft) {
-  const auto spec = [](v1::CreateJobRequest& request) {
-    return request.mutable_job()->mutable_spec();
-  };
-  const auto scheme = [&](v1::CreateJobRequest& request) {
-    return spec(request)->mutable_recipe()->mutable_default_scheme();
-  };
-  const std::vector<Refusal> refusals = {
-      {"no model", [&](auto& r) { spec(r)->clear_model(); }, Reason::kInvalidField,
+v1::JobSpec* SpecOf(v1::CreateJobRequest& request) { return request.mutable_job()->mutable_spec(); }
+
+v1::Scheme* SchemeOf(v1::CreateJobRequest& request) {
+  return SpecOf(request)->mutable_recipe()->mutable_default_scheme();
+}
+
+std::vector<Refusal> Refusals() {
+  return {
+      {"no model", [](auto& r) { SpecOf(r)->clear_model(); }, Reason::kInvalidField,
        "job.spec.model"},
-      {"relative", [&](auto& r) { spec(r)->mutable_model()->set_path("models"); },
+      {"relative", [](auto& r) { SpecOf(r)->mutable_model()->set_path("models"); },
        Reason::kInvalidField, "absolute"},
-      {"outside", [&](auto& r) { spec(r)->mutable_model()->set_path("/etc"); },
+      {"outside", [](auto& r) { SpecOf(r)->mutable_model()->set_path("/etc"); },
        Reason::kModelOutsideRoots, "--model-root"},
       {"dots",
-       [&](auto& r) {
-         spec(r)->mutable_model()->set_path(absl::StrCat(ModelFolder(), "/../../docs"));
+       [](auto& r) {
+         SpecOf(r)->mutable_model()->set_path(absl::StrCat(ModelFolder(), "/../../docs"));
        },
        Reason::kModelOutsideRoots, "--model-root"},
       {"missing",
-       [&](auto& r) {
-         spec(r)->mutable_model()->set_path(absl::StrCat(ModelFolder(), "-missing"));
+       [](auto& r) {
+         SpecOf(r)->mutable_model()->set_path(absl::StrCat(ModelFolder(), "-missing"));
        },
        Reason::kModelNotFound, "job.spec.model.path"},
-      {"upload", [&](auto& r) { spec(r)->mutable_model()->set_uploaded("models/a"); },
+      {"upload", [](auto& r) { SpecOf(r)->mutable_model()->set_uploaded("models/a"); },
        Reason::kUnimplemented, "uploaded"},
-      {"method", [&](auto& r) { scheme(r)->set_method("awq"); }, Reason::kRecipeInvalid,
+      {"method", [](auto& r) { SchemeOf(r)->set_method("awq"); }, Reason::kRecipeInvalid,
        "wanted one of rtn"},
       {"typed options of a method that is not built",
-       [&](auto& r) {
-         scheme(r)->clear_method();
-         scheme(r)->mutable_gptq();
+       [](auto& r) {
+         SchemeOf(r)->clear_method();
+         SchemeOf(r)->mutable_gptq();
        },
        Reason::kRecipeInvalid, "gptq"},
-      {"options of another method", [&](auto& r) { scheme(r)->mutable_int8(); },
+      {"options of another method", [](auto& r) { SchemeOf(r)->mutable_int8(); },
        Reason::kInvalidField, "int8"},
-      {"bits", [&](auto& r) { scheme(r)->set_bits(99); }, Reason::kInvalidField,
+      {"bits", [](auto& r) { SchemeOf(r)->set_bits(99); }, Reason::kInvalidField,
        "default_scheme.bits: got 99"},
-      {"group", [&](auto& r) { scheme(r)->set_group_size(60); }, Reason::kRecipeInvalid, "60"},
-      {"enum", [&](auto& r) { scheme(r)->set_scale_rule(static_cast<v1::ScaleRule>(77)); },
+      {"group", [](auto& r) { SchemeOf(r)->set_group_size(60); }, Reason::kRecipeInvalid, "60"},
+      {"enum", [](auto& r) { SchemeOf(r)->set_scale_rule(static_cast<v1::ScaleRule>(77)); },
        Reason::kInvalidField, "77"},
-      {"format", [&](auto& r) { spec(r)->mutable_output()->set_format("floppy"); },
+      {"format", [](auto& r) { SpecOf(r)->mutable_output()->set_format("floppy"); },
        Reason::kFormatCannotHold, "floppy"},
       {"glob",
-       [&](auto& r) {
-         auto* added = spec(r)->mutable_recipe()->add_overrides();
+       [](auto& r) {
+         auto* added = SpecOf(r)->mutable_recipe()->add_overrides();
          added->set_match("no.such.*");
          added->set_skip(true);
        },
        Reason::kRecipeInvalid, "no.such.*"},
       {"gate without evaluation",
-       [&](auto& r) { spec(r)->mutable_evaluation()->mutable_gate()->set_max_mean_kl(1); },
+       [](auto& r) { SpecOf(r)->mutable_evaluation()->mutable_gate()->set_max_mean_kl(1); },
        Reason::kInvalidField, "gate"},
-      {"priority", [&](auto& r) { spec(r)->mutable_resources()->set_priority(101); },
+      {"priority", [](auto& r) { SpecOf(r)->mutable_resources()->set_priority(101); },
        Reason::kInvalidField, "priority"},
       {"run time",
-       [&](auto& r) { spec(r)->mutable_resources()->mutable_max_run_time()->set_seconds(86401); },
+       [](auto& r) { SpecOf(r)->mutable_resources()->mutable_max_run_time()->set_seconds(86401); },
        Reason::kInvalidField, "max_run_time"},
-      {"samples", [&](auto& r) { spec(r)->mutable_calibration()->set_samples(1 << 30); },
+      {"samples", [](auto& r) { SpecOf(r)->mutable_calibration()->set_samples(1 << 30); },
        Reason::kInvalidField, "samples"},
-      {"label", [&](auto& r) { (*r.mutable_job()->mutable_labels())["Bad Key"] = "v"; },
+      {"label", [](auto& r) { (*r.mutable_job()->mutable_labels())["Bad Key"] = "v"; },
        Reason::kInvalidField, "job.labels"},
-      {"request id", [&](auto& r) { r.set_request_id("7"); }, Reason::kInvalidField, "UUID"},
+      {"request id", [](auto& r) { r.set_request_id("7"); }, Reason::kInvalidField, "UUID"},
       {"unknown field",
-       [&](auto& r) { spec(r)->GetReflection()->MutableUnknownFields(spec(r))->AddVarint(999, 1); },
+       [](auto& r) {
+         SpecOf(r)->GetReflection()->MutableUnknownFields(SpecOf(r))->AddVarint(999, 1);
+       },
        Reason::kUnknownField, "999"},
       {"dataset",
-       [&](auto& r) { spec(r)->mutable_evaluation()->mutable_dataset()->set_path("/etc/passwd"); },
+       [](auto& r) { SpecOf(r)->mutable_evaluation()->mutable_dataset()->set_path("/etc/passwd"); },
        Reason::kModelOutsideRoots, "evaluation.dataset"},
   };
-  for (const Refusal& refusal : refusals) {
+}
+
+TEST_F(JobsApiTest, WhatCanBeRefusedIsRefusedWithItsFieldAndNothingIsLeft) {
+  for (const Refusal& refusal : Refusals()) {
     v1::CreateJobRequest request = NewJob();
     refusal.spoil(request);
     for (const bool validate_only : {false, true}) {
