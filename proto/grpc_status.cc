@@ -17,7 +17,7 @@ namespace {
 // encoding.
 constexpr size_t kMaxMessage = 800;
 constexpr size_t kMaxDetail = 160;
-constexpr size_t kMaxDetailBytes = 3000;
+constexpr size_t kMaxDetailBytes = 2500;
 constexpr size_t kMaxViolations = 16;
 constexpr int kRetrySeconds = 1;
 constexpr std::string_view kGot = "got ";

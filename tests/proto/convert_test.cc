@@ -10,6 +10,12 @@
 namespace quantd {
 namespace {
 
+QuantizeRequest RequestFor(const std::string& model) {
+  QuantizeRequest request;
+  request.model_folder = model;
+  return request;
+}
+
 QuantizeRequest FullRequest() {
   QuantizeRequest request;
   request.model_folder = "/models/a";
@@ -42,7 +48,7 @@ QuantizeRequest FullRequest() {
 }
 
 TEST(SpecTest, EveryFieldOfARequestGoesRound) {
-  for (QuantizeRequest request : {FullRequest(), QuantizeRequest{.model_folder = "/m"}}) {
+  for (QuantizeRequest request : {FullRequest(), RequestFor("/m")}) {
     const auto back = FromProto(ToProto(request));
     ASSERT_TRUE(back.ok()) << back.status();
     EXPECT_EQ(*back, request);
@@ -54,7 +60,7 @@ TEST(SpecTest, AnEmptySpecMeansTheDefaults) {
   spec.mutable_model()->set_path("/m");
   const auto request = FromProto(spec);
   ASSERT_TRUE(request.ok()) << request.status();
-  EXPECT_EQ(*request, QuantizeRequest{.model_folder = "/m"});
+  EXPECT_EQ(*request, RequestFor("/m"));
 }
 
 TEST(SpecTest, NoSkipListDiffersFromAnEmptyOne) {
