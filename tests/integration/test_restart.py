@@ -155,7 +155,9 @@ def test_flag_beats_environment_beats_file(tmp_path):
     config = tmp_path / "quantd.yaml"
     config.write_text("lease: 11s\nmax-attempts: 4\nlocal-workers: 5\n", encoding="utf-8")
     shown = run([program("quantd"), "--config", config, "--lease", "33s", "--print-config"],
-                env={"QUANTD_LEASE": "22s", "QUANTD_MAX_ATTEMPTS": "6"})
+                env={"QUANTD_LEASE": "22s", "QUANTD_MAX_ATTEMPTS": "6",
+                     # Of other programs, and so no mistake.
+                     "QUANTD_SERVER": "127.0.0.1:1", "QUANTD_WORKER_THREADS": "2"})
     assert shown.returncode == 0, shown.stderr
     values = dict(line.split("  # ")[0].split(" = ") for line in shown.stdout.splitlines())
     assert (values["lease"], values["max-attempts"], values["local-workers"]) == ("33s", "6", "5")
