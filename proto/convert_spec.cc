@@ -259,6 +259,8 @@ void FindUnknownFields(const google::protobuf::Message& message, const std::stri
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   reflection->ListFields(message, &fields);
   for (const auto* field : fields) {
+    // Parsing a map keeps nothing of its entries but key and value, and ours map to plain text.
+    if (field->is_map()) continue;
     if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
     const std::string below = path.empty() ? field->name() : absl::StrCat(path, ".", field->name());
     if (!field->is_repeated()) {

@@ -121,6 +121,36 @@ CREATE TABLE ended_sessions (
   time INTEGER NOT NULL,
   PRIMARY KEY (worker, session)
 ) WITHOUT ROWID;
+)sql",
+                                       // Counts that CreateJob needs, kept as they change: counting
+                                       // rows would cost more with each job.
+                                       R"sql(
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters SELECT 'open_jobs', COUNT(*) FROM jobs WHERE state IN (0, 1, 2);
+INSERT INTO counters SELECT 'pending_tasks', COUNT(*) FROM tasks WHERE state = 0;
+DROP INDEX jobs_open;
+CREATE TRIGGER open_job_added AFTER INSERT ON jobs WHEN NEW.state IN (0, 1, 2) BEGIN
+  UPDATE counters SET value = value + 1 WHERE name = 'open_jobs';
+END;
+CREATE TRIGGER open_job_changed AFTER UPDATE OF state ON jobs
+WHEN (OLD.state IN (0, 1, 2)) <> (NEW.state IN (0, 1, 2)) BEGIN
+  UPDATE counters SET value = value + (NEW.state IN (0, 1, 2)) - (OLD.state IN (0, 1, 2))
+  WHERE name = 'open_jobs';
+END;
+CREATE TRIGGER open_job_removed AFTER DELETE ON jobs WHEN OLD.state IN (0, 1, 2) BEGIN
+  UPDATE counters SET value = value - 1 WHERE name = 'open_jobs';
+END;
+CREATE TRIGGER pending_task_added AFTER INSERT ON tasks WHEN NEW.state = 0 BEGIN
+  UPDATE counters SET value = value + 1 WHERE name = 'pending_tasks';
+END;
+CREATE TRIGGER pending_task_changed AFTER UPDATE OF state ON tasks
+WHEN (OLD.state = 0) <> (NEW.state = 0) BEGIN
+  UPDATE counters SET value = value + (NEW.state = 0) - (OLD.state = 0)
+  WHERE name = 'pending_tasks';
+END;
+CREATE TRIGGER pending_task_removed AFTER DELETE ON tasks WHEN OLD.state = 0 BEGIN
+  UPDATE counters SET value = value - 1 WHERE name = 'pending_tasks';
+END;
 )sql"};
 
 }  // namespace

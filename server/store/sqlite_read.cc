@@ -15,7 +15,7 @@ absl::StatusOr<std::optional<Failure>> ReadFailure(SqliteStatement& row) {
   return std::optional<Failure>(std::move(failure));
 }
 
-absl::StatusOr<int64_t> Count(SqliteConnection& connection, const std::string& sql) {
+absl::StatusOr<int64_t> ReadNumber(SqliteConnection& connection, const std::string& sql) {
   QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection.Prepare(sql));
   QD_RETURN_IF_ERROR(statement.Step().status());
   return statement.Int();
@@ -67,11 +67,11 @@ absl::StatusOr<JobDetail> SqliteTransaction::GetJobDetail(const Job& job) {
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::CountPendingTasks() {
-  return Count(connection_, "SELECT COUNT(*) FROM tasks WHERE state = 0");
+  return ReadNumber(connection_, "SELECT value FROM counters WHERE name = 'pending_tasks'");
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::CountOpenJobs() {
-  return Count(connection_, "SELECT COUNT(*) FROM jobs WHERE state IN (0, 1, 2)");
+  return ReadNumber(connection_, "SELECT value FROM counters WHERE name = 'open_jobs'");
 }
 
 absl::StatusOr<std::vector<JobCount>> SqliteTransaction::CountJobs() {

@@ -3,24 +3,38 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <thread>
 #include <vector>
-
-#include "absl/synchronization/notification.h"
 
 namespace quantd {
 namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(30);
 
+// Set once, by one thread, and waited for by another.
+class Signal {
+ public:
+  void Notify() { promise_.set_value(); }
+  bool IsSet() const { return Wait(absl::ZeroDuration()); }
+  bool Wait(absl::Duration timeout = kLong) const {
+    return future_.wait_for(absl::ToChronoMilliseconds(timeout)) == std::future_status::ready;
+  }
+
+ private:
+  std::promise<void> promise_;
+  std::future<void> future_ = promise_.get_future();
+};
+
 TEST(EventHubTest, WakesOnAnnouncement) {
   Executor executor(2);
   EventHub hub(executor);
-  absl::Notification woken;
+  Signal woken;
   hub.Wait("a", hub.Seen("a"), absl::InfiniteDuration(), [&] { woken.Notify(); });
-  EXPECT_FALSE(woken.HasBeenNotified());
+  EXPECT_FALSE(woken.IsSet());
   hub.Announce("a");
-  EXPECT_TRUE(woken.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(woken.Wait());
 }
 
 TEST(EventHubTest, NothingIsMissedBetweenLookingAndWaiting) {
@@ -28,26 +42,26 @@ TEST(EventHubTest, NothingIsMissedBetweenLookingAndWaiting) {
   EventHub hub(executor);
   const uint64_t seen = hub.Seen("a");
   hub.Announce("a");
-  absl::Notification woken;
+  Signal woken;
   hub.Wait("a", seen, absl::InfiniteDuration(), [&] { woken.Notify(); });
-  EXPECT_TRUE(woken.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(woken.Wait());
 }
 
 TEST(EventHubTest, WakesAtItsDeadlineOnRequestAndAtStop) {
   Executor executor(2);
   EventHub hub(executor);
-  absl::Notification late, asked, stopped, after;
+  Signal late, asked, stopped, after;
   hub.Wait("a", hub.Seen("a"), absl::Milliseconds(5), [&] { late.Notify(); });
-  EXPECT_TRUE(late.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(late.Wait());
   const auto ticket = hub.Wait("a", hub.Seen("a"), kLong, [&] { asked.Notify(); });
   hub.WakeNow(ticket);
   hub.WakeNow(ticket);
-  EXPECT_TRUE(asked.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(asked.Wait());
   hub.Wait("a", hub.Seen("a"), absl::InfiniteDuration(), [&] { stopped.Notify(); });
   hub.Stop();
-  EXPECT_TRUE(stopped.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(stopped.Wait());
   hub.Wait("a", hub.Seen("a"), absl::InfiniteDuration(), [&] { after.Notify(); });
-  EXPECT_TRUE(after.WaitForNotificationWithTimeout(kLong));
+  EXPECT_TRUE(after.Wait());
 }
 
 TEST(EventHubTest, EachWaiterWakesExactlyOnceUnderLoad) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -262,6 +263,49 @@ TYPED_TEST_P(StoreConformance, PendingTasksComeByPriorityThenAge) {
                   .ok());
 }
 
+TYPED_TEST_P(StoreConformance, CountsFollowEveryChange) {
+  const auto counts = [&] {
+    std::pair<int64_t, int64_t> open_and_pending;
+    EXPECT_TRUE(this->store_
+                    ->Read([&](StoreReader& store) -> absl::Status {
+                      QD_ASSIGN_OR_RETURN(open_and_pending.first, store.CountOpenJobs());
+                      QD_ASSIGN_OR_RETURN(open_and_pending.second, store.CountPendingTasks());
+                      return absl::OkStatus();
+                    })
+                    .ok());
+    return open_and_pending;
+  };
+  using Counts = std::pair<int64_t, int64_t>;
+  const auto change = [&](const char* id, JobState job_state, TaskState task_state) {
+    EXPECT_TRUE(this->store_
+                    ->Write([&](StoreTransaction& store) -> absl::Status {
+                      QD_ASSIGN_OR_RETURN(Job job, store.GetJob(id));
+                      job.state = job_state;
+                      QD_RETURN_IF_ERROR(store.UpdateJob(job));
+                      QD_ASSIGN_OR_RETURN(auto task, store.FindTaskOfJob(id));
+                      task->state = task_state;
+                      return store.UpdateTask(*task);
+                    })
+                    .ok());
+  };
+  for (const char* id : {"a", "b", "c"}) this->Add(this->NewJob(id, 1));
+  EXPECT_EQ(counts(), Counts(3, 3));
+  change("a", JobState::kRunning, TaskState::kLeased);
+  EXPECT_EQ(counts(), Counts(3, 2));
+  change("a", JobState::kPending, TaskState::kPending);
+  EXPECT_EQ(counts(), Counts(3, 3));
+  change("a", JobState::kFailed, TaskState::kDone);
+  EXPECT_EQ(counts(), Counts(2, 2));
+  EXPECT_TRUE(
+      this->store_->Write([](StoreTransaction& store) { return store.DeleteJob("a"); }).ok());
+  EXPECT_EQ(counts(), Counts(2, 2));
+  // A removed job takes its waiting task along.
+  EXPECT_TRUE(
+      this->store_->Write([](StoreTransaction& store) { return store.DeleteJob("b"); }).ok());
+  this->Reopen();
+  EXPECT_EQ(counts(), Counts(1, 1));
+}
+
 TYPED_TEST_P(StoreConformance, LeasesWorkersAndSessions) {
   this->Add(this->NewJob("a", 1));
   ASSERT_TRUE(this->store_
@@ -404,8 +448,8 @@ REGISTER_TYPED_TEST_SUITE_P(StoreConformance, KeepsAJobAsItIsAcrossReopening,
                             PagesMeetEveryJobOnceInBothOrders,
                             APageEndsAtItsBytesButHoldsAtLeastOneJob, EveryConditionFilters,
                             EventsAreNumberedWithoutGapsAndReadAfterASequence,
-                            PendingTasksComeByPriorityThenAge, LeasesWorkersAndSessions,
-                            DeletingAJobTakesAllThatIsItsOwn, FilesAreListedByPathAndReplaced,
-                            ManyThreadsTakeEachTaskOnce);
+                            PendingTasksComeByPriorityThenAge, CountsFollowEveryChange,
+                            LeasesWorkersAndSessions, DeletingAJobTakesAllThatIsItsOwn,
+                            FilesAreListedByPathAndReplaced, ManyThreadsTakeEachTaskOnce);
 
 }  // namespace quantd
