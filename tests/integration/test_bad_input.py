@@ -270,8 +270,18 @@ def test_files_of_a_model_that_lead_outside(client, place):
     config.unlink()
     config.symlink_to("/etc/passwd")
     refused = client.refused(tiny_spec(model.path))
-    assert refused.info.metadata["fault"] == "user"
+    check(refused, (grpc.StatusCode.PERMISSION_DENIED, "MODEL_OUTSIDE_ROOTS"),
+          "job.spec.model.path")
     assert "root:" not in str(refused), "the contents of the file are not told"
+
+
+def test_files_of_a_model_may_be_links_that_stay_inside(client, place):
+    """Hubs' caches keep weights elsewhere below the same root."""
+    model = Checkpoint(place, "linked")
+    weights = model.path / "model.safetensors"
+    weights.rename(place / "blob-of-linked")
+    weights.symlink_to(place / "blob-of-linked")
+    client.create(tiny_spec(model.path), validate_only=True)
 
 
 @pytest.mark.parametrize("path", ["relative/model", "a\0b", "x" * 10_000, "/models\n/x", "~/m"])
