@@ -2,9 +2,9 @@
 // scalar reference, the SIMD kernels and device code all compile this file, so that they agree bit
 // for bit. Formulas: docs/numerics.md.
 //
-// Only + - * / and comparisons of f32 and f64, each rounded to nearest-even, none fused
-// (-ffp-contract=off). Inputs are finite: NaN and infinity are refused before. Functions are
-// static: every translation unit, compiled for its own instruction set, keeps its own copy.
+// Only + - * / and comparisons of f32 and f64, each rounded to nearest-even, fused only where it
+// says so (-ffp-contract=off). Inputs are finite: NaN and infinity are refused before. Functions
+// are static: every translation unit, compiled for its own instruction set, keeps its own copy.
 #pragma once
 
 #include <cstdint>
@@ -123,12 +123,62 @@ QD_HOST_DEVICE static inline ScaleZero MinMaxAsymmetric(float min, float max, in
 
 // ---- The search of kMse and kWeightedMse
 // -----------------------------------------------------------------------
+//
+// `measure` is the group: its Fit and Exact pass over the weights once and sum in f32, with fused
+// multiply-adds. With C = 1.5 * 2^23, where f32 has no fraction,
+//   step(x, y) = clamp(fma(x, y, C), C + low, C + high) - C
+// is the product of x and y, rounded once, to the steps; h is the importance (1 without).
 
-// Sums over a group for one candidate, with t = w * (1 / scale), step = round(clamp(t)), e = t -
-// step and h the importance (1 without): of h e^2, h e step and h step^2. f32 in 16 lanes.
+// Candidates measured in one pass.
+inline constexpr int kTogether = 4;
+
+// Candidate scales unit / span, each with the steps it may use.
+struct SpanCandidates {
+  float span[kTogether];
+  Steps steps[kTogether];
+};
+// With u = w * (1 / unit) and step = step(u, span): of h u step and h step^2.
+struct FitSums {
+  float value_step[kTogether], step_step[kTogether];
+};
+
+// With step = step(w, 1 / scale) and e = fma(w, 1 / scale, -step): of h e^2, h e step, h step^2.
 struct ErrorSums {
   float error_error, error_step, step_step;
 };
+
+// The best of a search so far, by how much of the group's energy its refitted steps explain, in
+// units of unit^2: least squares leaves sum(u^2) - sum(u step)^2 / sum(step^2). The first seen wins
+// ties.
+struct BestFit {
+  float explained;
+  int index;
+  float fitted;  // scale / unit
+};
+QD_HOST_DEVICE static inline void OfferFits(const FitSums& sums, int first_index, BestFit* best) {
+  // As one integer each, so that a machine compares them without branches, which would be taken at
+  // random: floats above zero are in the order of their bits.
+  uint64_t keys[kTogether];
+  float fitted[kTogether];
+  for (int c = 0; c < kTogether; ++c) {
+    // sum(step^2) is an integer without importance; where it is nothing, so is sum(u step).
+    fitted[c] = sums.value_step[c] / Larger(sums.step_step[c], kSmallestNormal);
+    const float explained = Larger(sums.value_step[c] * fitted[c], 0);
+    uint32_t bits = 0;
+    __builtin_memcpy(&bits, &explained, sizeof(bits));
+    keys[c] = uint64_t{bits} << 32 | static_cast<uint32_t>(kTogether - c);
+  }
+  uint64_t most = keys[0];
+  for (int c = 1; c < kTogether; ++c) most = keys[c] > most ? keys[c] : most;
+  const int at = kTogether - static_cast<int>(most & 0xffffffffu);
+  const uint32_t bits = static_cast<uint32_t>(most >> 32);
+  float explained = 0;
+  __builtin_memcpy(&explained, &bits, sizeof(bits));
+  const bool better = explained > best->explained;
+  best->explained = better ? explained : best->explained;
+  best->index = better ? first_index + at : best->index;
+  best->fitted = better ? fitted[at] : best->fitted;
+}
 
 struct Finalist {
   float scale;
@@ -140,16 +190,10 @@ struct Finalist {
 QD_HOST_DEVICE static inline double ErrorOf(ErrorSums sums, float scale) {
   return static_cast<double>(sums.error_error) * scale * scale;
 }
-// The scale that fits the candidate's steps best (least squares), and the error with it.
+// The scale that fits the candidate's steps best (least squares).
 QD_HOST_DEVICE static inline float RefinedScale(ErrorSums sums, float scale) {
   if (sums.step_step == 0) return scale;
   return scale * (1.0f + sums.error_step / sums.step_step);
-}
-QD_HOST_DEVICE static inline double RefinedErrorOf(ErrorSums sums, float scale) {
-  if (sums.step_step == 0) return ErrorOf(sums, scale);
-  const double fitted = sums.error_error - static_cast<double>(sums.error_step) * sums.error_step /
-                                               static_cast<double>(sums.step_step);
-  return (fitted < 0 ? 0 : fitted) * scale * scale;
 }
 
 QD_HOST_DEVICE static inline float AwayFromZero(float scale) {
@@ -157,82 +201,91 @@ QD_HOST_DEVICE static inline float AwayFromZero(float scale) {
   return scale < 0 ? -kSmallestNormal : kSmallestNormal;
 }
 
-// Two best of what was seen, the first seen winning ties.
-struct BestTwo {
-  Finalist first, second;
-  QD_HOST_DEVICE void Offer(Finalist candidate) {
-    if (candidate.error < first.error) {
-      second = first;
-      first = candidate;
-    } else if (candidate.error < second.error) {
-      second = candidate;
-    }
+// Measures the error that `count` finalists, their scales already as stored, really give; keeps the
+// best, the first winning ties, and refits every one to the steps it gave.
+template <int count, typename Measure>
+QD_HOST_DEVICE static inline void MeasureAndRefit(const Measure& measure, int bits, DType dtype,
+                                                  Finalist* finalists, Finalist* best) {
+  float inverses[count];
+  Steps steps[count];
+  for (int c = 0; c < count; ++c) {
+    inverses[c] = 1.0f / finalists[c].scale;
+    steps[c] = StepsOf(bits, finalists[c].zero);
   }
-};
-
-// Rounds a scale to its stored type, measures the error it really gives, refits it to the steps it
-// gives and measures again, `rounds` times; keeps the best in `best`.
-template <typename Measure>
-QD_HOST_DEVICE static inline void Polish(const Measure& measure, Finalist start, int bits,
-                                         DType dtype, int rounds, Finalist* best) {
-  const Steps steps = StepsOf(bits, start.zero);
-  float scale = RoundScale(start.scale, dtype);
-  for (int round = 0; round < rounds; ++round) {
-    const ErrorSums sums = measure(1.0f / scale, steps);
-    const double error = ErrorOf(sums, scale);
-    if (error < best->error) *best = {scale, start.zero, error};
-    const float next = RoundScale(RefinedScale(sums, scale), dtype);
-    if (next == scale) return;
-    scale = next;
+  ErrorSums sums[count];
+  measure.template Exact<count>(inverses, steps, sums);
+  for (int c = 0; c < count; ++c) {
+    Finalist& finalist = finalists[c];
+    finalist.error = ErrorOf(sums[c], finalist.scale);
+    if (finalist.error < best->error) *best = finalist;
+    finalist.scale = RoundScale(RefinedScale(sums[c], finalist.scale), dtype);
   }
 }
 
+inline constexpr double kWorstError = 1e300;  // above every other
+
 // How many steps the largest weight of a group spans, in halves of the code range: candidates run
 // from a little below 1 (wider than the range) up, where the largest weights are clipped. The fewer
-// the bits, the more clipping can pay.
+// the bits, the more clipping can pay. `count` is a multiple of kTogether.
 struct SpanGrid {
   float first, step;
   int count;
 };
 QD_HOST_DEVICE static inline SpanGrid SymmetricGrid(int bits) {
-  if (bits <= 2) return {0.80f, 0.20f, 9};
+  if (bits <= 2) return {0.80f, 0.20f, 8};
   if (bits == 3) return {0.88f, 0.14f, 8};
-  if (bits == 4) return {0.90f, 0.09f, 8};
-  return {0.95f, 0.025f, 8};
+  if (bits == 4) return {0.90f, 0.08f, 8};
+  return {0.96f, 0.02f, 8};
 }
 
-// Symmetric: a grid of scales of both signs (the codes reach one step further down than up, and a
-// negative scale turns that around), each refitted by least squares; the best two are polished.
-// Never worse than absmax by its own measure.
+// The grid of one sign: past its end only while the last of it is the best, for rows with far
+// outliers.
 template <typename Measure>
-QD_HOST_DEVICE static inline ScaleZero SearchSymmetric(const Measure& measure, float absmax,
-                                                       int bits, DType dtype) {
-  if (absmax == 0) return {1.0f, 0};
+QD_HOST_DEVICE static inline BestFit FitSymmetric(const Measure& measure, float unit, int bits) {
   const Steps steps = StepsOf(bits, 0);
   const SpanGrid grid = SymmetricGrid(bits);
-  constexpr double kNone = 1e300;
-  BestTwo seen = {{0, 0, kNone}, {0, 0, kNone}};
-  // Past the grid only while each step still finds something better: rows with far outliers.
-  bool better = true;
-  for (int i = 0; i < grid.count || (better && i < 6 * grid.count); ++i) {
-    const double before = seen.first.error;
-    const float span = (grid.first + static_cast<float>(i) * grid.step) * -steps.low;
-    const float scale = AwayFromZero(absmax / span);
-    for (int sign = 0; sign < 2; ++sign) {
-      const float signed_scale = sign == 0 ? scale : -scale;
-      const ErrorSums sums = measure(1.0f / signed_scale, steps);
-      seen.Offer({RefinedScale(sums, signed_scale), 0, RefinedErrorOf(sums, signed_scale)});
+  BestFit here = {0, -1, 1.0f};
+  for (int i = 0; i < 6 * grid.count; i += kTogether) {
+    if (i >= grid.count && here.index != i - 1) break;
+    SpanCandidates candidates;
+    for (int c = 0; c < kTogether; ++c) {
+      candidates.span[c] = (grid.first + static_cast<float>(i + c) * grid.step) * -steps.low;
+      candidates.steps[c] = steps;
     }
-    better = seen.first.error < before;
+    OfferFits(measure.Fit(1.0f / unit, candidates), i, &here);
   }
-  Finalist best = {1.0f, 0, kNone};
-  Polish(measure, {AbsmaxSymmetric(absmax, bits, dtype).scale, 0, kNone}, bits, dtype, 1, &best);
-  Polish(measure, seen.first, bits, dtype, 3, &best);
-  Polish(measure, seen.second, bits, dtype, 3, &best);
+  return here;
+}
+
+// Symmetric: a grid of scales, each refitted by least squares; the best is polished: rounded to its
+// stored type, measured, refitted and measured again. Never worse than absmax by its own measure.
+// The codes reach one step further down than up, and a negative scale turns that around: the sign
+// is the one that gives the largest weight the longer side; where a step is much (below 4 bits, and
+// at 4 with importance, which the largest weight may lack) both are tried.
+template <typename Measure>
+QD_HOST_DEVICE static inline ScaleZero SearchSymmetric(const Measure& measure, float min, float max,
+                                                       int bits, DType dtype) {
+  const float absmax = Larger(-min, max);
+  if (absmax == 0) return {1.0f, 0};
+  const float size = AwayFromZero(absmax);
+  const float unit = -min >= max ? size : -size;
+  const BestFit fit = FitSymmetric(measure, unit, bits);
+  float fitted_scale = fit.fitted * unit;
+  if (bits < 4 || (bits == 4 && Measure::kWeighted)) {
+    const BestFit other = FitSymmetric(measure, -unit, bits);
+    if (other.explained > fit.explained) fitted_scale = other.fitted * -unit;
+  }
+
+  const float plain = AbsmaxSymmetric(absmax, bits, dtype).scale;
+  Finalist finalists[2] = {{plain, 0, kWorstError},
+                           {RoundScale(fitted_scale, dtype), 0, kWorstError}};
+  Finalist best = finalists[0];
+  MeasureAndRefit<2>(measure, bits, dtype, finalists, &best);
+  MeasureAndRefit<1>(measure, bits, dtype, finalists + 1, &best);
   return {best.scale, best.zero};
 }
 
-// Asymmetric: both ends of the range shrink independently; the best two are tried with neighbouring
+// Asymmetric: both ends of the range shrink independently; the best is tried with neighbouring
 // zeros and polished.
 template <typename Measure>
 QD_HOST_DEVICE static inline ScaleZero SearchAsymmetric(const Measure& measure, float min,
@@ -240,44 +293,51 @@ QD_HOST_DEVICE static inline ScaleZero SearchAsymmetric(const Measure& measure, 
   if (min == 0 && max == 0) return {1.0f, 0};
   const float count = static_cast<float>((1 << bits) - 1);
   const int half = 1 << (bits - 1);
-  const int tries = bits <= 4 ? 4 : 2;
-  const float shrink = bits <= 2 ? 0.18f : bits == 3 ? 0.13f : bits == 4 ? 0.1f : 0.04f;
-  constexpr double kNone = 1e300;
-  BestTwo seen = {{0, 0, kNone}, {0, 0, kNone}};
+  constexpr int kMostTries = 4;
+  const int tries = bits <= 4 ? kMostTries : 2;
+  const float shrink = bits <= 2 ? 0.18f : bits == 3 ? 0.13f : bits == 4 ? 0.1f : 0.02f;
   const ScaleZero plain = MinMaxAsymmetric(min, max, bits, dtype);
+  const float unit = AwayFromZero(Larger(-min, max));
+  const float inverse_unit = 1.0f / unit;
+  BestFit fit = {0, -1, plain.scale * inverse_unit};
+  int zero = plain.zero;
   // Again from the best range, as long as the best lies at the edge of the grid: rows with far
-  // outliers.
-  bool at_edge = true;
-  for (int round = 0; at_edge && round < 5; ++round) {
-    at_edge = false;
-    const float from_min = min, from_max = max;
-    for (int i = 0; i < tries; ++i) {
-      for (int j = 0; j < tries; ++j) {
-        const float low = from_min * (1.0f - shrink * static_cast<float>(i));
-        const float high = from_max * (1.0f - shrink * static_cast<float>(j));
-        const float scale = AwayFromZero((high / 2 - low / 2) / count * 2);
-        const int zero = ZeroOf(low, scale, bits);
-        const ErrorSums sums = measure(1.0f / scale, StepsOf(bits, zero));
-        const double error = RefinedErrorOf(sums, scale);
-        if (error < seen.first.error) {
-          at_edge = i == tries - 1 || j == tries - 1;
-          min = low;
-          max = high;
-        }
-        seen.Offer({RefinedScale(sums, scale), zero, error});
+  // outliers. Both ends in units of `unit`.
+  float from_low = min * inverse_unit, from_high = max * inverse_unit;
+  for (int round = 0; round < 5; ++round) {
+    fit.index = -1;
+    int zeros[kMostTries * kMostTries];
+    for (int at = 0; at < tries * tries; at += kTogether) {
+      SpanCandidates candidates;
+      for (int c = 0; c < kTogether; ++c) {
+        const float low = from_low * (1.0f - shrink * static_cast<float>((at + c) / tries));
+        const float high = from_high * (1.0f - shrink * static_cast<float>((at + c) % tries));
+        // At most 2^40 steps to the unit: groups of denormals have almost no range.
+        const float span = count / Larger(high - low, 9.094947e-13f);
+        const float first = static_cast<float>(-half), last = static_cast<float>(half - 1);
+        const float code = RoundToInteger(Clamp(first - low * span, first, last));
+        candidates.span[c] = span;
+        candidates.steps[c] = {first - code, last - code};
+        zeros[at + c] = static_cast<int>(code);
       }
+      OfferFits(measure.Fit(inverse_unit, candidates), at, &fit);
     }
+    if (fit.index < 0) break;
+    zero = zeros[fit.index];
+    const int i = fit.index / tries, j = fit.index % tries;
+    from_low *= 1.0f - shrink * static_cast<float>(i);
+    from_high *= 1.0f - shrink * static_cast<float>(j);
+    if (i < tries - 1 && j < tries - 1) break;
   }
-  Finalist best = {1.0f, 0, kNone};
-  Polish(measure, {plain.scale, plain.zero, kNone}, bits, dtype, 1, &best);
-  for (int which = 0; which < 2; ++which) {
-    const Finalist start = which == 0 ? seen.first : seen.second;
-    for (int shift = -1; shift <= 1; ++shift) {
-      const int zero = start.zero + shift;
-      if (zero < -half || zero > half - 1) continue;
-      Polish(measure, {start.scale, zero, kNone}, bits, dtype, 3, &best);
-    }
+  Finalist finalists[4] = {{plain.scale, plain.zero, kWorstError}};
+  for (int c = 1; c < 4; ++c) {
+    const int near = zero + c - 2;
+    finalists[c] = {RoundScale(fit.fitted * unit, dtype),
+                    near < -half ? -half : (near > half - 1 ? half - 1 : near), kWorstError};
   }
+  Finalist best = finalists[0];
+  MeasureAndRefit<4>(measure, bits, dtype, finalists, &best);
+  MeasureAndRefit<3>(measure, bits, dtype, finalists + 1, &best);
   return {best.scale, best.zero};
 }
 

@@ -1,5 +1,5 @@
-// 16 lanes as two registers of eight f32 and four of four f64. Compiled with -mavx2; runs only
-// where the machine has it.
+// 16 lanes as two registers of eight f32 and four of four f64. Compiled with -mavx2 -mfma; runs
+// only where the machine has it.
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -10,6 +10,7 @@ namespace quantd {
 namespace {
 
 struct Avx2Lanes {
+  static constexpr int kTogether = 2;
   struct F {
     __m256 low, high;
   };
@@ -28,6 +29,12 @@ struct Avx2Lanes {
   static F Sub(F a, F b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
   static F Mul(F a, F b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
   static F Div(F a, F b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+  static F MulAdd(F a, F b, F c) {
+    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+  }
+  static F MulSub(F a, F b, F c) {
+    return {_mm256_fmsub_ps(a.low, b.low, c.low), _mm256_fmsub_ps(a.high, b.high, c.high)};
+  }
   static F Min(F a, F b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
   static F Max(F a, F b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
 
@@ -51,11 +58,20 @@ struct Avx2Lanes {
   }
 
   static __m128 UpperHalf(__m256 a) { return _mm256_extractf128_ps(a, 1); }
-  static float SumF(F a) {
-    const __m256 eight = _mm256_add_ps(a.low, a.high);
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), UpperHalf(eight));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+  // Two sums to a register, then four: their halves and quarters meet on the way.
+  static __m256 FoldTwo(F a, F b) {
+    const __m256 eight_a = _mm256_add_ps(a.low, a.high), eight_b = _mm256_add_ps(b.low, b.high);
+    return _mm256_add_ps(_mm256_permute2f128_ps(eight_a, eight_b, 0x20),
+                         _mm256_permute2f128_ps(eight_a, eight_b, 0x31));
+  }
+  static void SumFour(const F* four, float* sums) {
+    const __m256 ab = FoldTwo(four[0], four[1]), cd = FoldTwo(four[2], four[3]);
+    const __m256 two = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44),  // a c | b d
+                                     _mm256_shuffle_ps(ab, cd, 0xee));
+    const __m256 one =
+        _mm256_add_ps(_mm256_shuffle_ps(two, two, 0x88), _mm256_shuffle_ps(two, two, 0xdd));
+    const __m128 ac = _mm256_castps256_ps128(one), bd = UpperHalf(one);
+    _mm_storeu_ps(sums, _mm_unpacklo_ps(ac, bd));
   }
   static float MinF(F a) {
     const __m256 eight = _mm256_min_ps(a.low, a.high);

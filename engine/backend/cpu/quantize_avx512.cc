@@ -15,6 +15,7 @@ namespace quantd {
 namespace {
 
 struct Avx512Lanes {
+  static constexpr int kTogether = 4;
   using F = __m512;
   struct D {
     __m512d low, high;
@@ -33,6 +34,8 @@ struct Avx512Lanes {
   static F Sub(F a, F b) { return _mm512_sub_ps(a, b); }
   static F Mul(F a, F b) { return _mm512_mul_ps(a, b); }
   static F Div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F MulAdd(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F MulSub(F a, F b, F c) { return _mm512_fmsub_ps(a, b, c); }
   static F Min(F a, F b) { return _mm512_min_ps(a, b); }
   static F Max(F a, F b) { return _mm512_max_ps(a, b); }
 
@@ -46,11 +49,17 @@ struct Avx512Lanes {
 
   static __m256 LowerHalf(F a) { return _mm512_castps512_ps256(a); }
   static __m256 UpperHalf(F a) { return _mm512_extractf32x8_ps(a, 1); }
-  static float SumF(F a) {
-    const __m256 eight = _mm256_add_ps(LowerHalf(a), UpperHalf(a));
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+  // Two sums to a register, then four, one to a quarter: their parts meet on the way.
+  static F FoldTwo(F a, F b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  }
+  static void SumFour(const F* four, float* sums) {
+    const F ab = FoldTwo(four[0], four[1]), cd = FoldTwo(four[2], four[3]);
+    const F quarters =
+        _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    const F two = _mm512_add_ps(quarters, _mm512_permute_ps(quarters, 0x4e));
+    const F one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xb1));
+    _mm_storeu_ps(sums, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, one)));
   }
   static float MinF(F a) {
     const __m256 eight = _mm256_min_ps(LowerHalf(a), UpperHalf(a));

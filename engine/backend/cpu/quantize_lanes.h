@@ -4,8 +4,11 @@
 //   F, D                        16 lanes of f32, 16 lanes of f64
 //   Set, Load, LoadSome         LoadSome reads `count` < 16 values and fills with zeros
 //   Add Sub Mul Div Min Max     lane by lane; Min and Max give the second operand when equal
+//   MulAdd MulSub               a * b + c and a * b - c, rounded once
 //   Widen                       F -> D; AddD SubD MulD
-//   SumF, MaxF, MinF, SumD      folds, in the order of rules.h
+//   MaxF, MinF, SumD            folds, in the order of rules.h
+//   SumFour                     four of F -> four sums, in that order
+//   kTogether                   how many candidates of a search its registers hold: 1, 2 or 4
 //   StoreCodes                  integers in [-128, 127] held as F -> int8, at most `count` of them
 //   AllFinite, Pack4            the kernels of those names
 #pragma once
@@ -27,8 +30,9 @@ struct LaneKernels {
     return count >= kLanes ? V::Load(from) : V::LoadSome(from, count);
   }
 
+  static constexpr float kNoFraction = 12582912.0f;  // 1.5 * 2^23
   static F Round(F value) {
-    const F no_fraction = V::Set(12582912.0f);
+    const F no_fraction = V::Set(kNoFraction);
     return V::Sub(V::Add(value, no_fraction), no_fraction);
   }
 
@@ -45,42 +49,99 @@ struct LaneKernels {
     return {V::MinF(low), V::MaxF(high)};
   }
 
-  // rules::ErrorSums of one candidate scale.
+  // A group in the searches of rules.h.
+  template <bool weighted>
   struct Measure {
+    static constexpr bool kWeighted = weighted;
     const float* weights;
+    const float* importance;  // only where weighted
     int64_t count;
-    rules::ErrorSums operator()(float inverse_scale, rules::Steps steps) const {
-      const F inverse = V::Set(inverse_scale), low = V::Set(steps.low), high = V::Set(steps.high);
-      F error_error = V::Set(0), error_step = V::Set(0), step_step = V::Set(0);
-      for (int64_t i = 0; i < count; i += kLanes) {
-        const F t = V::Mul(LoadUpTo(weights + i, count - i), inverse);
-        const F step = Round(V::Max(V::Min(t, high), low));
-        const F error = V::Sub(t, step);
-        error_error = V::Add(error_error, V::Mul(error, error));
-        error_step = V::Add(error_step, V::Mul(error, step));
-        step_step = V::Add(step_step, V::Mul(step, step));
+
+    F WeightsFrom(int64_t i) const { return LoadUpTo(weights + i, count - i); }
+    // h * step.
+    F Weigh(int64_t i, F step) const {
+      if constexpr (weighted) {
+        return V::Mul(LoadUpTo(importance + i, count - i), step);
+      } else {
+        return step;
       }
-      return {V::SumF(error_error), V::SumF(error_step), V::SumF(step_step)};
     }
-  };
-  struct WeightedMeasure {
-    const float* weights;
-    const float* importance;
-    int64_t count;
-    rules::ErrorSums operator()(float inverse_scale, rules::Steps steps) const {
-      const F inverse = V::Set(inverse_scale), low = V::Set(steps.low), high = V::Set(steps.high);
-      F error_error = V::Set(0), error_step = V::Set(0), step_step = V::Set(0);
-      for (int64_t i = 0; i < count; i += kLanes) {
-        const F t = V::Mul(LoadUpTo(weights + i, count - i), inverse);
-        const F h = LoadUpTo(importance + i, count - i);
-        const F step = Round(V::Max(V::Min(t, high), low));
-        const F error = V::Sub(t, step);
-        const F weighted_error = V::Mul(h, error), weighted_step = V::Mul(h, step);
-        error_error = V::Add(error_error, V::Mul(weighted_error, error));
-        error_step = V::Add(error_step, V::Mul(weighted_error, step));
-        step_step = V::Add(step_step, V::Mul(weighted_step, step));
+
+    rules::FitSums Fit(float inverse_unit, const rules::SpanCandidates& candidates) const {
+      F value_step[rules::kTogether], step_step[rules::kTogether];
+      for (int at = 0; at < rules::kTogether; at += V::kTogether) {
+        FitSome(inverse_unit, candidates.span + at, candidates.steps + at, value_step + at,
+                step_step + at);
       }
-      return {V::SumF(error_error), V::SumF(error_step), V::SumF(step_step)};
+      rules::FitSums sums;
+      V::SumFour(value_step, sums.value_step);
+      V::SumFour(step_step, sums.step_step);
+      return sums;
+    }
+
+    // V::kTogether candidates: as many as the registers hold.
+    void FitSome(float inverse_unit, const float* spans, const rules::Steps* steps, F* value_step,
+                 F* step_step) const {
+      constexpr int kCount = V::kTogether;
+      const F inverse = V::Set(inverse_unit), no_fraction = V::Set(kNoFraction);
+      F span[kCount], low[kCount], high[kCount], values[kCount], squares[kCount];
+#pragma GCC unroll 4
+      for (int c = 0; c < kCount; ++c) {
+        span[c] = V::Set(spans[c]);
+        low[c] = V::Set(kNoFraction + steps[c].low);
+        high[c] = V::Set(kNoFraction + steps[c].high);
+        values[c] = squares[c] = V::Set(0);
+      }
+      for (int64_t i = 0; i < count; i += kLanes) {
+        const F value = V::Mul(WeightsFrom(i), inverse);
+#pragma GCC unroll 4
+        for (int c = 0; c < kCount; ++c) {
+          const F rounded = V::MulAdd(value, span[c], no_fraction);
+          const F step = V::Sub(V::Max(V::Min(rounded, high[c]), low[c]), no_fraction);
+          const F weighted_step = Weigh(i, step);
+          values[c] = V::MulAdd(value, weighted_step, values[c]);
+          squares[c] = V::MulAdd(step, weighted_step, squares[c]);
+        }
+      }
+#pragma GCC unroll 4
+      for (int c = 0; c < kCount; ++c) {
+        value_step[c] = values[c];
+        step_step[c] = squares[c];
+      }
+    }
+
+    template <int candidates>
+    void Exact(const float* inverses, const rules::Steps* steps, rules::ErrorSums* sums) const {
+      const F no_fraction = V::Set(kNoFraction);
+      F inverse[candidates], low[candidates], high[candidates];
+      // Three sums and a zero for each: folded by fours.
+      F folds[candidates][4];
+#pragma GCC unroll 4
+      for (int c = 0; c < candidates; ++c) {
+        inverse[c] = V::Set(inverses[c]);
+        low[c] = V::Set(kNoFraction + steps[c].low);
+        high[c] = V::Set(kNoFraction + steps[c].high);
+        folds[c][0] = folds[c][1] = folds[c][2] = folds[c][3] = V::Set(0);
+      }
+      for (int64_t i = 0; i < count; i += kLanes) {
+        const F weight = WeightsFrom(i);
+#pragma GCC unroll 4
+        for (int c = 0; c < candidates; ++c) {
+          const F rounded = V::MulAdd(weight, inverse[c], no_fraction);
+          const F step = V::Sub(V::Max(V::Min(rounded, high[c]), low[c]), no_fraction);
+          const F error = V::MulSub(weight, inverse[c], step);
+          const F weighted_error = Weigh(i, error);
+          folds[c][0] = V::MulAdd(weighted_error, error, folds[c][0]);
+          folds[c][1] = V::MulAdd(weighted_error, step, folds[c][1]);
+          folds[c][2] = V::MulAdd(Weigh(i, step), step, folds[c][2]);
+        }
+      }
+#pragma GCC unroll 4
+      for (int c = 0; c < candidates; ++c) {
+        float folded[4];
+        V::SumFour(folds[c], folded);
+        sums[c] = {folded[0], folded[1], folded[2]};
+      }
     }
   };
 
@@ -90,8 +151,7 @@ struct LaneKernels {
       return rules::SearchAsymmetric(measure, range.min, range.max, scheme.bits,
                                      scheme.scale_dtype);
     }
-    const float absmax = rules::Larger(-range.min, range.max);
-    return rules::SearchSymmetric(measure, absmax, scheme.bits, scheme.scale_dtype);
+    return rules::SearchSymmetric(measure, range.min, range.max, scheme.bits, scheme.scale_dtype);
   }
 
   static void ChooseScale(const float* weights, const float* importance, int64_t count,
@@ -104,9 +164,9 @@ struct LaneKernels {
                                             scheme.scale_dtype)
                    : rules::MinMaxAsymmetric(range.min, range.max, scheme.bits, scheme.scale_dtype);
     } else if (importance != nullptr) {
-      chosen = Search(WeightedMeasure{weights, importance, count}, range, scheme);
+      chosen = Search(Measure<true>{weights, importance, count}, range, scheme);
     } else {
-      chosen = Search(Measure{weights, count}, range, scheme);
+      chosen = Search(Measure<false>{weights, nullptr, count}, range, scheme);
     }
     *scale = chosen.scale;
     *zero = static_cast<int8_t>(chosen.zero);

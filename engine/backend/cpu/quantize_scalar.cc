@@ -7,6 +7,7 @@ namespace {
 
 struct ScalarLanes {
   static constexpr int kCount = rules::kLanes;
+  static constexpr int kTogether = 1;
   struct F {
     float lane[kCount];
   };
@@ -47,6 +48,16 @@ struct ScalarLanes {
   static F Div(const F& a, const F& b) {
     return Each(a, b, [](float x, float y) { return x / y; });
   }
+  static F MulAdd(const F& a, const F& b, const F& c) {
+    F out;
+    for (int j = 0; j < kCount; ++j) out.lane[j] = __builtin_fmaf(a.lane[j], b.lane[j], c.lane[j]);
+    return out;
+  }
+  static F MulSub(const F& a, const F& b, const F& c) {
+    F out;
+    for (int j = 0; j < kCount; ++j) out.lane[j] = __builtin_fmaf(a.lane[j], b.lane[j], -c.lane[j]);
+    return out;
+  }
   static F Min(const F& a, const F& b) {
     return Each(a, b, [](float x, float y) { return x < y ? x : y; });
   }
@@ -78,8 +89,10 @@ struct ScalarLanes {
     }
     return value.lane[0];
   }
-  static float SumF(const F& a) {
-    return Fold(a, [](float x, float y) { return x + y; });
+  static void SumFour(const F* four, float* sums) {
+    for (int k = 0; k < 4; ++k) {
+      sums[k] = Fold(four[k], [](float x, float y) { return x + y; });
+    }
   }
   static float MinF(const F& a) {
     return Fold(a, [](float x, float y) { return x < y ? x : y; });
