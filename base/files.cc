@@ -149,6 +149,10 @@ absl::Status AtomicFile::Append(std::span<const std::byte> bytes) {
   return absl::OkStatus();
 }
 
+void AtomicFile::StartWriteback(int64_t offset, int64_t count) const {
+  ::sync_file_range(descriptor_, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
 absl::Status AtomicFile::WriteAt(int64_t offset, std::span<const std::byte> bytes) {
   return WriteFully(descriptor_, temporary_, offset, bytes);
 }

@@ -56,6 +56,9 @@ class AtomicFile {
 
   absl::Status Append(std::span<const std::byte> bytes);
   absl::Status WriteAt(int64_t offset, std::span<const std::byte> bytes);
+  // Asks the kernel to begin writing these bytes to the disk, so that Seal waits for less. Only a
+  // hint: promises nothing and cannot fail.
+  void StartWriteback(int64_t offset, int64_t count) const;
   // Reads back what was written: fills all of `out`. Thread-safe.
   absl::Status ReadAt(int64_t offset, std::span<std::byte> out) const;
   // fsync, rename, fsync of the folder. Fills bytes; sha256 is the caller's (it may know the bytes

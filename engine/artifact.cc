@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "engine/model_card.h"
 #include "engine/tensor/finite.h"
@@ -13,7 +14,7 @@ namespace quantd {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 16 << 20;
-constexpr int64_t kCopyChunkBytes = 4 << 20;
+constexpr int64_t kCopyChunkBytes = 1 << 20;
 
 // Files beside the weights that engines read, as globs. Anything else stays behind: weights in
 // other layouts, code.
@@ -40,8 +41,8 @@ bool IsCarriedOver(std::string_view name) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(
-    const PlannedQuantization& planned, ProgressSink& sink) {
-  std::unique_ptr<ArtifactWriter> artifact(new ArtifactWriter(planned, sink));
+    const PlannedQuantization& planned, ThreadPool& pool, ProgressSink& sink) {
+  std::unique_ptr<ArtifactWriter> artifact(new ArtifactWriter(planned, pool, sink));
   QD_RETURN_IF_ERROR(MakeFolders(artifact->PathOf("quantd")));
   artifact->shards_.resize(planned.plan.shards.size());
   for (size_t shard = 0; shard < planned.plan.shards.size(); ++shard) {
@@ -110,15 +111,17 @@ absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view
   const int64_t row_bytes = rows == 0 ? 0 : info->bytes() / rows;
   if (info->bytes() == 0) return absl::OkStatus();
   const int64_t rows_per_chunk = std::max<int64_t>(1, kCopyChunkBytes / row_bytes);
-  AlignedBuffer<std::byte> chunk(std::min(rows, rows_per_chunk) * row_bytes);
-  for (int64_t row = 0; row < rows; row += rows_per_chunk) {
+  const int64_t chunks = DivideRoundingUp(rows, rows_per_chunk);
+  return pool_.ForEach(chunks, [&](int64_t chunk) -> absl::Status {
+    const int64_t row = chunk * rows_per_chunk;
     const int64_t count = std::min(rows_per_chunk, rows - row);
-    const auto part = chunk.span().first(static_cast<size_t>(count * row_bytes));
-    QD_RETURN_IF_ERROR(checkpoint.ReadRows(name, row, count, part));
-    if (content == Content::kFinite && !AllFinite(part, info->dtype)) return NotFinite(name, row);
-    QD_RETURN_IF_ERROR(Write(name, row * row_bytes, part));
-  }
-  return absl::OkStatus();
+    AlignedBuffer<std::byte> bytes(count * row_bytes);
+    QD_RETURN_IF_ERROR(checkpoint.ReadRows(name, row, count, bytes.span()));
+    if (content == Content::kFinite && !AllFinite(bytes.span(), info->dtype)) {
+      return NotFinite(name, row);
+    }
+    return Write(name, row * row_bytes, bytes.span());
+  });
 }
 
 absl::Status ArtifactWriter::CopyRest(const Checkpoint& checkpoint) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/threads.h"
 #include "engine/plan.h"
 #include "engine/progress.h"
 #include "engine/report.h"
@@ -23,8 +24,9 @@ namespace quantd {
 // Thread-safe.
 class ArtifactWriter {
  public:
-  // Makes the folder. `sink` is told of every sealed file.
+  // Makes the folder. `sink` is told of every sealed file; large tensors are copied on `pool`.
   static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const PlannedQuantization& planned,
+                                                                ThreadPool& pool,
                                                                 ProgressSink& sink);
 
   // Bytes of the planned tensor `name` at `offset`. Each byte once.
@@ -56,13 +58,14 @@ class ArtifactWriter {
     std::unique_ptr<ShardWriter> writer;
     int64_t bytes_left = 0;
   };
-  ArtifactWriter(const PlannedQuantization& planned, ProgressSink& sink)
-      : planned_(planned), sink_(sink) {}
+  ArtifactWriter(const PlannedQuantization& planned, ThreadPool& pool, ProgressSink& sink)
+      : planned_(planned), pool_(pool), sink_(sink) {}
   absl::StatusOr<ShardWriter*> WriterOf(size_t shard);
   enum class Content { kFinite, kAny };
   absl::Status Copy(const Checkpoint& checkpoint, std::string_view name, Content content);
 
   const PlannedQuantization& planned_;
+  ThreadPool& pool_;
   ProgressSink& sink_;
   mutable std::mutex mutex_;
   std::map<std::string, Place, std::less<>> places_;

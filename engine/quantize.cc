@@ -176,7 +176,7 @@ absl::Status Run::Open() {
     sink_.OnWarning(warning);
   }
   QD_ASSIGN_OR_RETURN(report_.model_fingerprint, planned_.checkpoint.Fingerprint());
-  QD_ASSIGN_OR_RETURN(artifact_, ArtifactWriter::Create(planned_, sink_));
+  QD_ASSIGN_OR_RETURN(artifact_, ArtifactWriter::Create(planned_, pool_, sink_));
   quantizer_.emplace(planned_, *artifact_, pool_, [this] { return sink_.Cancelled(); });
   if (plan_.needs_forward) {
     const int64_t tokens = std::max(planned_.request.calibration.tokens_per_sample,

@@ -21,6 +21,8 @@ namespace quantd {
 namespace {
 
 constexpr int64_t kAlignment = 64;
+// The disk is kept busy while the rest is being made; smaller pieces would be seeks.
+constexpr int64_t kWriteback = 16 << 20;
 // Bytes that are read back at once to be hashed.
 constexpr int64_t kReadBack = 1 << 20;
 
@@ -183,7 +185,7 @@ class FileShardWriter : public ShardWriter {
         const std::lock_guard lock(ranges_mutex_);
         end = written_.EndFrom(hashed_);
       }
-      if (end == hashed_) return absl::OkStatus();
+      if (end == hashed_) break;
       if (read_back_.empty()) read_back_.resize(kReadBack);
       while (hashed_ < end) {
         const int64_t size = std::min(end - hashed_, kReadBack);
@@ -193,6 +195,11 @@ class FileShardWriter : public ShardWriter {
         hashed_ += size;
       }
     }
+    if (hashed_ - sent_ >= kWriteback) {
+      file_.StartWriteback(sent_, hashed_ - sent_);
+      sent_ = hashed_;
+    }
+    return absl::OkStatus();
   }
 
   absl::Status FirstGap() const {
@@ -219,7 +226,8 @@ class FileShardWriter : public ShardWriter {
 
   std::mutex hash_mutex_;
   Sha256 sha_;
-  int64_t hashed_;  // the frontier: bytes of the file in sha_
+  int64_t hashed_;    // the frontier: bytes of the file in sha_
+  int64_t sent_ = 0;  // bytes of the file that are on their way to the disk
   std::vector<std::byte> read_back_;
 };
 
