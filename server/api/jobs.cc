@@ -16,7 +16,7 @@ namespace {
 constexpr absl::Duration kShowWorkersFor = absl::Hours(24);
 
 v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease, absl::Time now,
-                   const Limits& limits) {
+                         const Limits& limits) {
   v1::Worker message;
   message.set_name("workers/" + worker.name);
   if (now - worker.last_seen > limits.lease) {
