@@ -99,8 +99,11 @@ class Run {
 
  private:
   absl::Status OpenStreams();
+  absl::Status CopyNorms(const BlockSpec& block);
   absl::StatusOr<std::vector<InputStatistics>> Calibrate(const BlockSpec& block,
                                                          const BlockWeights& original);
+  absl::StatusOr<QuantizedLinear> WriteLinear(const LinearSpec& linear,
+                                              const std::vector<InputStatistics>& statistics);
   absl::StatusOr<BlockWeights> QuantizeBlock(const BlockSpec& block, const BlockWeights& original,
                                              const std::vector<InputStatistics>& statistics,
                                              const InputSamples& samples);
@@ -234,6 +237,7 @@ absl::Status Run::Block(const BlockSpec& block) {
     QD_ASSIGN_OR_RETURN(
         original, LoadBlock(model_, block, planned_.checkpoint, *backend_, forward_->compute));
   }
+  QD_RETURN_IF_ERROR(CopyNorms(block));
   if (!calibration_.empty()) {
     Tell(Stage::kCalibrate);
     QD_ASSIGN_OR_RETURN(statistics, Calibrate(block, original));
@@ -254,17 +258,18 @@ absl::Status Run::Block(const BlockSpec& block) {
     Tell(Stage::kCalibrate);
     QD_RETURN_IF_ERROR(calibration_.Forward(*forward_, block, quantized));
   }
-  Tell(Stage::kWrite);
+  ++blocks_done_;
+  Tell(Stage::kQuantize);
+  return absl::OkStatus();
+}
+
+// Tensors are written in the order of the file wherever that is free: then the digest keeps up with
+// the writing, on whichever thread has time, and nothing is read back.
+absl::Status Run::CopyNorms(const BlockSpec& block) {
   for (const std::string& norm :
        {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm}) {
     if (!norm.empty()) QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, norm));
   }
-  for (const LinearSpec& linear : block.linears) {
-    if (linear.has_bias)
-      QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, linear.name + ".bias"));
-  }
-  ++blocks_done_;
-  Tell(Stage::kQuantize);
   return absl::OkStatus();
 }
 
@@ -277,28 +282,39 @@ absl::StatusOr<std::vector<InputStatistics>> Run::Calibrate(const BlockSpec& blo
   return calibration_.ForwardGathering(*forward_, block, original);
 }
 
+// One linear into the artifact, quantized or as it was, and its bias after it. The result is empty
+// for a linear that stays as it was.
+absl::StatusOr<QuantizedLinear> Run::WriteLinear(const LinearSpec& linear,
+                                                 const std::vector<InputStatistics>& statistics) {
+  const ResolvedLinear& entry = Resolved(linear);
+  const std::string tensor = linear.name + ".weight";
+  bytes_read_ += planned_.checkpoint.Find(tensor)->bytes();
+  QuantizedLinear result;
+  if (entry.scheme.has_value()) {
+    const bool needs = FindMethod(entry.scheme->method)->needs(*entry.scheme).any();
+    const InputStatistics* inputs =
+        needs ? &statistics[static_cast<size_t>(linear.input)] : nullptr;
+    const KeepRows keep = forward_.has_value() ? KeepRows::kYes : KeepRows::kNo;
+    QD_ASSIGN_OR_RETURN(result, quantizer_->Run(entry, inputs, keep));
+  } else {
+    QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, tensor));
+  }
+  if (linear.has_bias) {
+    QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, linear.name + ".bias"));
+  }
+  return result;
+}
+
 absl::StatusOr<BlockWeights> Run::QuantizeBlock(const BlockSpec& block,
                                                 const BlockWeights& original,
                                                 const std::vector<InputStatistics>& statistics,
                                                 const InputSamples& samples) {
   std::vector<QuantizedLinear> results(block.linears.size());
   for (size_t i = 0; i < block.linears.size(); ++i) {
-    const LinearSpec& linear = block.linears[i];
-    const ResolvedLinear& entry = Resolved(linear);
-    const std::string tensor = linear.name + ".weight";
-    bytes_read_ += planned_.checkpoint.Find(tensor)->bytes();
-    if (!entry.scheme.has_value()) {
-      QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, tensor));
-      continue;
-    }
-    const bool needs = FindMethod(entry.scheme->method)->needs(*entry.scheme).any();
-    const InputStatistics* inputs =
-        needs ? &statistics[static_cast<size_t>(linear.input)] : nullptr;
-    QD_ASSIGN_OR_RETURN(
-        results[i],
-        quantizer_->Run(entry, inputs, forward_.has_value() ? KeepRows::kYes : KeepRows::kNo));
+    QD_ASSIGN_OR_RETURN(results[i], WriteLinear(block.linears[i], statistics));
     // With samples the report is not complete before the block's weights are prepared.
-    if (samples.inputs.empty()) sink_.OnLayer(results[i].report);
+    const bool complete = samples.inputs.empty() && Resolved(block.linears[i]).scheme.has_value();
+    if (complete) sink_.OnLayer(results[i].report);
   }
   BlockWeights quantized = original;
   if (forward_.has_value()) {
