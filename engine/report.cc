@@ -100,13 +100,15 @@ void ReadOutcome(ReportReader& reader, Report& report) {
   });
   reader.Each("layers", [&](const Json& entry) {
     auto layer = LayerReportFromJson(entry);
-    if (layer.ok()) report.layers.push_back(*std::move(layer));
-    return layer.status();
+    if (!layer.ok()) return layer.status();
+    report.layers.push_back(*std::move(layer));
+    return absl::OkStatus();
   });
   reader.Each("files", [&](const Json& entry) {
     auto file = SealedFileFromJson(entry);
-    if (file.ok()) report.files.push_back(*std::move(file));
-    return file.status();
+    if (!file.ok()) return file.status();
+    report.files.push_back(*std::move(file));
+    return absl::OkStatus();
   });
 }
 

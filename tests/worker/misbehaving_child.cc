@@ -74,7 +74,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "about to fail\nbadly\n");
     std::abort();
   }
-  if (mode == "segfault") std::raise(SIGSEGV);
+  if (mode == "segfault") {
+    std::signal(SIGSEGV, SIG_DFL);  // a sanitizer's handler would turn the signal into an exit
+    std::raise(SIGSEGV);
+  }
   if (mode == "exit-3") return 3;
   if (mode == "silent-success") return 0;
   if (mode == "memory") return FillMemory();
