@@ -50,10 +50,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   return reader.Finish();
 }
 
-StatisticsNeeds Needs(const Scheme& scheme) {
-  return {.moments = scheme.scale_rule == ScaleRule::kWeightedMse};
-}
-
 }  // namespace
 
 const Method kInt8 = {
@@ -66,7 +62,7 @@ const Method kInt8 = {
     .needs_calibration = true,
     .options = kOptions,
     .resolve = Resolve,
-    .needs = Needs,
+    .needs = RoundToNearestNeeds,
     .quantize = RoundToNearest,
 };
 

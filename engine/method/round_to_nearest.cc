@@ -74,6 +74,10 @@ std::vector<float> ImportanceOf(const InputStatistics& statistics) {
   return importance;
 }
 
+StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme) {
+  return {.moments = scheme.scale_rule == ScaleRule::kWeightedMse};
+}
+
 absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
                             const InputStatistics* statistics, const QuantizeKernels& kernels,
                             QuantizedRows* out) {

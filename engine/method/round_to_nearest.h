@@ -20,4 +20,7 @@ absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
 // of 1. All ones when x was always zero.
 std::vector<float> ImportanceOf(const InputStatistics& statistics);
 
+// What RoundToNearest reads of the calibration data: moments, for ScaleRule::kWeightedMse alone.
+StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme);
+
 }  // namespace quantd

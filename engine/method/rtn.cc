@@ -40,10 +40,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   return reader.Finish();
 }
 
-StatisticsNeeds Needs(const Scheme& scheme) {
-  return {.moments = scheme.scale_rule == ScaleRule::kWeightedMse};
-}
-
 }  // namespace
 
 const Method kRtn = {
@@ -56,7 +52,7 @@ const Method kRtn = {
     .needs_calibration = true,
     .options = kOptions,
     .resolve = Resolve,
-    .needs = Needs,
+    .needs = RoundToNearestNeeds,
     .quantize = RoundToNearest,
 };
 
