@@ -40,8 +40,9 @@ def parse():
     return parser.parse_args()
 
 
-def accuracy(arguments, wanted):
-    """{model: {row: result}}, after running what is new."""
+def accuracy(arguments):
+    """Runs what is new of the rows asked for; returns the tables of every result there is."""
+    rows_of_all = rows.quantd_rows() + rows.peer_rows()
     found = {}
     for name in arguments.models.split(","):
         if not os.path.isdir(MODELS[name]):
@@ -49,10 +50,11 @@ def accuracy(arguments, wanted):
             continue
         comparison = Comparison(arguments, name, MODELS[name])
         if not arguments.tables:
-            comparison.update([row for row in wanted if comparison.able(row)])
-        found[name] = {row.name: result for row in wanted
+            comparison.update([row for row in rows_of_all if comparison.able(row)
+                               and re.search(arguments.only, row.name)])
+        found[name] = {row.name: result for row in rows_of_all
                        if (result := comparison.result(row)) is not None}
-    return found
+    return tables.accuracy(rows_of_all, found)
 
 
 def main():
@@ -66,9 +68,7 @@ def main():
         wanted = [row for row in speed.all_rows() if re.search(arguments.only, row.name)]
         text, name = speed.measure(arguments, wanted), "speed"
     else:
-        wanted = [row for row in rows.quantd_rows() + rows.peer_rows()
-                  if re.search(arguments.only, row.name)]
-        text, name = tables.accuracy(wanted, accuracy(arguments, wanted)), "accuracy"
+        text, name = accuracy(arguments), "accuracy"
     print(text)
     with open(f"{arguments.out}/{name}.md", "w", encoding="utf-8") as file:
         file.write(text)
