@@ -124,6 +124,15 @@ absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view
   });
 }
 
+absl::Status ArtifactWriter::WriteValues(std::string_view name, std::span<const float> values) {
+  const auto place = places_.find(name);
+  if (place == places_.end()) return Write(name, 0, {});
+  const auto& planned = planned_.plan.shards[place->second.shard].tensors[place->second.index];
+  AlignedBuffer<std::byte> bytes(planned.bytes());
+  NarrowFromF32(values.data(), planned.elements(), planned.dtype, bytes.data());
+  return Write(name, 0, bytes.span());
+}
+
 absl::Status ArtifactWriter::CopyRest(const Checkpoint& checkpoint) {
   std::vector<std::string> missing;
   for (const auto& [name, place] : places_) {
@@ -165,7 +174,8 @@ absl::Status ArtifactWriter::WriteModelFiles() {
   const std::string& source = planned_.request.model_folder;
   QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(source + "/config.json", kMaxConfigBytes));
   QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
-  config["quantization_config"] = plan.format->config(plan.linears, plan.model);
+  const Json quantization = plan.format->config(plan.linears, plan.model);
+  if (!quantization.is_null()) config["quantization_config"] = quantization;
   QD_RETURN_IF_ERROR(WriteText("config.json", DumpJsonPretty(config)));
   QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(source));
   for (const std::string& name : names) {

@@ -34,6 +34,8 @@ class ArtifactWriter {
   // Copies a tensor of the checkpoint as it is, if the plan writes one of that name.
   // MODEL_NOT_FINITE if it holds NaN or infinity.
   absl::Status CopyTensor(const Checkpoint& checkpoint, std::string_view name);
+  // Writes a planned tensor from f32, rounded to its stored type.
+  absl::Status WriteValues(std::string_view name, std::span<const float> values);
   // Copies every tensor of the plan that is still missing: those of the checkpoint that the model
   // does not use.
   absl::Status CopyRest(const Checkpoint& checkpoint);

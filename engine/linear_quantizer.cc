@@ -13,16 +13,14 @@
 namespace quantd {
 namespace {
 
-// Weights of one panel: small enough for the second-level cache beside its codes, large enough to
-// amortise a read.
-constexpr int64_t kPanelWeights = 256 << 10;
 // What a weight that is reproduced exactly is reported as; JSON has no infinity.
 constexpr double kExactSnrDb = 999.0;
 
-int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Format& format) {
+int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Method& method,
+                     const Format& format) {
   if (scheme.granularity == Granularity::kTensor) return linear.out_features;
   const int64_t alignment = format.row_alignment(scheme);
-  const int64_t rows = std::max<int64_t>(1, kPanelWeights / linear.in_features);
+  const int64_t rows = std::max<int64_t>(1, method.panel_weights / linear.in_features);
   return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
 }
 
@@ -30,22 +28,12 @@ std::string TensorOf(const LinearSpec& linear, const ModelSpec& model) {
   return linear.role == LinearRole::kHead ? model.head_tensor : linear.name + ".weight";
 }
 
-// An empty result of the linear's full size, for panels to be copied into.
-QuantizedRows RoomFor(const LinearSpec& linear, const Scheme& scheme) {
-  QuantizedRows rows;
-  rows.rows = linear.out_features;
-  rows.columns = linear.in_features;
-  rows.groups = scheme.GroupsPerRow(linear.in_features);
-  rows.codes.resize(static_cast<size_t>(rows.rows * rows.columns));
-  rows.scales.resize(static_cast<size_t>(rows.rows * rows.groups));
-  if (!scheme.symmetric) rows.zeros.resize(static_cast<size_t>(rows.rows * rows.groups));
-  return rows;
-}
-
 void CopyPanel(const QuantizedRows& panel, int64_t row_begin, QuantizedRows& all) {
   std::copy(panel.codes.begin(), panel.codes.end(), all.codes.begin() + row_begin * all.columns);
   std::copy(panel.scales.begin(), panel.scales.end(), all.scales.begin() + row_begin * all.groups);
   std::copy(panel.zeros.begin(), panel.zeros.end(), all.zeros.begin() + row_begin * all.groups);
+  std::copy(panel.real_zeros.begin(), panel.real_zeros.end(),
+            all.real_zeros.begin() + row_begin * all.groups);
 }
 
 double SnrDb(double weight_energy, double error_energy) {
@@ -61,7 +49,13 @@ LayerReport ReportOf(const LinearSpec& linear, const Scheme& scheme) {
           .bits = scheme.bits,
           .group_size = scheme.granularity == Granularity::kGroup ? scheme.group_size : 0,
           .symmetric = scheme.symmetric,
-          .scale_rule = std::string(NameOf(scheme.scale_rule))};
+          .scale_rule = std::string(NameOf(scheme.scale_rule)),
+          .granularity = std::string(NameOf(scheme.granularity)),
+          .activations = std::string(NameOf(scheme.activations)),
+          .weight_snr_db = 0,
+          .relative_output_error = std::nullopt,
+          .figures = {},
+          .seconds = 0};
 }
 
 // Puts the name of the tensor, and its first row, before what a method found wrong in a panel.
@@ -76,16 +70,36 @@ absl::Status InTensor(const absl::Status& status, const std::string& tensor, int
 
 }  // namespace
 
+// Rows as they lie in the checkpoint, or, where scales are folded into them, in f32.
+absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const LinearFold* fold,
+                                        int64_t row, int64_t count, AlignedBuffer<std::byte>& bytes,
+                                        WeightRows& weight) {
+  const LinearSpec& linear = *entry.linear;
+  const std::string tensor = TensorOf(linear, planned_.plan.model);
+  const DType dtype = planned_.checkpoint.Find(tensor)->dtype;
+  const int64_t weights = count * linear.in_features;
+  bytes = AlignedBuffer<std::byte>(weights * SizeOf(dtype));
+  QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRows(tensor, row, count, bytes.span()));
+  weight = {.data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
+  if (fold == nullptr || fold->empty()) return absl::OkStatus();
+  AlignedBuffer<std::byte> wide(weights * SizeOf(DType::kF32));
+  auto* values = reinterpret_cast<float*>(wide.data());
+  WidenToF32(bytes.data(), dtype, weights, values);
+  fold->Apply(row, count, linear.in_features, values);
+  bytes = std::move(wide);
+  weight.data = bytes.data();
+  weight.dtype = DType::kF32;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry,
-                                                     const InputStatistics* statistics,
-                                                     KeepRows keep) {
+                                                     const LinearInputs& inputs, KeepRows keep) {
   const auto start = std::chrono::steady_clock::now();
   const LinearSpec& linear = *entry.linear;
   const Scheme& scheme = *entry.scheme;
   const Format& format = *planned_.plan.format;
   const Method& method = *FindMethod(scheme.method);
   const std::string tensor = TensorOf(linear, planned_.plan.model);
-  const DType dtype = planned_.checkpoint.Find(tensor)->dtype;
   const std::vector<TensorInfo> parts = format.tensors(linear, scheme);
   const auto write = [&](const std::vector<PackedPiece>& pieces) -> absl::Status {
     for (const PackedPiece& piece : pieces) {
@@ -95,38 +109,47 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
     return absl::OkStatus();
   };
 
+  std::optional<StaticInput> input;
+  if (inputs.prepared != nullptr) input = inputs.prepared->input;
   QuantizedLinear result{.report = ReportOf(linear, scheme), .rows = std::nullopt};
-  if (keep == KeepRows::kYes) result.rows = RoomFor(linear, scheme);
-  const int64_t panel_rows = RowsPerPanel(linear, scheme, format);
+  if (keep == KeepRows::kYes) {
+    result.rows = RoomFor(scheme, linear.out_features, linear.in_features);
+    result.rows->input = input;
+  }
+  const int64_t panel_rows = RowsPerPanel(linear, scheme, method, format);
   const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);
   std::vector<std::pair<double, double>> energies(static_cast<size_t>(panels));
 
-  QD_RETURN_IF_ERROR(pool_.ForEach(panels, [&](int64_t panel) -> absl::Status {
+  QD_RETURN_IF_ERROR(context_.pool.ForEach(panels, [&](int64_t panel) -> absl::Status {
     if (cancelled_()) return MakeError(Reason::kCancelled, "cancelled");
     const int64_t row = panel * panel_rows;
     const int64_t count = std::min(panel_rows, linear.out_features - row);
-    AlignedBuffer<std::byte> bytes(count * linear.in_features * SizeOf(dtype));
-    QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRows(tensor, row, count, bytes.span()));
-    const WeightRows weight{
-        .data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
+    AlignedBuffer<std::byte> bytes;
+    WeightRows weight;
+    QD_RETURN_IF_ERROR(ReadPanel(entry, inputs.fold, row, count, bytes, weight));
     QuantizedRows quantized;
     QD_RETURN_IF_ERROR(InTensor(
-        method.quantize(weight, scheme, statistics, CpuKernels(), &quantized), tensor, row));
+        method.quantize(weight, scheme, inputs.prepared, context_, &quantized), tensor, row));
     QD_RETURN_IF_ERROR(write(format.pack(linear, scheme, row, quantized)));
     energies[static_cast<size_t>(panel)] = {quantized.weight_energy, quantized.error_energy};
     if (result.rows.has_value()) CopyPanel(quantized, row, *result.rows);
     return absl::OkStatus();
   }));
-  QD_RETURN_IF_ERROR(write(format.constants(linear, scheme)));
+  QD_RETURN_IF_ERROR(write(format.constants(linear, scheme, input)));
 
   double weight_energy = 0, error_energy = 0;
   for (const auto& [weight, error] : energies) {
     weight_energy += weight;
     error_energy += error;
   }
-  result.report.weight_snr_db = SnrDb(weight_energy, error_energy);
-  result.report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  LayerReport& report = result.report;
+  report.weight_snr_db = SnrDb(weight_energy, error_energy);
+  if (inputs.fold != nullptr) report.figures = inputs.fold->figures;
+  if (inputs.prepared != nullptr) {
+    const Figures& more = inputs.prepared->figures;
+    report.figures.insert(report.figures.end(), more.begin(), more.end());
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 

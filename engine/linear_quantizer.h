@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/threads.h"
 #include "engine/artifact.h"
+#include "engine/fold.h"
 #include "engine/plan.h"
 #include "engine/progress.h"
 
@@ -24,22 +25,33 @@ struct QuantizedLinear {
 
 enum class KeepRows { kNo, kYes };
 
+// What was found out about a linear before its weights are quantized.
+struct LinearInputs {
+  const Prepared* prepared = nullptr;  // null if the method prepares nothing
+  const LinearFold* fold = nullptr;    // null: nothing is folded
+};
+
 class LinearQuantizer {
  public:
   // `cancelled` is asked once per panel, from any thread.
-  LinearQuantizer(const PlannedQuantization& planned, ArtifactWriter& artifact, ThreadPool& pool,
-                  std::function<bool()> cancelled)
-      : planned_(planned), artifact_(artifact), pool_(pool), cancelled_(std::move(cancelled)) {}
+  LinearQuantizer(const PlannedQuantization& planned, ArtifactWriter& artifact,
+                  const MethodContext& context, std::function<bool()> cancelled)
+      : planned_(planned),
+        artifact_(artifact),
+        context_(context),
+        cancelled_(std::move(cancelled)) {}
 
-  // `statistics` is null unless the method asked for them. Errors: MODEL_NOT_FINITE naming the
-  // tensor, DISK_FULL, CANCELLED. Memory: a panel per thread, and the rows if kept.
-  absl::StatusOr<QuantizedLinear> Run(const ResolvedLinear& entry,
-                                      const InputStatistics* statistics, KeepRows keep);
+  // Errors: MODEL_NOT_FINITE naming the tensor, DISK_FULL, CANCELLED. Memory: a panel per thread,
+  // and the rows if kept.
+  absl::StatusOr<QuantizedLinear> Run(const ResolvedLinear& entry, const LinearInputs& inputs,
+                                      KeepRows keep);
 
  private:
+  absl::Status ReadPanel(const ResolvedLinear& entry, const LinearFold* fold, int64_t row,
+                         int64_t count, AlignedBuffer<std::byte>& bytes, WeightRows& weight);
   const PlannedQuantization& planned_;
   ArtifactWriter& artifact_;
-  ThreadPool& pool_;
+  MethodContext context_;
   std::function<bool()> cancelled_;
 };
 

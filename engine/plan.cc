@@ -21,6 +21,8 @@ namespace {
 // Texts up to this size are cut into windows while planning, so that one which is too short is
 // refused at once.
 constexpr size_t kCutWhilePlanningBytes = 4 << 20;
+// Windows that a gathering pass runs at once at least: see Stream.
+constexpr int64_t kWindowsAtOnce = 8;
 // Rates for the time estimate, of two cores of a 2023 server: see docs/numerics.md. Only an
 // estimate.
 constexpr double kBytesPerSecond = 1e9;
@@ -152,9 +154,7 @@ void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
     if (entry.linear->role == LinearRole::kHead && !entry.scheme.has_value()) continue;
     weights += entry.linear->parameters();
     if (entry.scheme.has_value()) {
-      for (const TensorInfo& tensor : plan.format->tensors(*entry.linear, *entry.scheme)) {
-        if (tensor.elements() > 2) bits += 8 * tensor.bytes();  // but not a shape of two numbers
-      }
+      bits += StorageBits(*entry.scheme, entry.linear->out_features, entry.linear->in_features);
     } else {
       bits += 8 * SizeOf(plan.model.dtype) * entry.linear->parameters();
     }
@@ -169,6 +169,30 @@ int64_t BlockParameters(const ModelSpec& model) {
     int64_t parameters = 0;
     for (const LinearSpec& linear : block.linears) parameters += linear.parameters();
     most = std::max(most, parameters);
+  }
+  return most;
+}
+
+// Statistics of the inputs of one block: moments, Gram matrices, and the inputs of a batch while
+// those are summed.
+int64_t StatisticsBytes(const QuantizeRequest& request, const Plan& plan, int64_t threads) {
+  if (plan.statistics.gram_block == 0) return 0;
+  const int64_t batch = std::max(kWindowsAtOnce, threads) * request.calibration.tokens_per_sample;
+  int64_t most = 0, bytes = 0;
+  int block = -1, input = -1;
+  for (const ResolvedLinear& entry : plan.linears) {
+    const LinearSpec& linear = *entry.linear;
+    if (linear.block != block) bytes = 0;
+    const bool seen = linear.block == block && linear.input == input;
+    block = linear.block;
+    input = linear.input;
+    if (seen || !entry.scheme.has_value()) continue;
+    const int64_t gram = FindMethod(entry.scheme->method)->needs(*entry.scheme).gram_block;
+    if (gram == 0) continue;
+    const int64_t k = linear.in_features;
+    // The matrix, its copy as folded, and what a method prepares from it.
+    bytes += batch * k * 4 + 3 * k * (gram == kWholeGram ? k : gram) * 4;
+    most = std::max(most, bytes);
   }
   return most;
 }
@@ -203,6 +227,7 @@ void EstimateCost(const QuantizeRequest& request, Plan& plan) {
                             threads * (2 * 128 * model.vocabulary * 4 +
                                        request.evaluation.tokens_per_window *
                                            (6 * model.hidden + 2 * model.intermediate) * 4);
+  plan.peak_memory_bytes += StatisticsBytes(request, plan, threads);
   const double flops = 2.0 * static_cast<double>(tokens) *
                        (static_cast<double>(block) * static_cast<double>(model.blocks.size()) +
                         static_cast<double>(head));

@@ -48,8 +48,13 @@ Json ToJson(const LayerReport& report) {
                {"group_size", report.group_size},
                {"symmetric", report.symmetric},
                {"scale_rule", report.scale_rule},
+               {"granularity", report.granularity},
+               {"activations", report.activations},
                {"weight_snr_db", report.weight_snr_db}};
   if (report.relative_output_error) json["relative_output_error"] = *report.relative_output_error;
+  Json figures = Json::object();
+  for (const auto& [name, value] : report.figures) figures[name] = value;
+  if (!figures.empty()) json["figures"] = std::move(figures);
   json["seconds"] = report.seconds;
   return json;
 }
@@ -89,6 +94,13 @@ absl::StatusOr<LayerReport> LayerReportFromJson(const Json& json) {
   report.group_size = fields.Integer("group_size", 0, 0, INT64_MAX);
   report.symmetric = fields.Bool("symmetric", true);
   report.scale_rule = fields.String("scale_rule", "");
+  report.granularity = fields.String("granularity", "");
+  report.activations = fields.String("activations", "none");
+  if (const Json* figures = fields.Value("figures"); figures != nullptr && figures->is_object()) {
+    for (const auto& [name, value] : figures->items()) {
+      if (value.is_number()) report.figures.emplace_back(name, value.get<double>());
+    }
+  }
   report.weight_snr_db = fields.Number("weight_snr_db", 0, -kHuge, kHuge);
   if (fields.Has("relative_output_error")) {
     report.relative_output_error = fields.Number("relative_output_error", 0, 0, kHuge);

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "engine/scheme.h"
 
 namespace quantd {
 
@@ -33,10 +34,11 @@ struct LayerReport {
   int bits = 0;
   int64_t group_size = 0;  // 0: channel or tensor
   bool symmetric = true;
-  std::string scale_rule;
+  std::string scale_rule, granularity, activations;
   double weight_snr_db = 0;  // 10 log10(sum w^2 / sum (w - w')^2); +inf is written as 999
   std::optional<double> relative_output_error = std::nullopt;  // ||X dW^T|| / ||X W^T|| on sampled
                                                                // tokens, when there are activations
+  Figures figures;                                             // of the method: {"alpha", 0.35}
   double seconds = 0;
 };
 

@@ -6,9 +6,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
-#include <chrono>
-#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -17,8 +14,12 @@
 #include "engine/artifact.h"
 #include "engine/backend/backend.h"
 #include "engine/evaluate/evaluation.h"
+#include "engine/fold.h"
 #include "engine/linear_quantizer.h"
 #include "engine/method/registry.h"
+#include "engine/output_error.h"
+#include "engine/prepared_cache.h"
+#include "engine/stage_clock.h"
 #include "engine/stream.h"
 #include "engine/tensor/finite.h"
 
@@ -31,53 +32,15 @@ int64_t PeakRssBytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
 
-// Which stage the time goes to.
-class StageClock {
- public:
-  void Enter(Stage stage) {
-    const auto now = std::chrono::steady_clock::now();
-    seconds_[static_cast<size_t>(stage_)] += std::chrono::duration<double>(now - since_).count();
-    stage_ = stage;
-    since_ = now;
-  }
-  Stage stage() const { return stage_; }
-  double Elapsed() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-  std::vector<std::pair<Stage, double>> Seconds() const {
-    std::vector<std::pair<Stage, double>> all;
-    for (const Stage stage :
-         {Stage::kOpen, Stage::kCalibrate, Stage::kQuantize, Stage::kEvaluate, Stage::kWrite}) {
-      all.emplace_back(stage, seconds_[static_cast<size_t>(stage)]);
-    }
-    return all;
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point since_ = start_;
-  Stage stage_ = Stage::kOpen;
-  std::array<double, 6> seconds_{};
+// What one block goes through.
+struct BlockState {
+  const BlockSpec& block;
+  std::span<const ResolvedLinear> linears;  // as block.linears
+  BlockWeights original;                    // when there is a forward pass
+  std::vector<InputStatistics> statistics;  // by LinearSpec::input, when calibrated; as folded
+  InputSamples samples;                     // when evaluated
+  BlockFold fold;
 };
-
-// ||X dW^T|| / ||X W^T|| on the sampled rows, by running both weights.
-absl::StatusOr<double> RelativeOutputError(const InputSamples::Rows& rows,
-                                           const PreparedWeight& original,
-                                           const PreparedWeight& quantized, Backend& backend) {
-  const int64_t outputs = rows.tokens * original.out_features();
-  AlignedBuffer<float> y(outputs), y_quantized(outputs);
-  QD_RETURN_IF_ERROR(backend.MatMul(rows.x.data(), rows.tokens, original, nullptr, y.data()));
-  QD_RETURN_IF_ERROR(
-      backend.MatMul(rows.x.data(), rows.tokens, quantized, nullptr, y_quantized.data()));
-  double energy = 0, error = 0;
-  for (int64_t i = 0; i < outputs; ++i) {
-    const double value = static_cast<double>(y.data()[i]);
-    const double difference = static_cast<double>(y_quantized.data()[i]) - value;
-    energy += value * value;
-    error += difference * difference;
-  }
-  return energy > 0 ? std::sqrt(error / energy) : 0.0;
-}
 
 // One run of the engine. Its methods are called in the order of declaration.
 class Run {
@@ -99,17 +62,17 @@ class Run {
 
  private:
   absl::Status OpenStreams();
-  absl::Status CopyNorms(const BlockSpec& block);
-  absl::StatusOr<std::vector<InputStatistics>> Calibrate(const BlockSpec& block,
-                                                         const BlockWeights& original);
-  absl::StatusOr<QuantizedLinear> WriteLinear(const LinearSpec& linear,
-                                              const std::vector<InputStatistics>& statistics);
-  absl::StatusOr<BlockWeights> QuantizeBlock(const BlockSpec& block, const BlockWeights& original,
-                                             const std::vector<InputStatistics>& statistics,
-                                             const InputSamples& samples);
-  absl::Status PrepareForEvaluation(const BlockSpec& block, const InputSamples& samples,
-                                    const BlockWeights& original,
-                                    std::vector<QuantizedLinear>& results, BlockWeights& quantized);
+  absl::Status Calibrate(BlockState& state);
+  absl::Status Fold(BlockState& state);
+  absl::Status WriteNorms(const BlockState& state);
+  absl::Status WriteBias(const LinearSpec& linear, const LinearFold& fold);
+  absl::StatusOr<QuantizedLinear> WriteLinear(const BlockState& state, size_t index,
+                                              PreparedCache& prepared);
+  absl::StatusOr<BlockWeights> QuantizeBlock(const BlockState& state);
+  absl::StatusOr<BlockWeights> FoldedWeights(const BlockState& state);
+  absl::Status PrepareForEvaluation(const BlockState& state, std::vector<QuantizedLinear>& results,
+                                    BlockWeights& quantized);
+  absl::StatusOr<QuantizedLinear> RunHead(KeepRows keep);
   absl::StatusOr<Head> QuantizeHead(const Head& original);
   absl::Status Evaluate(const Head& original, const Head& quantized);
   absl::Status WriteLogits(const Head& original, const Head& quantized);
@@ -128,6 +91,7 @@ class Run {
   std::optional<LinearQuantizer> quantizer_;
 
   Backend* backend_ = nullptr;
+  std::optional<MethodContext> context_;
   std::optional<RopeTable> rope_;
   std::optional<ForwardContext> forward_;  // set when the plan needs a forward pass
   Stream calibration_, original_, evaluated_;
@@ -180,7 +144,8 @@ absl::Status Run::Open() {
   }
   QD_ASSIGN_OR_RETURN(report_.model_fingerprint, planned_.checkpoint.Fingerprint());
   QD_ASSIGN_OR_RETURN(artifact_, ArtifactWriter::Create(planned_, pool_, sink_));
-  quantizer_.emplace(planned_, *artifact_, pool_, [this] { return sink_.Cancelled(); });
+  context_.emplace(MethodContext{pool_, *backend_, CpuKernels()});
+  quantizer_.emplace(planned_, *artifact_, *context_, [this] { return sink_.Cancelled(); });
   if (plan_.needs_forward) {
     const int64_t tokens = std::max(planned_.request.calibration.tokens_per_sample,
                                     planned_.request.evaluation.tokens_per_window);
@@ -230,25 +195,29 @@ absl::Status Run::NameNotFinite(const BlockSpec& block, const absl::Status& stat
 
 absl::Status Run::Block(const BlockSpec& block) {
   if (sink_.Cancelled()) return MakeError(Reason::kCancelled, "cancelled");
-  BlockWeights original;
-  std::vector<InputStatistics> statistics;
-  InputSamples samples;
+  const size_t first = static_cast<size_t>(&Resolved(block.linears.front()) - plan_.linears.data());
+  BlockState state{.block = block,
+                   .linears = std::span(plan_.linears).subspan(first, block.linears.size()),
+                   .original = {},
+                   .statistics = {},
+                   .samples = {},
+                   .fold = {}};
   if (forward_.has_value()) {
-    QD_ASSIGN_OR_RETURN(
-        original, LoadBlock(model_, block, planned_.checkpoint, *backend_, forward_->compute));
+    QD_ASSIGN_OR_RETURN(state.original, LoadBlock(model_, block, planned_.checkpoint, *backend_,
+                                                  forward_->compute));
   }
-  QD_RETURN_IF_ERROR(CopyNorms(block));
   if (!calibration_.empty()) {
     Tell(Stage::kCalibrate);
-    QD_ASSIGN_OR_RETURN(statistics, Calibrate(block, original));
+    QD_RETURN_IF_ERROR(Calibrate(state));
   }
   if (!original_.empty()) {
     Tell(Stage::kEvaluate);
-    QD_ASSIGN_OR_RETURN(samples, original_.ForwardSampling(*forward_, block, original));
+    QD_ASSIGN_OR_RETURN(state.samples, original_.ForwardSampling(*forward_, block, state.original));
   }
   Tell(Stage::kQuantize);
-  QD_ASSIGN_OR_RETURN(const BlockWeights quantized,
-                      QuantizeBlock(block, original, statistics, samples));
+  QD_RETURN_IF_ERROR(Fold(state));
+  QD_RETURN_IF_ERROR(WriteNorms(state));
+  QD_ASSIGN_OR_RETURN(const BlockWeights quantized, QuantizeBlock(state));
   if (!evaluated_.empty()) {
     Tell(Stage::kEvaluate);
     QD_RETURN_IF_ERROR(evaluated_.Forward(*forward_, block, quantized));
@@ -263,88 +232,155 @@ absl::Status Run::Block(const BlockSpec& block) {
   return absl::OkStatus();
 }
 
-// Tensors are written in the order of the file wherever that is free: then the digest keeps up with
-// the writing, on whichever thread has time, and nothing is read back.
-absl::Status Run::CopyNorms(const BlockSpec& block) {
-  for (const std::string& norm :
-       {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm}) {
-    if (!norm.empty()) QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, norm));
+// Each input gets the statistics that the linears reading it ask for.
+absl::Status Run::Calibrate(BlockState& state) {
+  std::vector<StatisticsNeeds> needs;
+  for (const ResolvedLinear& entry : state.linears) {
+    const auto input = static_cast<size_t>(entry.linear->input);
+    if (needs.size() <= input) needs.resize(input + 1);
+    if (!entry.scheme.has_value()) continue;
+    needs[input] = needs[input] | FindMethod(entry.scheme->method)->needs(*entry.scheme);
+  }
+  tokens_done_ += calibration_.windows().total_tokens();
+  if (planned_.request.recipe.propagate == Propagate::kQuantized) {
+    QD_ASSIGN_OR_RETURN(state.statistics,
+                        calibration_.Gather(*forward_, state.block, state.original, needs));
+  } else {
+    QD_ASSIGN_OR_RETURN(state.statistics, calibration_.ForwardGathering(*forward_, state.block,
+                                                                        state.original, needs));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Run::Calibrate(const BlockSpec& block,
-                                                            const BlockWeights& original) {
-  tokens_done_ += calibration_.windows().total_tokens();
-  if (planned_.request.recipe.propagate == Propagate::kQuantized) {
-    return calibration_.Gather(*forward_, block, original);
+absl::Status Run::Fold(BlockState& state) {
+  state.fold.linears.resize(state.linears.size());
+  if (state.statistics.empty()) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(
+      state.fold, ChooseFolds(planned_, state.block, state.linears, *context_, state.statistics));
+  for (const std::string& warning : state.fold.warnings) {
+    report_.warnings.push_back(warning);
+    sink_.OnWarning(warning);
   }
-  return calibration_.ForwardGathering(*forward_, block, original);
+  return absl::OkStatus();
+}
+
+// Tensors are written in the order of the file wherever that is free: then the digest keeps up with
+// the writing, on whichever thread has time, and nothing is read back.
+absl::Status Run::WriteNorms(const BlockState& state) {
+  const BlockSpec& block = state.block;
+  for (const std::string& norm :
+       {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm}) {
+    if (norm.empty()) continue;
+    const auto folded = state.fold.gains.find(norm);
+    if (folded == state.fold.gains.end()) {
+      QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, norm));
+    } else {
+      QD_RETURN_IF_ERROR(artifact_->WriteValues(norm, folded->second));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run::WriteBias(const LinearSpec& linear, const LinearFold& fold) {
+  if (!linear.has_bias) return absl::OkStatus();
+  const std::string tensor = linear.name + ".bias";
+  if (fold.rows.empty()) return artifact_->CopyTensor(planned_.checkpoint, tensor);
+  QD_ASSIGN_OR_RETURN(AlignedBuffer<float> bias, planned_.checkpoint.ReadF32(tensor));
+  for (int64_t n = 0; n < bias.size(); ++n) bias.data()[n] *= fold.rows[static_cast<size_t>(n)];
+  return artifact_->WriteValues(tensor, bias.span());
 }
 
 // One linear into the artifact, quantized or as it was, and its bias after it. The result is empty
 // for a linear that stays as it was.
-absl::StatusOr<QuantizedLinear> Run::WriteLinear(const LinearSpec& linear,
-                                                 const std::vector<InputStatistics>& statistics) {
-  const ResolvedLinear& entry = Resolved(linear);
+absl::StatusOr<QuantizedLinear> Run::WriteLinear(const BlockState& state, size_t index,
+                                                 PreparedCache& prepared) {
+  const ResolvedLinear& entry = state.linears[index];
+  const LinearSpec& linear = *entry.linear;
   const std::string tensor = linear.name + ".weight";
   bytes_read_ += planned_.checkpoint.Find(tensor)->bytes();
   QuantizedLinear result;
   if (entry.scheme.has_value()) {
     const bool needs = FindMethod(entry.scheme->method)->needs(*entry.scheme).any();
-    const InputStatistics* inputs =
-        needs ? &statistics[static_cast<size_t>(linear.input)] : nullptr;
+    const InputStatistics* statistics =
+        needs ? &state.statistics[static_cast<size_t>(linear.input)] : nullptr;
+    QD_ASSIGN_OR_RETURN(const auto shared, prepared.Get(entry, statistics, *context_));
     const KeepRows keep = forward_.has_value() ? KeepRows::kYes : KeepRows::kNo;
+    const LinearInputs inputs = {.prepared = shared.get(), .fold = &state.fold.linears[index]};
     QD_ASSIGN_OR_RETURN(result, quantizer_->Run(entry, inputs, keep));
   } else {
     QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, tensor));
   }
-  if (linear.has_bias) {
-    QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, linear.name + ".bias"));
-  }
+  QD_RETURN_IF_ERROR(WriteBias(linear, state.fold.linears[index]));
   return result;
 }
 
-absl::StatusOr<BlockWeights> Run::QuantizeBlock(const BlockSpec& block,
-                                                const BlockWeights& original,
-                                                const std::vector<InputStatistics>& statistics,
-                                                const InputSamples& samples) {
-  std::vector<QuantizedLinear> results(block.linears.size());
-  for (size_t i = 0; i < block.linears.size(); ++i) {
-    QD_ASSIGN_OR_RETURN(results[i], WriteLinear(block.linears[i], statistics));
+absl::StatusOr<BlockWeights> Run::QuantizeBlock(const BlockState& state) {
+  std::vector<QuantizedLinear> results(state.linears.size());
+  PreparedCache prepared;
+  const bool sampled = !state.samples.inputs.empty();
+  for (size_t i = 0; i < state.linears.size(); ++i) {
+    QD_ASSIGN_OR_RETURN(results[i], WriteLinear(state, i, prepared));
     // With samples the report is not complete before the block's weights are prepared.
-    const bool complete = samples.inputs.empty() && Resolved(block.linears[i]).scheme.has_value();
+    const bool complete = !sampled && state.linears[i].scheme.has_value();
     if (complete) sink_.OnLayer(results[i].report);
   }
-  BlockWeights quantized = original;
+  BlockWeights quantized;
   if (forward_.has_value()) {
-    QD_RETURN_IF_ERROR(PrepareForEvaluation(block, samples, original, results, quantized));
+    QD_ASSIGN_OR_RETURN(quantized, FoldedWeights(state));
+    QD_RETURN_IF_ERROR(PrepareForEvaluation(state, results, quantized));
   }
-  for (size_t i = 0; i < block.linears.size(); ++i) {
-    if (!Resolved(block.linears[i]).scheme.has_value()) continue;
-    if (!samples.inputs.empty()) sink_.OnLayer(results[i].report);
+  for (size_t i = 0; i < state.linears.size(); ++i) {
+    if (!state.linears[i].scheme.has_value()) continue;
+    if (sampled) sink_.OnLayer(results[i].report);
     report_.layers.push_back(std::move(results[i].report));
   }
   return quantized;
 }
 
-absl::Status Run::PrepareForEvaluation(const BlockSpec& block, const InputSamples& samples,
-                                       const BlockWeights& original,
+// The original block but for the norms and biases that scales were folded into. Linears that were
+// folded are quantized, and take their place later.
+absl::StatusOr<BlockWeights> Run::FoldedWeights(const BlockState& state) {
+  BlockWeights weights = state.original;
+  const auto replace = [&](const std::string& norm,
+                           std::shared_ptr<const AlignedBuffer<float>>& gain) {
+    const auto folded = state.fold.gains.find(norm);
+    if (folded == state.fold.gains.end()) return;
+    AlignedBuffer<float> values(static_cast<int64_t>(folded->second.size()));
+    std::copy(folded->second.begin(), folded->second.end(), values.data());
+    gain = std::make_shared<const AlignedBuffer<float>>(std::move(values));
+  };
+  replace(state.block.input_norm, weights.input_norm);
+  replace(state.block.post_attention_norm, weights.post_attention_norm);
+  for (size_t i = 0; i < state.linears.size(); ++i) {
+    const std::vector<float>& factors = state.fold.linears[i].rows;
+    auto& bias = weights.linears[i].bias;
+    if (factors.empty() || bias == nullptr) continue;
+    AlignedBuffer<float> values(bias->size());
+    for (int64_t n = 0; n < values.size(); ++n) {
+      values.data()[n] = bias->data()[n] * factors[static_cast<size_t>(n)];
+    }
+    bias = std::make_shared<const AlignedBuffer<float>>(std::move(values));
+  }
+  return weights;
+}
+
+absl::Status Run::PrepareForEvaluation(const BlockState& state,
                                        std::vector<QuantizedLinear>& results,
                                        BlockWeights& quantized) {
   return pool_.ForEach(static_cast<int64_t>(results.size()), [&](int64_t index) -> absl::Status {
     const auto i = static_cast<size_t>(index);
     QuantizedLinear& result = results[i];
     if (!result.rows.has_value()) return absl::OkStatus();
-    const Scheme& scheme = *Resolved(block.linears[i]).scheme;
-    QD_ASSIGN_OR_RETURN(quantized.linears[i].weight,
-                        backend_->PrepareQuantized(*result.rows, scheme, forward_->compute));
+    QD_ASSIGN_OR_RETURN(
+        quantized.linears[i].weight,
+        backend_->PrepareQuantized(*result.rows, *state.linears[i].scheme, forward_->compute));
     result.rows.reset();
-    if (samples.inputs.empty()) return absl::OkStatus();
-    const auto& rows = samples.inputs[static_cast<size_t>(block.linears[i].input)];
-    QD_ASSIGN_OR_RETURN(result.report.relative_output_error,
-                        RelativeOutputError(rows, *original.linears[i].weight,
-                                            *quantized.linears[i].weight, *backend_));
+    if (state.samples.inputs.empty()) return absl::OkStatus();
+    const auto& rows = state.samples.inputs[static_cast<size_t>(state.linears[i].linear->input)];
+    QD_ASSIGN_OR_RETURN(
+        result.report.relative_output_error,
+        RelativeOutputError(rows, *state.original.linears[i].weight, *quantized.linears[i].weight,
+                            state.fold.linears[i], *backend_));
     return absl::OkStatus();
   });
 }
@@ -361,8 +397,7 @@ absl::Status Run::HeadAndRest() {
     QD_RETURN_IF_ERROR(Evaluate(original, quantized));
   } else if (head_is_quantized) {
     Tell(Stage::kQuantize);
-    QD_ASSIGN_OR_RETURN(QuantizedLinear result,
-                        quantizer_->Run(Resolved(model_.head), nullptr, KeepRows::kNo));
+    QD_ASSIGN_OR_RETURN(QuantizedLinear result, RunHead(KeepRows::kNo));
     sink_.OnLayer(result.report);
     report_.layers.push_back(std::move(result.report));
   }
@@ -373,10 +408,18 @@ absl::Status Run::HeadAndRest() {
   return artifact_->CopyRest(planned_.checkpoint);
 }
 
+// No statistics are gathered for the output projection; resolving refuses schemes that need them.
+absl::StatusOr<QuantizedLinear> Run::RunHead(KeepRows keep) {
+  const ResolvedLinear& entry = Resolved(model_.head);
+  PreparedCache prepared;
+  QD_ASSIGN_OR_RETURN(const auto shared, prepared.Get(entry, nullptr, *context_));
+  return quantizer_->Run(entry, {.prepared = shared.get(), .fold = nullptr}, keep);
+}
+
 absl::StatusOr<Head> Run::QuantizeHead(const Head& original) {
   const ResolvedLinear& entry = Resolved(model_.head);
   if (!entry.scheme.has_value()) return original.Share();
-  QD_ASSIGN_OR_RETURN(QuantizedLinear result, quantizer_->Run(entry, nullptr, KeepRows::kYes));
+  QD_ASSIGN_OR_RETURN(QuantizedLinear result, RunHead(KeepRows::kYes));
   sink_.OnLayer(result.report);
   report_.layers.push_back(std::move(result.report));
   QD_ASSIGN_OR_RETURN(auto weight,

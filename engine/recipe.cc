@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <exception>
@@ -38,8 +39,13 @@ std::string NamesOf(const std::array<Enum, N>& values) {
 
 constexpr std::array kGranularities = {Granularity::kTensor, Granularity::kChannel,
                                        Granularity::kGroup};
-constexpr std::array kScaleRules = {ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRule::kWeightedMse};
-constexpr std::array kActivations = {ActivationScheme::kNone, ActivationScheme::kDynamicToken};
+constexpr std::array kScaleRules = {ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRule::kWeightedMse,
+                                    ScaleRule::kHessian};
+constexpr std::array kActivations = {ActivationScheme::kNone, ActivationScheme::kDynamicToken,
+                                     ActivationScheme::kStatic};
+// The fields of a scheme that every method may have.
+constexpr std::array<std::string_view, 7> kSchemeFields = {
+    "method", "bits", "granularity", "group_size", "symmetric", "scale_rule", "activations"};
 
 template <typename Enum, size_t N>
 std::optional<Enum> EnumField(JsonFields& fields, std::string_view key,
@@ -62,9 +68,9 @@ SchemeRequest ReadScheme(JsonFields& fields) {
   scheme.granularity = EnumField(fields, "granularity", kGranularities);
   scheme.scale_rule = EnumField(fields, "scale_rule", kScaleRules);
   scheme.activations = EnumField(fields, "activations", kActivations);
+  scheme.options = OptionsFromJson(fields);
   // Known to Finish even when they were not given.
-  for (const std::string_view key : {"method", "bits", "group_size", "symmetric"})
-    fields.Value(key);
+  for (const std::string_view key : kSchemeFields) fields.Value(key);
   return scheme;
 }
 
@@ -76,6 +82,7 @@ void WriteScheme(const SchemeRequest& scheme, Json& json) {
   if (scheme.symmetric) json["symmetric"] = *scheme.symmetric;
   if (scheme.scale_rule) json["scale_rule"] = NameOf(*scheme.scale_rule);
   if (scheme.activations) json["activations"] = NameOf(*scheme.activations);
+  if (!scheme.options.empty()) json["options"] = ToJson(scheme.options);
 }
 
 absl::StatusOr<Override> ReadOverride(const Json& json, std::string_view path) {
@@ -238,9 +245,25 @@ absl::StatusOr<Override> ParseOverride(std::string_view text) {
     if (pair.first.empty() || pair.second.empty()) return refuse("KEY=VALUE after each ':'");
     YAML::Node value;
     value = pair.second;
-    json[pair.first] = ScalarToJson(value);
+    const bool common =
+        std::find(kSchemeFields.begin(), kSchemeFields.end(), pair.first) != kSchemeFields.end();
+    (common ? json : json["options"])[pair.first] = ScalarToJson(value);
   }
   return ReadOverride(json, "--override");
+}
+
+absl::Status ParseOption(std::string_view text, Json& options) {
+  const size_t equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == text.size()) {
+    return MakeError(
+        Reason::kInvalidField, "refused",
+        Violation{
+            .where = "--option", .got = std::string(text), .wanted = "NAME=VALUE (see `methods`)"});
+  }
+  YAML::Node value;
+  value = std::string(text.substr(equals + 1));
+  options[std::string(text.substr(0, equals))] = ScalarToJson(value);
+  return absl::OkStatus();
 }
 
 bool GlobMatches(std::string_view glob, std::string_view name) {
@@ -272,7 +295,8 @@ Json ToJson(const Scheme& scheme) {
           {"group_size", scheme.group_size},
           {"symmetric", scheme.symmetric},
           {"scale_rule", NameOf(scheme.scale_rule)},
-          {"activations", NameOf(scheme.activations)}};
+          {"activations", NameOf(scheme.activations)},
+          {"options", ToJson(scheme.options)}};
 }
 
 Json ToJson(const ResolvedLinear& resolved) {

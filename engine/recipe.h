@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "base/json.h"
 #include "engine/model/model_spec.h"
+#include "engine/options.h"
 #include "engine/scheme.h"
 
 namespace quantd {
@@ -27,6 +28,7 @@ struct SchemeRequest {
   std::optional<bool> symmetric;
   std::optional<ScaleRule> scale_rule;
   std::optional<ActivationScheme> activations;
+  Options options;  // those that are set
 
   bool operator==(const SchemeRequest&) const = default;
 };
@@ -56,8 +58,10 @@ absl::StatusOr<Recipe> ParseRecipe(std::string_view text);
 absl::StatusOr<Recipe> RecipeFromJson(const Json& json, std::string_view path = "recipe");
 Json ToJson(const Recipe& recipe);
 // "model.layers.*.mlp.down_proj=rtn:bits=8:granularity=channel" or "GLOB=skip", as --override takes
-// it.
+// it. A key that is no field of a scheme is an option of the method.
 absl::StatusOr<Override> ParseOverride(std::string_view text);
+// "damping=0.05", as --option takes it, into `options`.
+absl::Status ParseOption(std::string_view text, Json& options);
 
 bool GlobMatches(std::string_view glob, std::string_view name);
 

@@ -37,6 +37,7 @@ SchemeRequest Merge(const SchemeRequest& base, const SchemeRequest& over) {
   TakeIfSet(over.symmetric, merged.symmetric);
   TakeIfSet(over.scale_rule, merged.scale_rule);
   TakeIfSet(over.activations, merged.activations);
+  merged.options.Update(over.options);
   return merged;
 }
 

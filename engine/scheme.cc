@@ -25,6 +25,8 @@ std::string_view NameOf(ScaleRule rule) {
       return "mse";
     case ScaleRule::kWeightedMse:
       return "weighted-mse";
+    case ScaleRule::kHessian:
+      return "hessian";
   }
   return "";
 }
@@ -35,22 +37,65 @@ std::string_view NameOf(ActivationScheme activations) {
       return "none";
     case ActivationScheme::kDynamicToken:
       return "dynamic";
+    case ActivationScheme::kStatic:
+      return "static";
   }
   return "";
 }
 
 std::string Describe(const Scheme& scheme) {
   std::string text = absl::StrCat(scheme.method, " ");
-  absl::StrAppend(&text, scheme.activations == ActivationScheme::kDynamicToken ? "w" : "int",
-                  scheme.bits);
-  if (scheme.activations == ActivationScheme::kDynamicToken) absl::StrAppend(&text, "a8");
+  const bool integers = scheme.activations != ActivationScheme::kNone;
+  absl::StrAppend(&text, integers ? "w" : "int", scheme.bits);
+  if (integers) absl::StrAppend(&text, "a8");
+  if (scheme.activations == ActivationScheme::kStatic) absl::StrAppend(&text, " static");
   if (scheme.granularity == Granularity::kGroup) {
     absl::StrAppend(&text, " g", scheme.group_size);
   } else {
     absl::StrAppend(&text, " ", ToAbsl(NameOf(scheme.granularity)));
   }
-  absl::StrAppend(&text, scheme.symmetric ? " sym " : " asym ", ToAbsl(NameOf(scheme.scale_rule)));
+  const std::string_view zero =
+      scheme.symmetric ? "sym" : (scheme.real_zero ? "real-zero" : "asym");
+  absl::StrAppend(&text, " ", ToAbsl(zero), " ", ToAbsl(NameOf(scheme.scale_rule)));
   return text;
+}
+
+int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_features) {
+  const int64_t scale_bits = 8 * SizeOf(scheme.scale_dtype);
+  int64_t zero_bits = 0;
+  if (!scheme.symmetric) zero_bits = scheme.real_zero ? scale_bits : scheme.bits;
+  const int64_t scales = scheme.granularity == Granularity::kTensor
+                             ? 1
+                             : out_features * scheme.GroupsPerRow(in_features);
+  return out_features * in_features * scheme.bits + scales * (scale_bits + zero_bits);
+}
+
+void QuantizedRows::Dequantize(int64_t row, float* to) const {
+  const int64_t width = columns / groups;
+  const int8_t* from = codes.data() + row * columns;
+  for (int64_t group = 0; group < groups; ++group) {
+    const auto at = static_cast<size_t>(row * groups + group);
+    float zero = 0;
+    if (!zeros.empty()) zero = zeros[at];
+    if (!real_zeros.empty()) zero = real_zeros[at];
+    const float scale = scales[at];
+    for (int64_t k = group * width; k < (group + 1) * width; ++k) {
+      to[k] = (static_cast<float>(from[k]) - zero) * scale;
+    }
+  }
+}
+
+QuantizedRows RoomFor(const Scheme& scheme, int64_t rows, int64_t columns) {
+  QuantizedRows room;
+  room.rows = rows;
+  room.columns = columns;
+  room.groups = scheme.GroupsPerRow(columns);
+  const auto groups = static_cast<size_t>(rows * room.groups);
+  room.codes.resize(static_cast<size_t>(rows * columns));
+  room.scales.resize(groups);
+  if (!scheme.symmetric && !scheme.real_zero) room.zeros.resize(groups);
+  if (!scheme.symmetric && scheme.real_zero) room.real_zeros.resize(groups);
+  return room;
 }
 
 }  // namespace quantd

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/calibrate/gatherer.h"
 
 namespace quantd {
 namespace {
@@ -16,20 +17,6 @@ int64_t InputsOf(const BlockSpec& block) {
   for (const LinearSpec& linear : block.linears) inputs = std::max(inputs, linear.input + 1);
   return inputs;
 }
-
-class StatisticsObserver : public InputObserver {
- public:
-  explicit StatisticsObserver(int64_t inputs) : statistics_(static_cast<size_t>(inputs)) {}
-  void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
-    auto& statistics = statistics_[static_cast<size_t>(input)];
-    if (statistics.channels() == 0) statistics = InputStatistics(channels);
-    statistics.Add(x, tokens);
-  }
-  std::vector<InputStatistics>& statistics() { return statistics_; }
-
- private:
-  std::vector<InputStatistics> statistics_;
-};
 
 // Keeps every `stride`-th row.
 class SampleObserver : public InputObserver {
@@ -52,14 +39,25 @@ class SampleObserver : public InputObserver {
   InputSamples samples_;
 };
 
-std::vector<InputStatistics> MergeInOrder(std::vector<StatisticsObserver>& observers) {
-  std::vector<InputStatistics> merged = std::move(observers.front().statistics());
-  for (size_t window = 1; window < observers.size(); ++window) {
-    for (size_t input = 0; input < merged.size(); ++input) {
-      merged[input].Merge(observers[window].statistics()[input]);
-    }
+// Windows of one batch of a gathering pass: enough for every thread, and for long sums of products.
+int64_t WindowsAtOnce(const ForwardContext& context) {
+  return std::max<int64_t>(8, context.pool.threads());
+}
+
+// Runs `forward(window, observer)` for every window, batch by batch.
+template <typename Forward>
+absl::StatusOr<std::vector<InputStatistics>> GatherInBatches(
+    const ForwardContext& context, int64_t windows, const std::vector<StatisticsNeeds>& needs,
+    const Forward& forward) {
+  const int64_t at_once = std::min(windows, WindowsAtOnce(context));
+  Gatherer gatherer(needs, at_once);
+  for (int64_t first = 0; first < windows; first += at_once) {
+    const int64_t count = std::min(at_once, windows - first);
+    QD_RETURN_IF_ERROR(context.pool.ForEach(
+        count, [&](int64_t slot) { return forward(first + slot, &gatherer.observer(slot)); }));
+    QD_RETURN_IF_ERROR(gatherer.EndBatch(count, context.backend, context.pool));
   }
-  return merged;
+  return gatherer.Finish();
 }
 
 }  // namespace
@@ -114,32 +112,28 @@ absl::StatusOr<InputSamples> Stream::ForwardSampling(const ForwardContext& conte
   return all;
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(const ForwardContext& context,
-                                                                      const BlockSpec& block,
-                                                                      const BlockWeights& weights) {
-  std::vector<StatisticsObserver> observers(x_.size(), StatisticsObserver(InputsOf(block)));
-  QD_RETURN_IF_ERROR(context.pool.ForEach(size(), [&](int64_t window) {
-    const auto index = static_cast<size_t>(window);
-    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
-                        context.compute, windows_.tokens_per_window, x_[index].data(),
-                        &observers[index]);
-  }));
-  return MergeInOrder(observers);
+absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(
+    const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
+    const std::vector<StatisticsNeeds>& needs) {
+  return GatherInBatches(
+      context, size(), needs, [&](int64_t window, InputObserver* observer) -> absl::Status {
+        return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+                            context.compute, windows_.tokens_per_window,
+                            x_[static_cast<size_t>(window)].data(), observer);
+      });
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(const ForwardContext& context,
-                                                            const BlockSpec& block,
-                                                            const BlockWeights& weights) const {
-  std::vector<StatisticsObserver> observers(x_.size(), StatisticsObserver(InputsOf(block)));
-  QD_RETURN_IF_ERROR(context.pool.ForEach(size(), [&](int64_t window) {
-    const auto index = static_cast<size_t>(window);
-    AlignedBuffer<float> copy(x_[index].size());
-    std::copy_n(x_[index].data(), x_[index].size(), copy.data());
-    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
-                        context.compute, windows_.tokens_per_window, copy.data(),
-                        &observers[index]);
-  }));
-  return MergeInOrder(observers);
+absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(
+    const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
+    const std::vector<StatisticsNeeds>& needs) const {
+  return GatherInBatches(
+      context, size(), needs, [&](int64_t window, InputObserver* observer) -> absl::Status {
+        const AlignedBuffer<float>& x = x_[static_cast<size_t>(window)];
+        AlignedBuffer<float> copy(x.size());
+        std::copy_n(x.data(), x.size(), copy.data());
+        return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+                            context.compute, windows_.tokens_per_window, copy.data(), observer);
+      });
 }
 
 }  // namespace quantd

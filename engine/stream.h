@@ -46,14 +46,14 @@ class Stream {
   // The same, and takes samples of the inputs on the way.
   absl::StatusOr<InputSamples> ForwardSampling(const ForwardContext& context,
                                                const BlockSpec& block, const BlockWeights& weights);
-  // The same, and gathers statistics of the inputs, merged in the order of windows.
-  absl::StatusOr<std::vector<InputStatistics>> ForwardGathering(const ForwardContext& context,
-                                                                const BlockSpec& block,
-                                                                const BlockWeights& weights);
+  // The same, and gathers statistics of the inputs: `needs` by LinearSpec::input.
+  absl::StatusOr<std::vector<InputStatistics>> ForwardGathering(
+      const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
+      const std::vector<StatisticsNeeds>& needs);
   // Gathers the statistics but leaves x as it was: the block's output will come from other weights.
-  absl::StatusOr<std::vector<InputStatistics>> Gather(const ForwardContext& context,
-                                                      const BlockSpec& block,
-                                                      const BlockWeights& weights) const;
+  absl::StatusOr<std::vector<InputStatistics>> Gather(
+      const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
+      const std::vector<StatisticsNeeds>& needs) const;
 
   bool empty() const { return x_.empty(); }
   const Windows& windows() const { return windows_; }

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "proto/convert.h"
+#include "proto/convert_options.h"
 #include "proto/enum_map.h"
 #include "proto/field_checks.h"
 
@@ -16,13 +17,15 @@ constexpr EnumMap<Granularity, v1::Granularity, 3> kGranularities = {
     {{Granularity::kTensor, v1::GRANULARITY_TENSOR},
      {Granularity::kChannel, v1::GRANULARITY_CHANNEL},
      {Granularity::kGroup, v1::GRANULARITY_GROUP}}};
-constexpr EnumMap<ScaleRule, v1::ScaleRule, 3> kScaleRules = {
+constexpr EnumMap<ScaleRule, v1::ScaleRule, 4> kScaleRules = {
     {{ScaleRule::kAbsmax, v1::SCALE_RULE_ABSMAX},
      {ScaleRule::kMse, v1::SCALE_RULE_MSE},
-     {ScaleRule::kWeightedMse, v1::SCALE_RULE_WEIGHTED_MSE}}};
-constexpr EnumMap<ActivationScheme, v1::Activations, 2> kActivations = {
+     {ScaleRule::kWeightedMse, v1::SCALE_RULE_WEIGHTED_MSE},
+     {ScaleRule::kHessian, v1::SCALE_RULE_HESSIAN}}};
+constexpr EnumMap<ActivationScheme, v1::Activations, 3> kActivations = {
     {{ActivationScheme::kNone, v1::ACTIVATIONS_NONE},
-     {ActivationScheme::kDynamicToken, v1::ACTIVATIONS_DYNAMIC_TOKEN}}};
+     {ActivationScheme::kDynamicToken, v1::ACTIVATIONS_DYNAMIC_TOKEN},
+     {ActivationScheme::kStatic, v1::ACTIVATIONS_STATIC}}};
 constexpr EnumMap<Propagate, v1::Propagate, 2> kPropagates = {
     {{Propagate::kOriginal, v1::PROPAGATE_ORIGINAL},
      {Propagate::kQuantized, v1::PROPAGATE_QUANTIZED}}};
@@ -44,21 +47,10 @@ std::optional<Ours> ReadEnum(FieldChecks& checks, std::string_view name,
   return ours;
 }
 
-// The name of the method whose options are set, from the field of the oneof; empty: none.
-std::string MethodOfOptions(const v1::Scheme& scheme) {
-  if (scheme.method_options_case() == v1::Scheme::METHOD_OPTIONS_NOT_SET) return "";
-  return v1::Scheme::descriptor()->FindFieldByNumber(scheme.method_options_case())->name();
-}
-
 SchemeRequest ReadScheme(const v1::Scheme& scheme, std::string_view path, FieldChecks& all) {
   FieldChecks checks(path);
   SchemeRequest request;
-  const std::string options = MethodOfOptions(scheme);
   if (!scheme.method().empty()) request.method = scheme.method();
-  if (!options.empty() && request.method.has_value() && options != *request.method) {
-    checks.Wrong(options, "options of " + options, "options of " + *request.method + " or none");
-  }
-  if (!options.empty() && !request.method.has_value()) request.method = options;
   if (scheme.has_bits()) {
     request.bits = static_cast<int>(checks.InRange("bits", scheme.bits(), 1, 8));
   }
@@ -69,6 +61,7 @@ SchemeRequest ReadScheme(const v1::Scheme& scheme, std::string_view path, FieldC
   request.granularity = ReadEnum(checks, "granularity", kGranularities, scheme.granularity());
   request.scale_rule = ReadEnum(checks, "scale_rule", kScaleRules, scheme.scale_rule());
   request.activations = ReadEnum(checks, "activations", kActivations, scheme.activations());
+  request.options = FromProto(scheme.options());
   all.Collect(checks.Finish());
   return request;
 }
@@ -89,6 +82,7 @@ v1::Scheme ToProto(const SchemeRequest& request) {
   if (request.activations) {
     scheme.set_activations(ToWire(kActivations, *request.activations, v1::ACTIVATIONS_UNSPECIFIED));
   }
+  if (!request.options.empty()) *scheme.mutable_options() = ToProto(request.options);
   return scheme;
 }
 
@@ -124,6 +118,7 @@ v1::Scheme ToProto(const Scheme& scheme) {
   message.set_granularity(ToWire(kGranularities, scheme.granularity, v1::GRANULARITY_UNSPECIFIED));
   message.set_scale_rule(ToWire(kScaleRules, scheme.scale_rule, v1::SCALE_RULE_UNSPECIFIED));
   message.set_activations(ToWire(kActivations, scheme.activations, v1::ACTIVATIONS_UNSPECIFIED));
+  if (!scheme.options.empty()) *message.mutable_options() = ToProto(scheme.options);
   return message;
 }
 

@@ -1,4 +1,5 @@
 // What the engine tells: progress, layers, files, the final report, errors.
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -22,8 +23,8 @@ v1::ResolvedLinear ResolvedFromJson(const Json& entry) {
   linear.set_name(entry.value("name", ""));
   if (entry.value("skip", false)) return linear;
   Json scheme = Json::object();
-  for (const char* key :
-       {"method", "bits", "granularity", "group_size", "symmetric", "scale_rule", "activations"}) {
+  for (const char* key : {"method", "bits", "granularity", "group_size", "symmetric", "scale_rule",
+                          "activations", "options"}) {
     if (entry.contains(key)) scheme[key] = entry[key];
   }
   // A group size of 0 says "no groups"; the parser wants it left out then.
@@ -99,6 +100,9 @@ v1::LayerReport ToProto(const LayerReport& report) {
   message.set_group_size(report.group_size);
   message.set_symmetric(report.symmetric);
   message.set_scale_rule(report.scale_rule);
+  message.set_granularity(report.granularity);
+  message.set_activations(report.activations);
+  for (const auto& [name, value] : report.figures) (*message.mutable_figures())[name] = value;
   message.set_weight_snr_db(report.weight_snr_db);
   if (report.relative_output_error) {
     message.set_relative_output_error(*report.relative_output_error);
@@ -116,12 +120,17 @@ LayerReport FromProto(const v1::LayerReport& message) {
                      .group_size = message.group_size(),
                      .symmetric = message.symmetric(),
                      .scale_rule = message.scale_rule(),
+                     .granularity = message.granularity(),
+                     .activations = message.activations(),
                      .weight_snr_db = message.weight_snr_db(),
                      .relative_output_error = std::nullopt,
+                     .figures = {},
                      .seconds = message.seconds()};
   if (message.has_relative_output_error()) {
     report.relative_output_error = message.relative_output_error();
   }
+  for (const auto& [name, value] : message.figures()) report.figures.emplace_back(name, value);
+  std::sort(report.figures.begin(), report.figures.end());  // a map on the wire has no order
   return report;
 }
 

@@ -29,6 +29,15 @@ class PreparedWeight {
   virtual int64_t in_features() const = 0;
 };
 
+// C[m, n] = alpha op(A)[m, k] op(B)[k, n] + beta C, row-major with row strides in elements. op
+// transposes where it is asked to: A is then [k, m], B [n, k].
+struct ProductShape {
+  int64_t m = 0, n = 0, k = 0;
+  int64_t lda = 0, ldb = 0, ldc = 0;
+  bool transpose_a = false, transpose_b = false;
+  float alpha = 1, beta = 0;
+};
+
 struct AttentionShape {
   int64_t tokens, heads, kv_heads, head_dim;
   int64_t window;  // positions each token sees, itself included; 0: all before it
@@ -61,6 +70,10 @@ class Backend {
   // y[T, N] = x[T, K] W^T + bias (bias: N, or null).
   virtual absl::Status MatMul(const float* x, int64_t tokens, const PreparedWeight& weight,
                               const float* bias, float* y) = 0;
+  // A plain product of f32 matrices, for the sums and searches of methods. INTERNAL when the
+  // library fails.
+  virtual absl::Status Product(const ProductShape& shape, const float* a, const float* b,
+                               float* c) = 0;
   // y = x / rms(x) * gain over the last `width` values of each of `rows` rows. y may be x.
   virtual void RmsNorm(const float* x, const float* gain, int64_t rows, int64_t width,
                        float epsilon, float* y) = 0;

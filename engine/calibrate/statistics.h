@@ -6,15 +6,40 @@
 #include <span>
 #include <vector>
 
+#include "engine/calibrate/histogram.h"
+#include "engine/tensor/tensor.h"
+
 namespace quantd {
 
 // Which statistics somebody asks for. A union of needs is their `|`.
 struct StatisticsNeeds {
   bool moments = false;  // mean |x|, mean x^2, max |x|, min, max per input channel
-  bool any() const { return moments; }
-  StatisticsNeeds operator|(StatisticsNeeds other) const {
-    return {.moments = moments || other.moments};
+  int64_t gram_block =
+      0;  // the Gram matrix in diagonal blocks of so many channels; kWholeGram: all
+  bool histogram = false;  // of all values
+  bool any() const { return moments || gram_block != 0 || histogram; }
+  StatisticsNeeds operator|(StatisticsNeeds other) const;
+};
+inline constexpr int64_t kWholeGram = -1;
+
+// sum over tokens of x x^T, [K, K], in its diagonal blocks [b, b]; one block of K is all of it.
+// f32: each element is a sum of blocked products of the backend.
+struct Gram {
+  int64_t channels = 0, block = 0;
+  AlignedBuffer<float> values;  // [channels / block][block, block], both triangles
+
+  Gram() = default;
+  // All zero.
+  Gram(int64_t channels, int64_t block);
+  bool empty() const { return block == 0; }
+  bool whole() const { return block != 0 && block == channels; }
+  float At(int64_t i, int64_t j) const {
+    const int64_t at = i / block;
+    return values.data()[at * block * block + (i - at * block) * block + (j - at * block)];
   }
+  // The block of channels [begin, begin + count), inside one block of this, to[count, count].
+  void CopyBlock(int64_t begin, int64_t count, float* to) const;
+  Gram Copy() const;
 };
 
 // Per input channel of one linear, K entries each.
@@ -22,15 +47,21 @@ struct InputStatistics {
   int64_t tokens = 0;
   std::vector<double> sum_abs, sum_squares;  // f64: sums over many tokens
   std::vector<float> max_abs, min, max;
+  Gram gram;
+  Histogram histogram;
 
   explicit InputStatistics(int64_t channels = 0);
   int64_t channels() const { return static_cast<int64_t>(sum_abs.size()); }
-  // Adds `tokens` rows x[tokens, K]. Cost: one pass.
+  // Adds the moments of `tokens` rows x[tokens, K]. Cost: one pass.
   void Add(const float* x, int64_t tokens);
   // Adds what another collected. Merging in a fixed order gives the same bits.
   void Merge(const InputStatistics& other);
   // sum_squares / tokens, the diagonal of X^T X / T; all ones when there are no tokens.
   std::vector<float> MeanSquares() const;
+  std::vector<float> MeanAbs() const;
+  // The statistics of x / scales, scales[K] > 0. The histogram cannot be had from them: it is left
+  // empty.
+  InputStatistics DividedBy(std::span<const float> scales) const;
 };
 
 }  // namespace quantd

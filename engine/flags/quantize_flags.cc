@@ -28,7 +28,7 @@ struct QuantizeFlags::Values {
   std::optional<std::string> method, scale_rule, granularity, activations, propagate;
   std::optional<int64_t> bits, group_size;
   bool symmetric = false, asymmetric = false;
-  std::vector<std::string> overrides, skip;
+  std::vector<std::string> overrides, skip, options;
   std::optional<std::string> calibration, evaluation;
   std::optional<int64_t> samples, sequence_length, seed, evaluation_windows, logits_windows;
   bool no_evaluation = false;
@@ -55,6 +55,14 @@ Json SchemeOf(const Values& values) {
   return scheme;
 }
 
+// With the recipe file's own options beneath, unless the method is another one.
+absl::Status ApplyOptions(const Values& values, Json& scheme) {
+  for (const std::string& text : values.options) {
+    QD_RETURN_IF_ERROR(ParseOption(text, scheme["options"]));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
   Json json = ToJson(recipe);
   if (!values.recipe_file.empty()) {
@@ -68,6 +76,7 @@ absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
     json["default"] = Json::object();
   }
   json["default"].update(scheme);
+  QD_RETURN_IF_ERROR(ApplyOptions(values, json["default"]));
   if (!values.skip.empty()) {
     for (const std::string& glob : values.skip) json["skip"].push_back(glob);
   }
@@ -90,9 +99,13 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
   command.add_option("--granularity", values.granularity, "tensor, channel or group");
   auto* symmetric = command.add_flag("--symmetric", values.symmetric, "No zero points");
   command.add_flag("--asymmetric", values.asymmetric, "Integer zero points")->excludes(symmetric);
-  command.add_option("--scale-rule", values.scale_rule, "absmax, mse or weighted-mse");
+  command.add_option("--scale-rule", values.scale_rule, "absmax, mse, weighted-mse or hessian");
   command.add_option("--activations", values.activations,
-                     "none, or dynamic: int8 per token (method int8)");
+                     "none, dynamic or static: int8 per token or per tensor (method int8)");
+  command
+      .add_option("--option", values.options,
+                  "NAME=VALUE, an option of the method (see `methods`); repeatable")
+      ->allow_extra_args(false);
   command
       .add_option("--override", values.overrides,
                   "GLOB=METHOD[:KEY=VALUE]… or GLOB=skip; repeatable, later ones win")

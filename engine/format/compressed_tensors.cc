@@ -133,7 +133,8 @@ std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, in
   return pieces;
 }
 
-std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& scheme) {
+std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& scheme,
+                                   const std::optional<StaticInput>& /*input*/) {
   if (!IsPacked(scheme)) return {};
   const int64_t shape[2] = {linear.out_features, linear.in_features};
   PackedPiece piece = {scheme.symmetric ? size_t{2} : size_t{3}, 0, {}};

@@ -28,6 +28,10 @@ void CheckWidth(const LinearSpec& linear, const Scheme& scheme,
          "bits 4 or 8: the others were packed differently by loaders of different "
          "age, and wait for formats that define them"});
   }
+  if (scheme.real_zero) {
+    violations->push_back(
+        {linear.name, "real zero points", "integer zero points, or symmetric true"});
+  }
   if (!scheme.symmetric && scheme.granularity == Granularity::kTensor) {
     violations->push_back({linear.name, "symmetric false with granularity tensor",
                            "granularity channel or group, or symmetric true"});

@@ -1,13 +1,14 @@
 #include "engine/format/registry.h"
 
 #include "engine/format/compressed_tensors.h"
+#include "engine/format/dequantized.h"
 
 namespace quantd {
 
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Format> Formats() {
-  static const Format formats[] = {kCompressedTensors};
+  static const Format formats[] = {kCompressedTensors, kDequantized};
   return formats;
 }
 

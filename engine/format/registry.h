@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,8 +49,10 @@ struct Format {
   std::vector<PackedPiece> (*pack)(const LinearSpec& linear, const Scheme& scheme,
                                    int64_t row_begin, const QuantizedRows& rows);
   // Tensors that are written whole, once per linear (weight_shape).
-  std::vector<PackedPiece> (*constants)(const LinearSpec& linear, const Scheme& scheme);
-  // The value of "quantization_config" in config.json.
+  // `input` with ActivationScheme::kStatic.
+  std::vector<PackedPiece> (*constants)(const LinearSpec& linear, const Scheme& scheme,
+                                        const std::optional<StaticInput>& input);
+  // The value of "quantization_config" in config.json; null: it has none.
   Json (*config)(std::span<const ResolvedLinear> linears, const ModelSpec& model);
 };
 

@@ -34,13 +34,19 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   defaults.activations = ActivationScheme::kDynamicToken;
   defaults.scale_dtype = model_dtype;
   if (request.granularity == Granularity::kTensor) defaults.scale_rule = ScaleRule::kAbsmax;
-  SchemeReader reader(request, linear, defaults);
+  SchemeReader reader(request, linear, defaults, kOptions);
   const Scheme& scheme = reader.scheme();
   if (scheme.bits != 8) {
     reader.Wrong(absl::StrCat("bits ", scheme.bits), "8 (method rtn has 2..8)");
   }
   if (!scheme.symmetric) {
     reader.Wrong("symmetric false", "symmetric true (method rtn has zero points)");
+  }
+  if (scheme.scale_rule == ScaleRule::kHessian) {
+    reader.Wrong("scale_rule hessian", "absmax, mse or weighted-mse");
+  }
+  if (scheme.activations == ActivationScheme::kStatic) {
+    reader.Wrong("activations static", "dynamic or none");
   }
   if (scheme.granularity == Granularity::kGroup && scheme.activations != ActivationScheme::kNone) {
     reader.Wrong(
@@ -63,6 +69,8 @@ const Method kInt8 = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = RoundToNearestNeeds,
+    .fold = nullptr,
+    .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
 };
 

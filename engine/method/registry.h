@@ -1,8 +1,16 @@
-// Quantization methods. A method is one file with one row here: what it is, what it needs, what it
-// does to rows.
+// Quantization methods. A method is one file with one row here: what it is, what it needs, and what
+// it does, in up to three steps, of which only the last is a must:
+//
+//   fold      per scaling group   statistics, weights -> scales moved from inputs into weights
+//   prepare   per linear          statistics -> what all its rows share
+//   quantize  per panel of rows   weights -> codes, scales, zeros
+//
+// A composition ("awq+gptq") is a row that takes its steps from several files.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,8 +19,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/threads.h"
+#include "engine/backend/backend.h"
 #include "engine/backend/kernels.h"
 #include "engine/calibrate/statistics.h"
+#include "engine/method/option_row.h"
 #include "engine/model/model_spec.h"
 #include "engine/recipe.h"
 #include "engine/scheme.h"
@@ -20,13 +31,41 @@
 
 namespace quantd {
 
-// One typed option of a method, for GetCapabilities, --help and docs.
-struct OptionRow {
-  std::string_view name;      // "scale_rule"
-  std::string_view type;      // "enum", "int", "bool", "float"
-  std::string_view fallback;  // default, as text
-  std::string_view values;    // range or list, as text
-  std::string_view help;
+// Where the steps run.
+struct MethodContext {
+  ThreadPool& pool;
+  Backend& backend;
+  const QuantizeKernels& kernels;
+};
+
+// One linear whose inputs a fold may rescale.
+struct FoldLinear {
+  const LinearSpec* linear = nullptr;
+  const Scheme* scheme = nullptr;
+  // Reads rows [row, row + count) in f32 into to[count, K]. Thread-safe.
+  std::function<absl::Status(int64_t row, int64_t count, float* to)> read;
+};
+
+// Linears that read the same input x[T, K], all asking for the same fold.
+struct FoldRequest {
+  std::vector<FoldLinear> linears;
+  const InputStatistics* statistics = nullptr;
+};
+
+// s > 0, one per input channel: x becomes x / s, each column of the weights w s. Empty: leave all
+// as it is.
+struct FoldChoice {
+  std::vector<float> scales;
+  Figures figures;  // {"alpha", 0.4}, reported for each of the linears
+};
+
+// What all rows of one linear share, computed once from the statistics of its input. A method that
+// needs more derives from it.
+struct Prepared {
+  virtual ~Prepared() = default;
+  std::optional<StaticInput> input;  // with ActivationScheme::kStatic
+  std::vector<float> importance;     // K weights of the error per input channel; empty: all alike
+  Figures figures;
 };
 
 struct Method {
@@ -42,12 +81,22 @@ struct Method {
   absl::StatusOr<Scheme> (*resolve)(const SchemeRequest& request, const LinearSpec& linear,
                                     DType model_dtype);
   StatisticsNeeds (*needs)(const Scheme& scheme);
+
+  // Null: nothing is folded. Deterministic for any number of threads.
+  absl::StatusOr<FoldChoice> (*fold)(const FoldRequest& request, const MethodContext& context);
+  // Null: nothing is shared. `statistics` is null unless needs() asked for any; they are those of
+  // the input as folded. Linears with the same input and scheme are prepared once.
+  absl::StatusOr<std::shared_ptr<const Prepared>> (*prepare)(const Scheme& scheme,
+                                                             const InputStatistics* statistics,
+                                                             const MethodContext& context);
   // Quantizes rows of one linear; rows are independent of each other (with Granularity::kTensor,
-  // all rows come in one call). `statistics` is null unless needs() asked for it. Errors:
+  // all rows come in one call). Called from many threads. `prepared` is null if prepare is. Errors:
   // MODEL_NOT_FINITE naming row and column.
-  absl::Status (*quantize)(const WeightRows& weight, const Scheme& scheme,
-                           const InputStatistics* statistics, const QuantizeKernels& kernels,
-                           QuantizedRows* out);
+  absl::Status (*quantize)(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
+                           const MethodContext& context, QuantizedRows* out);
+  // Weights of a panel of rows: the cache for methods that look at each weight alone, more where a
+  // panel is multiplied by a matrix that all panels share.
+  int64_t panel_weights = 256 << 10;
 };
 
 std::span<const Method> Methods();

@@ -18,14 +18,6 @@ absl::Status NotFinite(const float* row, int64_t row_index, int64_t columns) {
                     .wanted = "a finite number"});
 }
 
-// Row `index` in f32, checked. `buffer` holds weight.columns values.
-absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
-                      float* buffer) {
-  WidenToF32(weight.Slice(index, 1).data, weight.dtype, weight.columns, buffer);
-  if (!kernels.all_finite(buffer, weight.columns)) return NotFinite(buffer, index, weight.columns);
-  return absl::OkStatus();
-}
-
 struct TensorScale {
   float scale = 1;
   int8_t zero = 0;
@@ -46,18 +38,14 @@ absl::StatusOr<TensorScale> ChooseTensorScale(const WeightRows& weight, const Sc
   return chosen;
 }
 
-void Shape(const WeightRows& weight, const Scheme& scheme, QuantizedRows* out) {
-  out->rows = weight.rows;
-  out->columns = weight.columns;
-  out->groups = scheme.GroupsPerRow(weight.columns);
-  out->codes.resize(static_cast<size_t>(out->rows * out->columns));
-  out->scales.resize(static_cast<size_t>(out->rows * out->groups));
-  out->zeros.resize(scheme.symmetric ? 0 : static_cast<size_t>(out->rows * out->groups));
-  out->weight_energy = 0;
-  out->error_energy = 0;
-}
-
 }  // namespace
+
+absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
+                      float* buffer) {
+  WidenToF32(weight.Slice(index, 1).data, weight.dtype, weight.columns, buffer);
+  if (!kernels.all_finite(buffer, weight.columns)) return NotFinite(buffer, index, weight.columns);
+  return absl::OkStatus();
+}
 
 std::vector<float> ImportanceOf(const InputStatistics& statistics) {
   std::vector<float> importance = statistics.MeanSquares();
@@ -75,19 +63,28 @@ std::vector<float> ImportanceOf(const InputStatistics& statistics) {
 }
 
 StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme) {
-  return {.moments = scheme.scale_rule == ScaleRule::kWeightedMse};
+  const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
+  return {.moments = weighted, .gram_block = 0, .histogram = false};
+}
+
+absl::StatusOr<std::shared_ptr<const Prepared>> PrepareRoundToNearest(
+    const Scheme& scheme, const InputStatistics* statistics, const MethodContext& /*context*/) {
+  auto prepared = std::make_shared<Prepared>();
+  if (RoundToNearestNeeds(scheme).any() && statistics != nullptr) {
+    prepared->importance = ImportanceOf(*statistics);
+  }
+  return prepared;
 }
 
 absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
-                            const InputStatistics* statistics, const QuantizeKernels& kernels,
+                            const Prepared* prepared, const MethodContext& context,
                             QuantizedRows* out) {
-  Shape(weight, scheme, out);
+  *out = RoomFor(scheme, weight.rows, weight.columns);
+  const QuantizeKernels& kernels = context.kernels;
   const int64_t columns = weight.columns, groups = out->groups;
   const int64_t group_size = columns / groups;
-  std::vector<float> importance;
-  if (scheme.scale_rule == ScaleRule::kWeightedMse && statistics != nullptr) {
-    importance = ImportanceOf(*statistics);
-  }
+  const float* importance =
+      prepared == nullptr || prepared->importance.empty() ? nullptr : prepared->importance.data();
   std::vector<float> row(static_cast<size_t>(columns));
   const bool whole_tensor = scheme.granularity == Granularity::kTensor;
   TensorScale shared;
@@ -100,8 +97,7 @@ absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
       const float* weights = row.data() + g * group_size;
       TensorScale chosen = shared;
       if (!whole_tensor) {
-        kernels.choose_scale(weights,
-                             importance.empty() ? nullptr : importance.data() + g * group_size,
+        kernels.choose_scale(weights, importance == nullptr ? nullptr : importance + g * group_size,
                              group_size, scheme, &chosen.scale, &chosen.zero);
       }
       kernels.quantize(weights, group_size, chosen.scale, chosen.zero, scheme.bits,

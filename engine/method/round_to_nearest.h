@@ -1,26 +1,37 @@
-// Rounding rows to codes by the rules of backend/rules.h alone: what rtn and int8 do.
+// Rounding rows to codes by the rules of backend/rules.h alone: what rtn and int8 do, and what
+// other methods end in.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "absl/status/status.h"
-#include "engine/backend/kernels.h"
-#include "engine/calibrate/statistics.h"
-#include "engine/scheme.h"
-#include "engine/tensor/tensor.h"
+#include "absl/status/statusor.h"
+#include "engine/method/registry.h"
 
 namespace quantd {
 
-// Method::quantize for methods without more to them. `statistics` is needed for kWeightedMse,
-// ignored otherwise. MODEL_NOT_FINITE naming row and column (of `weight`, counted from 0).
+// Method::quantize for methods without more to them. `prepared` is what PrepareRoundToNearest made.
+// MODEL_NOT_FINITE naming row and column (of `weight`, counted from 0).
 absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
-                            const InputStatistics* statistics, const QuantizeKernels& kernels,
+                            const Prepared* prepared, const MethodContext& context,
                             QuantizedRows* out);
+
+// Method::prepare: the importance for ScaleRule::kWeightedMse, and with it the group's own Gram
+// blocks for kHessian.
+absl::StatusOr<std::shared_ptr<const Prepared>> PrepareRoundToNearest(
+    const Scheme& scheme, const InputStatistics* statistics, const MethodContext& context);
+
+// What PrepareRoundToNearest reads of the calibration data.
+StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme);
 
 // How much an error in each input channel counts: mean x^2 of the channel, plus 1 % of the mean
 // over channels so that channels which calibration never saw do not come for free; scaled to a mean
 // of 1. All ones when x was always zero.
 std::vector<float> ImportanceOf(const InputStatistics& statistics);
 
-// What RoundToNearest reads of the calibration data: moments, for ScaleRule::kWeightedMse alone.
-StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme);
+// Row `index` in f32 into buffer[columns]; MODEL_NOT_FINITE naming row and column.
+absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
+                      float* buffer);
 
 }  // namespace quantd

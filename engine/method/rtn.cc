@@ -16,9 +16,10 @@ constexpr OptionRow kOptions[] = {
     {"group_size", "int", "128", "multiples of 8 that divide the inputs",
      "weights per scale, with granularity group"},
     {"symmetric", "bool", "true", "true, false", "false adds an integer zero point per scale"},
-    {"scale_rule", "enum", "mse", "absmax, mse, weighted-mse",
+    {"scale_rule", "enum", "mse", "absmax, mse, weighted-mse, hessian",
      "absmax: the range; mse: the scale with the least squared error (symmetric: of either sign); "
-     "weighted-mse: the same, each input's error weighted by its mean x^2 (needs calibration); "
+     "weighted-mse: the same, each input's error weighted by its mean x^2; hessian: the error of a "
+     "group measured through its block of X^T X (both need calibration); "
      "granularity tensor has absmax only, and by default"},
 };
 
@@ -28,7 +29,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   defaults.method = "rtn";
   defaults.scale_dtype = model_dtype;
   if (request.granularity == Granularity::kTensor) defaults.scale_rule = ScaleRule::kAbsmax;
-  SchemeReader reader(request, linear, defaults);
+  SchemeReader reader(request, linear, defaults, kOptions);
   const Scheme& scheme = reader.scheme();
   if (scheme.bits < 2 || scheme.bits > 8) {
     reader.Wrong(absl::StrCat("bits ", scheme.bits), "2..8");
@@ -53,6 +54,8 @@ const Method kRtn = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = RoundToNearestNeeds,
+    .fold = nullptr,
+    .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
 };
 

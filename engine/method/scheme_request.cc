@@ -19,13 +19,36 @@ std::string SizesThatFit(int64_t in_features) {
 
 }  // namespace
 
-SchemeReader::SchemeReader(const SchemeRequest& request, const LinearSpec& linear, Scheme defaults)
+SchemeReader::SchemeReader(const SchemeRequest& request, const LinearSpec& linear, Scheme defaults,
+                           std::span<const OptionRow> rows)
     : linear_(linear), scheme_(std::move(defaults)) {
   if (request.bits.has_value()) scheme_.bits = *request.bits;
   if (request.symmetric.has_value()) scheme_.symmetric = *request.symmetric;
   if (request.scale_rule.has_value()) scheme_.scale_rule = *request.scale_rule;
   if (request.activations.has_value()) scheme_.activations = *request.activations;
   ReadGranularity(request);
+  ReadOptions(request, rows);
+}
+
+void SchemeReader::ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows) {
+  std::string known;
+  for (const OptionRow& row : rows) {
+    if (IsSchemeField(row.name)) continue;
+    absl::StrAppend(&known, known.empty() ? "" : ", ", ToAbsl(row.name));
+    scheme_.options.Set(row.name, FallbackOf(row));
+  }
+  for (const auto& [name, value] : request.options.values()) {
+    const OptionRow* row = IsSchemeField(name) ? nullptr : FindOption(rows, name);
+    if (row == nullptr) {
+      Wrong(absl::StrCat("option ", name), known.empty() ? "no options" : "one of " + known);
+      continue;
+    }
+    const auto checked = CheckOption(*row, value);
+    if (checked.ok()) scheme_.options.Set(name, *checked);
+    for (const Violation& violation : ViolationsOf(checked.status())) {
+      Wrong(absl::StrCat("option ", name, " ", violation.got), violation.wanted);
+    }
+  }
 }
 
 void SchemeReader::ReadGranularity(const SchemeRequest& request) {

@@ -2,11 +2,13 @@
 // problem at once.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/error.h"
+#include "engine/method/option_row.h"
 #include "engine/model/model_spec.h"
 #include "engine/recipe.h"
 #include "engine/scheme.h"
@@ -16,10 +18,11 @@ namespace quantd {
 // Starts from `scheme` (the method's defaults), takes over what `request` says of granularity,
 // group size, symmetry, scale rule, bits and activations, and checks what holds for every method: a
 // group size that divides the inputs, is a multiple of 8 and stands only with granularity group;
-// per-tensor scales only by absmax.
+// per-tensor scales only by absmax; options that the method's rows know, within their ranges.
 class SchemeReader {
  public:
-  SchemeReader(const SchemeRequest& request, const LinearSpec& linear, Scheme defaults);
+  SchemeReader(const SchemeRequest& request, const LinearSpec& linear, Scheme defaults,
+               std::span<const OptionRow> rows);
 
   Scheme& scheme() { return scheme_; }
   // Adds a problem of this linear.
@@ -28,6 +31,7 @@ class SchemeReader {
   absl::StatusOr<Scheme> Finish();
 
  private:
+  void ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows);
   void ReadGranularity(const SchemeRequest& request);
   void CheckGroupSize();
 

@@ -40,6 +40,12 @@ class Cpu final : public Backend {
     return static_cast<const CpuWeight&>(weight).Multiply(x, tokens, bias, y);
   }
 
+  absl::Status Product(const ProductShape& shape, const float* a, const float* b,
+                       float* c) override {
+    if (shape.m == 0 || shape.n == 0) return absl::OkStatus();
+    return quantd::Product(shape, a, b, c);
+  }
+
   void RmsNorm(const float* x, const float* gain, int64_t rows, int64_t width, float epsilon,
                float* y) override {
     for (int64_t row = 0; row < rows; ++row) {

@@ -68,8 +68,8 @@ memory::desc RightDesc(const GemmShape& shape, memory::data_type type) {
 }
 
 // A primitive with its arguments, ready to be given addresses.
-struct Product {
-  explicit Product(const dnnl::matmul::primitive_desc& desc)
+struct Primitive {
+  explicit Primitive(const dnnl::matmul::primitive_desc& desc)
       : primitive(desc),
         a(desc.src_desc(), Engine(), nullptr),
         b(desc.weights_desc(), Engine(), nullptr),
@@ -81,7 +81,7 @@ struct Product {
   int64_t scratch_bytes;
 };
 
-std::unique_ptr<Product> MakeProduct(const GemmShape& shape) {
+std::unique_ptr<Primitive> MakePrimitive(const GemmShape& shape) {
   const Types types = TypesOf(shape.type);
   const memory::desc a({shape.m, shape.k}, types.left, memory::dims{shape.lda, 1});
   const memory::desc b = RightDesc(shape, types.right);
@@ -92,19 +92,19 @@ std::unique_ptr<Product> MakeProduct(const GemmShape& shape) {
   const auto desc =
       shape.has_bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
   auto product =
-      std::make_unique<Product>(dnnl::matmul::primitive_desc(desc, attributes, Engine()));
+      std::make_unique<Primitive>(dnnl::matmul::primitive_desc(desc, attributes, Engine()));
   if (shape.has_bias) product->bias = memory(bias, Engine(), nullptr);
   return product;
 }
 
 // The calling thread's products. Windows have one length, so there are few; the bound is for odd
 // callers.
-Product& FindProduct(const GemmShape& shape) {
+Primitive& FindPrimitive(const GemmShape& shape) {
   constexpr size_t kMostProducts = 512;
-  thread_local std::map<GemmShape, std::unique_ptr<Product>> products;
+  thread_local std::map<GemmShape, std::unique_ptr<Primitive>> products;
   if (const auto found = products.find(shape); found != products.end()) return *found->second;
   if (products.size() >= kMostProducts) products.clear();
-  return *products.emplace(shape, MakeProduct(shape)).first->second;
+  return *products.emplace(shape, MakePrimitive(shape)).first->second;
 }
 
 absl::Status DnnlError(const dnnl::error& error, const GemmShape& shape) {
@@ -120,7 +120,7 @@ absl::Status Gemm(const GemmShape& shape, const void* a, const void* b, const fl
                   void* c) {
   try {
     dnnl::stream& stream = Stream();
-    Product& product = FindProduct(shape);
+    Primitive& product = FindPrimitive(shape);
     product.a.set_data_handle(const_cast<void*>(a));
     product.b.set_data_handle(const_cast<void*>(b));
     product.c.set_data_handle(c);
@@ -143,6 +143,17 @@ absl::Status Gemm(const GemmShape& shape, const void* a, const void* b, const fl
     return DnnlError(error, shape);
   }
   return absl::OkStatus();
+}
+
+absl::Status Product(const ProductShape& shape, const float* a, const float* b, float* c) {
+  Stream();  // so that oneDNN stays on this thread
+  const dnnl_status_t status =
+      dnnl_sgemm(shape.transpose_a ? 'T' : 'N', shape.transpose_b ? 'T' : 'N', shape.m, shape.n,
+                 shape.k, shape.alpha, a, shape.lda, b, shape.ldb, shape.beta, c, shape.ldc);
+  if (status == dnnl_success) return absl::OkStatus();
+  return MakeError(Reason::kInternal,
+                   absl::StrCat("oneDNN could not multiply m=", shape.m, " n=", shape.n,
+                                " k=", shape.k, ": status ", static_cast<int>(status)));
 }
 
 absl::StatusOr<PackedRight> PackedRight::Make(GemmType type, const void* weight,

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
 namespace quantd {
@@ -38,6 +39,9 @@ struct GemmShape {
 
 // Runs one product. `bias` is null unless shape.has_bias. INTERNAL when oneDNN fails.
 absl::Status Gemm(const GemmShape& shape, const void* a, const void* b, const float* bias, void* c);
+
+// C = alpha op(A) op(B) + beta C in f32; see ProductShape. INTERNAL when oneDNN fails.
+absl::Status Product(const ProductShape& shape, const float* a, const float* b, float* c);
 
 // B in the layout that oneDNN multiplies fastest.
 class PackedRight {

@@ -7,6 +7,7 @@
 #include "engine/method/registry.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/method/method_context.h"
 
 namespace quantd {
 namespace {
@@ -33,7 +34,9 @@ Scheme GroupScheme(ScaleRule rule) {
 QuantizedRows Rounded(const WeightRows& rows, const Scheme& scheme,
                       const InputStatistics* statistics = nullptr) {
   QuantizedRows out;
-  const absl::Status status = RoundToNearest(rows, scheme, statistics, CpuKernels(), &out);
+  const auto prepared = PrepareRoundToNearest(scheme, statistics, TestContext());
+  EXPECT_TRUE(prepared.ok());
+  const absl::Status status = RoundToNearest(rows, scheme, prepared->get(), TestContext(), &out);
   EXPECT_TRUE(status.ok()) << status;
   return out;
 }
@@ -112,8 +115,8 @@ TEST(RoundToNearest, NamesTheRowAndColumnThatIsNotFinite) {
       scheme.granularity = granularity;
       scheme.group_size = 0;
       QuantizedRows out;
-      const absl::Status status =
-          RoundToNearest({weights.data(), DType::kF32, 6, 40}, scheme, nullptr, CpuKernels(), &out);
+      const absl::Status status = RoundToNearest({weights.data(), DType::kF32, 6, 40}, scheme,
+                                                 nullptr, TestContext(), &out);
       EXPECT_EQ(ReasonOf(status), Reason::kModelNotFinite);
       EXPECT_THAT(std::string(status.message()), HasSubstr("row 3, column 17"));
     }

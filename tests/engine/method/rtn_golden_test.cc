@@ -8,6 +8,7 @@
 #include "engine/method/registry.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/method/method_context.h"
 
 namespace quantd {
 namespace {
@@ -57,7 +58,8 @@ TEST(RtnGolden, ScalesZerosAndCodesAreThoseOfCompressedTensors) {
     scheme.scale_dtype = DType::kF32;
     for (const QuantizeKernels* kernels : AllCpuKernels()) {
       QuantizedRows got;
-      ASSERT_TRUE(FindMethod("rtn")->quantize(rows, scheme, nullptr, *kernels, &got).ok());
+      ASSERT_TRUE(
+          FindMethod("rtn")->quantize(rows, scheme, nullptr, TestContext(*kernels), &got).ok());
       const auto codes = wanted["codes"].get<std::vector<int8_t>>();
       auto scales = wanted["scales"].get<std::vector<float>>();
       auto zeros = wanted["zeros"].get<std::vector<int8_t>>();

@@ -1,0 +1,134 @@
+#include "engine/calibrate/gatherer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+// Rows of a Gram matrix that one thread updates at a time.
+constexpr int64_t kPanelRows = 256;
+
+}  // namespace
+
+class Gatherer::Observer : public InputObserver {
+ public:
+  explicit Observer(const std::vector<StatisticsNeeds>& needs)
+      : needs_(needs), statistics_(needs.size()), inputs_(needs.size()) {}
+
+  void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
+    const auto at = static_cast<size_t>(input);
+    if (!needs_[at].any()) return;
+    statistics_[at] = InputStatistics(channels);
+    statistics_[at].Add(x, tokens);
+    if (needs_[at].histogram) statistics_[at].histogram.Add(x, tokens * channels);
+    if (needs_[at].gram_block == 0) return;
+    if (inputs_[at].size() != tokens * channels) {
+      inputs_[at] = {};
+      inputs_[at] = AlignedBuffer<float>(tokens * channels);
+    }
+    std::copy_n(x, tokens * channels, inputs_[at].data());
+  }
+  const InputStatistics& statistics(size_t input) const { return statistics_[input]; }
+  const float* input(size_t input) const { return inputs_[input].data(); }
+
+ private:
+  const std::vector<StatisticsNeeds>& needs_;
+  std::vector<InputStatistics> statistics_;
+  std::vector<AlignedBuffer<float>>
+      inputs_;  // [tokens, channels], where a Gram matrix is asked for
+};
+
+Gatherer::Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once)
+    : needs_(std::move(needs)), statistics_(needs_.size()) {
+  for (int64_t slot = 0; slot < windows_at_once; ++slot) {
+    observers_.push_back(std::make_unique<Observer>(needs_));
+  }
+}
+
+Gatherer::~Gatherer() = default;
+
+InputObserver& Gatherer::observer(int64_t slot) { return *observers_[static_cast<size_t>(slot)]; }
+
+absl::Status Gatherer::EndBatch(int64_t windows, Backend& backend, ThreadPool& pool) {
+  for (size_t input = 0; input < needs_.size(); ++input) {
+    if (!needs_[input].any()) continue;
+    const int64_t channels = observers_.front()->statistics(input).channels();
+    if (statistics_[input].channels() == 0) {
+      statistics_[input] = InputStatistics(channels);
+      const int64_t asked = needs_[input].gram_block;
+      const bool whole = asked == kWholeGram || (asked > 0 && channels % asked != 0);
+      if (asked != 0) statistics_[input].gram = Gram(channels, whole ? channels : asked);
+    }
+    for (int64_t slot = 0; slot < windows; ++slot) {
+      statistics_[input].Merge(observers_[static_cast<size_t>(slot)]->statistics(input));
+    }
+  }
+  return UpdateGrams(windows, backend, pool);
+}
+
+absl::Status Gatherer::UpdateGrams(int64_t windows, Backend& backend, ThreadPool& pool) {
+  std::vector<Panel> panels;
+  for (size_t input = 0; input < needs_.size(); ++input) {
+    const Gram& gram = statistics_[input].gram;
+    if (gram.empty()) continue;
+    // Whole blocks, or rows of the one block.
+    const int64_t rows =
+        gram.whole() ? kPanelRows : std::max<int64_t>(1, kPanelRows / gram.block) * gram.block;
+    for (int64_t row = 0; row < gram.channels; row += rows) {
+      panels.push_back({input, row, std::min(rows, gram.channels - row)});
+    }
+  }
+  return pool.ForEach(static_cast<int64_t>(panels.size()), [&](int64_t index) -> absl::Status {
+    const Panel& panel = panels[static_cast<size_t>(index)];
+    for (int64_t slot = 0; slot < windows; ++slot) {
+      const Observer& observer = *observers_[static_cast<size_t>(slot)];
+      QD_RETURN_IF_ERROR(UpdatePanel(panel, observer.input(panel.input),
+                                     observer.statistics(panel.input).tokens, backend));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Gatherer::UpdatePanel(const Panel& panel, const float* x, int64_t tokens,
+                                   Backend& backend) {
+  Gram& gram = statistics_[panel.input].gram;
+  const int64_t block = gram.block, channels = gram.channels;
+  const auto add = [&](int64_t row, int64_t rows, int64_t columns, float* to) {
+    return backend.Product({.m = rows,
+                            .n = columns,
+                            .k = tokens,
+                            .lda = channels,
+                            .ldb = channels,
+                            .ldc = block,
+                            .transpose_a = true,
+                            .transpose_b = false,
+                            .alpha = 1,
+                            .beta = 1},
+                           x + row, x + row, to);
+  };
+  if (gram.whole()) {  // the upper triangle
+    return add(panel.row, panel.rows, channels - panel.row,
+               gram.values.data() + panel.row * block + panel.row);
+  }
+  for (int64_t row = panel.row; row < panel.row + panel.rows; row += block) {
+    QD_RETURN_IF_ERROR(add(row, block, block, gram.values.data() + row * block));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<InputStatistics> Gatherer::Finish() {
+  for (InputStatistics& statistics : statistics_) {
+    const Gram& gram = statistics.gram;
+    if (!gram.whole()) continue;
+    float* values = statistics.gram.values.data();
+    for (int64_t i = 0; i < gram.block; ++i) {
+      for (int64_t j = 0; j < i; ++j) values[i * gram.block + j] = values[j * gram.block + i];
+    }
+  }
+  return std::move(statistics_);
+}
+
+}  // namespace quantd

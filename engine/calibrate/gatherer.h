@@ -1,0 +1,49 @@
+// Gathers the statistics of the inputs of one block while windows run through it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/threads.h"
+#include "engine/backend/backend.h"
+#include "engine/calibrate/statistics.h"
+#include "engine/model/forward.h"
+
+namespace quantd {
+
+// Windows run in batches: those of a batch at once, on any threads, each showing its inputs to its
+// own observer; between batches the Gram matrices are updated, on all threads. Windows are added in
+// their order, so the result depends neither on the threads nor on the size of a batch.
+// Memory: the inputs of one batch, where a Gram matrix is asked for, and the statistics.
+class Gatherer {
+ public:
+  // `needs` by LinearSpec::input.
+  Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once);
+  ~Gatherer();
+
+  // Of window `slot` of the batch.
+  InputObserver& observer(int64_t slot);
+  // Adds what the first `windows` slots saw.
+  absl::Status EndBatch(int64_t windows, Backend& backend, ThreadPool& pool);
+  // All statistics, by input; those of an input that nobody asked for are empty.
+  std::vector<InputStatistics> Finish();
+
+ private:
+  class Observer;
+  // Part of a Gram matrix that one thread updates: rows [row, row + rows) against the columns from
+  // `row` (whole) or of their own blocks.
+  struct Panel {
+    size_t input = 0;
+    int64_t row = 0, rows = 0;
+  };
+  absl::Status UpdateGrams(int64_t windows, Backend& backend, ThreadPool& pool);
+  absl::Status UpdatePanel(const Panel& panel, const float* x, int64_t tokens, Backend& backend);
+
+  std::vector<StatisticsNeeds> needs_;
+  std::vector<InputStatistics> statistics_;
+  std::vector<std::unique_ptr<Observer>> observers_;
+};
+
+}  // namespace quantd

@@ -1,0 +1,76 @@
+#include "engine/format/dequantized.h"
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+constexpr LoaderRow kLoaders[] = {
+    {"transformers", "any shape"},
+    {"vllm", "any shape"},
+    {"sglang", "any shape"},
+};
+
+// Any weight can be held; a loader would not know that it must quantize the inputs.
+absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/,
+                     std::string_view /*loader*/) {
+  std::vector<Violation> violations;
+  for (const ResolvedLinear& resolved : linears) {
+    if (!resolved.scheme.has_value()) continue;
+    if (resolved.scheme->activations == ActivationScheme::kNone) continue;
+    violations.push_back({resolved.linear->name,
+                          "activations " + std::string(NameOf(resolved.scheme->activations)),
+                          "activations none, or format compressed-tensors"});
+  }
+  if (violations.empty()) return absl::OkStatus();
+  return MakeError(Reason::kFormatCannotHold, "dequantized cannot hold the recipe",
+                   std::move(violations));
+}
+
+// The scales are in the model's type, so that it is also the type of what they multiply.
+std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) {
+  return {{"weight", scheme.scale_dtype, {linear.out_features, linear.in_features}}};
+}
+
+int64_t RowAlignment(const Scheme& /*scheme*/) { return 1; }
+
+std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
+                              const QuantizedRows& rows) {
+  const int64_t width = SizeOf(scheme.scale_dtype), columns = linear.in_features;
+  PackedPiece piece = {0, row_begin * columns * width, {}};
+  piece.bytes.resize(static_cast<size_t>(rows.rows * columns * width));
+  std::vector<float> row(static_cast<size_t>(columns));
+  for (int64_t n = 0; n < rows.rows; ++n) {
+    rows.Dequantize(n, row.data());
+    NarrowFromF32(row.data(), columns, scheme.scale_dtype,
+                  piece.bytes.data() + n * columns * width);
+  }
+  return {std::move(piece)};
+}
+
+std::vector<PackedPiece> Constants(const LinearSpec& /*linear*/, const Scheme& /*scheme*/,
+                                   const std::optional<StaticInput>& /*input*/) {
+  return {};
+}
+
+Json Config(std::span<const ResolvedLinear> /*linears*/, const ModelSpec& /*model*/) {
+  return nullptr;
+}
+
+}  // namespace
+
+const Format kDequantized = {
+    .name = "dequantized",
+    .summary = "safetensors of the model's own type, holding the quantized values",
+    .loaders = kLoaders,
+    .accepts = Accepts,
+    .tensors = Tensors,
+    .row_alignment = RowAlignment,
+    .pack = Pack,
+    .constants = Constants,
+    .config = Config,
+};
+
+}  // namespace quantd

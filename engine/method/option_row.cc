@@ -1,0 +1,86 @@
+#include "engine/method/option_row.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+
+namespace quantd {
+namespace {
+
+constexpr std::array<std::string_view, 6> kSchemeFields = {
+    "bits", "granularity", "group_size", "symmetric", "scale_rule", "activations"};
+
+absl::Status Wrong(const OptionRow& row, const OptionValue& value) {
+  return MakeError(Reason::kInvalidField, "refused",
+                   Violation{.where = "options." + std::string(row.name),
+                             .got = ToText(value),
+                             .wanted = std::string(row.values)});
+}
+
+// "0.01..1" -> {0.01, 1}. The rows are the program's own: a row without a range allows any number.
+std::pair<double, double> RangeOf(const OptionRow& row) {
+  const std::vector<std::string> ends = absl::StrSplit(std::string(row.values), "..");
+  std::pair<double, double> range = {-1e300, 1e300};
+  if (ends.size() == 2) {
+    (void)absl::SimpleAtod(ends[0], &range.first);
+    (void)absl::SimpleAtod(ends[1], &range.second);
+  }
+  return range;
+}
+
+bool InRange(const OptionRow& row, double value) {
+  const auto [low, high] = RangeOf(row);
+  return value >= low && value <= high;
+}
+
+}  // namespace
+
+bool IsSchemeField(std::string_view name) {
+  return std::find(kSchemeFields.begin(), kSchemeFields.end(), name) != kSchemeFields.end();
+}
+
+OptionValue FallbackOf(const OptionRow& row) {
+  const std::string text(row.fallback);
+  if (row.type == "bool") return text == "true";
+  int64_t integer = 0;
+  double number = 0;
+  if (row.type == "int" && absl::SimpleAtoi(text, &integer)) return integer;
+  if (row.type == "float" && absl::SimpleAtod(text, &number)) return number;
+  return text;
+}
+
+absl::StatusOr<OptionValue> CheckOption(const OptionRow& row, const OptionValue& value) {
+  if (row.type == "bool") {
+    if (std::holds_alternative<bool>(value)) return value;
+  } else if (row.type == "int") {
+    const auto* integer = std::get_if<int64_t>(&value);
+    if (integer != nullptr && InRange(row, static_cast<double>(*integer))) return value;
+  } else if (row.type == "float") {
+    const auto* integer = std::get_if<int64_t>(&value);
+    const auto* number = std::get_if<double>(&value);
+    if (integer == nullptr && number == nullptr) return Wrong(row, value);
+    const double wide = integer != nullptr ? static_cast<double>(*integer) : *number;
+    if (InRange(row, wide)) return OptionValue(wide);
+  } else {
+    const std::vector<std::string> names = absl::StrSplit(std::string(row.values), ", ");
+    const std::string text = ToText(value);
+    if (std::find(names.begin(), names.end(), text) != names.end()) return OptionValue(text);
+  }
+  return Wrong(row, value);
+}
+
+const OptionRow* FindOption(std::span<const OptionRow> rows, std::string_view name) {
+  for (const OptionRow& row : rows) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace quantd

@@ -1,0 +1,29 @@
+// Where scales can be moved between what makes activations and the linears that read them, without
+// changing the function: y = (x / s) (W s)^T. Section 3.2 of AWQ (arXiv 2306.00978), SmoothQuant
+// (arXiv 2211.10438).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/model/model_spec.h"
+
+namespace quantd {
+
+struct ScalingGroup {
+  int input = -1;            // LinearSpec::input of the linears that read x
+  std::vector<int> linears;  // their positions in BlockSpec::linears; columns are multiplied by s
+  // What makes x, and is divided by s: a norm's gain (full tensor name), or the rows of a linear.
+  std::string norm;
+  int source = -1;  // position in BlockSpec::linears, when not a norm
+  // With a source linear, the row of it that makes each input channel [K]. Rows that make several
+  // channels (v under grouped-query attention) take one scale for all of them.
+  std::vector<int32_t> source_rows;
+};
+
+// Of one block, by role: input norm -> q, k, v; v -> o; post-attention norm -> gate, up;
+// up -> down.
+std::vector<ScalingGroup> ScalingGroupsOf(const ModelSpec& model, const BlockSpec& block);
+
+}  // namespace quantd
