@@ -50,6 +50,7 @@ class Job:
         self.options = fields["options"]
         self.windows = windows.load(fields["windows"])["ids"] if fields["windows"] else []
         self.clock = Clock()
+        self.measured = {}  # what a tool measures better than compare.py from outside
 
     def option(self, name, default=None):
         return self.options.get(name, default)
@@ -90,7 +91,8 @@ def main():
     job = Job(fields)
     importlib.import_module(MODULES[fields["tool"]]).run(job)
     with open(fields["result"], "w", encoding="utf-8") as file:
-        json.dump({"quantize_seconds": job.clock.wall, "quantize_cpu_seconds": job.clock.cpu}, file)
+        json.dump({"quantize_seconds": job.clock.wall, "quantize_cpu_seconds": job.clock.cpu,
+                   **job.measured}, file)
     sys.stdout.flush()
     os._exit(0)  # some tools leave threads behind that never end
 

@@ -83,6 +83,10 @@ def measure(arguments, wanted):
     return table(arguments, measured)
 
 
+COLUMNS = ["", "seconds a layer", "whole process", "CPU seconds", "peak MiB",
+           "quantizing to quantd", "process to quantd", "memory to quantd", "load before"]
+
+
 def table(arguments, measured):
     lines = [f"{arguments.threads} threads, {arguments.layers} layer(s) of 2048 / 5632 and "
              "embeddings of 32,000 tokens", ""]
@@ -91,16 +95,16 @@ def table(arguments, measured):
         if not some:
             continue
         own = next((run for row, run in some if row.tool == "quantd"), None)
-        lines += [f"### {title}", "",
-                  "| | seconds a layer | CPU seconds | whole process | peak MiB | "
-                  "time to quantd's | memory to quantd's | load before |", "|---" * 8 + "|"]
+        lines += [f"### {title}", "", "| " + " | ".join(COLUMNS) + " |",
+                  "|---" * len(COLUMNS) + "|"]
         for row, run in some:
             seconds = seconds_of(run, row)
-            ratios = ["", ""] if own is None else [
-                f"{seconds / own['wall_seconds']:.1f}", f"{run['peak_mib'] / own['peak_mib']:.1f}"]
-            lines.append(f"| {row.label} | {seconds / arguments.layers:.2f} | "
-                         f"{run['cpu_seconds']:.1f} | {run['wall_seconds']:.1f} | "
-                         f"{run['peak_mib']:.0f} | {ratios[0]} | {ratios[1]} | "
-                         f"{run['load_before']:.1f} |")
+            cells = [row.label, f"{seconds / arguments.layers:.2f}", f"{run['wall_seconds']:.2f}",
+                     f"{run['cpu_seconds']:.1f}", f"{run['peak_mib']:.0f}"]
+            cells += ["", "", ""] if own is None else [
+                f"{seconds / own['wall_seconds']:.1f}",
+                f"{run['wall_seconds'] / own['wall_seconds']:.1f}",
+                f"{run['peak_mib'] / own['peak_mib']:.1f}"]
+            lines.append("| " + " | ".join([*cells, f"{run['load_before']:.1f}"]) + " |")
         lines.append("")
     return "\n".join(lines)

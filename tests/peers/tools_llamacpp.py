@@ -23,11 +23,14 @@ def run(job):
     import layouts
 
     programs, source = job.option("programs"), f"{job.out}/source.gguf"
+    memory = f"{job.out}/memory"  # of llama-quantize: this process is larger
     gguf_files.write(job.model, layouts.read_tensors(job.model), source)
     with job.clock:
         more = imatrix(job, source, programs) if job.option("imatrix") else []
-        subprocess.run([f"{programs}/llama-quantize", "--token-embedding-type", "f16", *more,
-                        source, f"{job.out}/model.gguf", job.option("type"), str(job.threads)],
-                       check=True)
+        subprocess.run(["/usr/bin/time", "-f", "%M", "-o", memory, f"{programs}/llama-quantize",
+                        "--token-embedding-type", "f16", *more, source, f"{job.out}/model.gguf",
+                        job.option("type"), str(job.threads)], check=True)
+    with open(memory, encoding="utf-8") as file:
+        job.measured["peak_mib"] = int(file.read()) / 1024
     os.remove(source)
     shutil.copy(os.path.join(job.model, "config.json"), job.out)
