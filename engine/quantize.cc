@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -117,6 +118,8 @@ void Run::Tell(Stage stage) {
   if (blocks_done_ > 0) {
     const auto left = static_cast<double>(progress.blocks_total - blocks_done_);
     progress.eta_seconds = clock_.Elapsed() / static_cast<double>(blocks_done_) * left;
+  } else {
+    progress.eta_seconds = std::max(plan_.estimated_seconds - clock_.Elapsed(), 0.0);
   }
   sink_.OnProgress(progress);
 }
@@ -126,6 +129,8 @@ absl::Status Run::Open() {
   QD_ASSIGN_OR_RETURN(backend_, FindBackend(planned_.request.resources.backend));
   const ComputeType compute = backend_->Resolve(planned_.request.resources.compute, model_.dtype);
   report_.engine_version = QUANTD_VERSION;
+  const std::filesystem::path folder = planned_.request.model_folder;
+  report_.model_name = (folder / "").parent_path().filename().string();
   report_.family = model_.family;
   report_.parameters = model_.parameters;
   report_.backend = backend_->name();

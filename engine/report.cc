@@ -1,5 +1,7 @@
 #include "engine/report.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
@@ -11,12 +13,36 @@ namespace {
 constexpr double kHuge = 1e300;
 
 Json ToJson(const EvaluationResult& result) {
-  return {{"tokens", result.tokens},
-          {"perplexity_original", result.perplexity_original},
-          {"perplexity_quantized", result.perplexity_quantized},
-          {"kl_mean", result.kl_mean},
-          {"kl_p99", result.kl_p99},
-          {"top1_agreement", result.top1_agreement}};
+  Json json = {{"tokens", result.tokens},
+               {"perplexity_original", result.perplexity_original},
+               {"perplexity_quantized", result.perplexity_quantized},
+               {"kl_mean", result.kl_mean},
+               {"kl_p99", result.kl_p99},
+               {"top1_agreement", result.top1_agreement}};
+  const DivergenceHistogram& histogram = result.kl_histogram;
+  if (!histogram.counts.empty()) {
+    json["kl_histogram"] = {
+        {"low", histogram.low}, {"high", histogram.high}, {"counts", histogram.counts}};
+  }
+  return json;
+}
+
+DivergenceHistogram ReadHistogram(JsonFields& fields) {
+  DivergenceHistogram histogram;
+  const Json* json = fields.Value("kl_histogram");
+  if (json == nullptr) return histogram;
+  JsonFields members(*json, "kl_histogram");
+  histogram.low = members.Number("low", histogram.low, 1e-300, kHuge);
+  histogram.high = members.Number("high", histogram.high, 1e-300, kHuge);
+  const Json* counts = members.Value("counts");
+  bool sound = members.FinishIgnoringUnknown().ok() && histogram.low < histogram.high &&
+               counts != nullptr && counts->is_array() && counts->size() <= 10'000;
+  for (size_t i = 0; sound && i < counts->size(); ++i) {
+    sound = (*counts)[i].is_number_integer() && (*counts)[i].get<int64_t>() >= 0;
+    if (sound) histogram.counts.push_back((*counts)[i].get<int64_t>());
+  }
+  if (!sound) fields.Wrong("kl_histogram", "something else", "{low, high, counts[]}");
+  return histogram;
 }
 
 EvaluationResult ReadEvaluation(JsonFields& fields) {
@@ -27,6 +53,7 @@ EvaluationResult ReadEvaluation(JsonFields& fields) {
   result.kl_mean = fields.Number("kl_mean", 0, -kHuge, kHuge);
   result.kl_p99 = fields.Number("kl_p99", 0, -kHuge, kHuge);
   result.top1_agreement = fields.Number("top1_agreement", 0, 0, 1);
+  result.kl_histogram = ReadHistogram(fields);
   return result;
 }
 
@@ -60,6 +87,7 @@ class ReportReader {
 
 void ReadIdentity(ReportReader& reader, Report& report) {
   reader.Section("model", [&](JsonFields& fields) {
+    report.model_name = fields.String("name", "");
     report.model_fingerprint = fields.String("digest", "");
     report.family = fields.String("family", "");
     report.parameters = fields.Integer("parameters", 0, 0, INT64_MAX);
@@ -114,6 +142,19 @@ void ReadOutcome(ReportReader& reader, Report& report) {
 
 }  // namespace
 
+void DivergenceHistogram::Add(double divergence) {
+  counts.resize(kBins);
+  const double step = std::log10(high / low) / kBins;
+  const double at = std::floor(std::log10(std::max(divergence, low) / low) / step);
+  const double last = kBins - 1;
+  ++counts[static_cast<size_t>(at <= last ? at : last)];
+}
+
+double DivergenceHistogram::Edge(size_t index) const {
+  const auto bins = static_cast<double>(std::max<size_t>(counts.size(), 1));
+  return low * std::pow(high / low, static_cast<double>(index) / bins);
+}
+
 Json ToJson(const Report& report) {
   Json evaluation = Json::object();
   if (report.evaluation.has_value()) {
@@ -131,7 +172,8 @@ Json ToJson(const Report& report) {
       {"schema", report.schema},
       {"engine_version", report.engine_version},
       {"model",
-       {{"digest", report.model_fingerprint},
+       {{"name", report.model_name},
+        {"digest", report.model_fingerprint},
         {"family", report.family},
         {"parameters", report.parameters}}},
       {"machine", {{"backend", report.backend}, {"isa", report.isa}, {"compute", report.compute}}},

@@ -14,12 +14,27 @@
 
 namespace quantd {
 
+// How many tokens have which KL: bins of equal width in log10 between `low` and `high`. The first
+// also has all that is smaller (0, or less than 0 by rounding), the last all that is larger.
+struct DivergenceHistogram {
+  static constexpr int kBins = 40;
+  double low = 1e-7, high = 10;  // nats
+  std::vector<int64_t> counts;   // empty: not counted
+
+  // One value more, into one of kBins. NaN counts as large.
+  void Add(double divergence);
+  // The lower edge of bin `index`; counts.size() gives the upper edge of the last one.
+  double Edge(size_t index) const;
+  bool operator==(const DivergenceHistogram&) const = default;
+};
+
 struct EvaluationResult {
   int64_t tokens = 0;  // predictions scored
   double perplexity_original = 0;
   double perplexity_quantized = 0;
   double kl_mean = 0, kl_p99 = 0;  // nats per token, KL(original || quantized)
   double top1_agreement = 0;       // 0..1
+  DivergenceHistogram kl_histogram;
 };
 
 struct GateVerdict {
@@ -30,6 +45,7 @@ struct GateVerdict {
 struct Report {
   int schema = 1;
   std::string engine_version;
+  std::string model_name;  // of the folder it was read from
   std::string model_fingerprint, family;
   int64_t parameters = 0;
   std::string backend, isa, compute;

@@ -42,6 +42,12 @@ v1::EvaluationResult EvaluationToProto(const EvaluationResult& result) {
   message.set_kl_mean(result.kl_mean);
   message.set_kl_p99(result.kl_p99);
   message.set_top1_agreement(result.top1_agreement);
+  const DivergenceHistogram& histogram = result.kl_histogram;
+  if (!histogram.counts.empty()) {
+    message.mutable_kl_histogram()->set_low(histogram.low);
+    message.mutable_kl_histogram()->set_high(histogram.high);
+    for (const int64_t count : histogram.counts) message.mutable_kl_histogram()->add_counts(count);
+  }
   return message;
 }
 
@@ -153,6 +159,7 @@ v1::JobResult ToProto(const Report& report) {
     *result.add_resolved_recipe() = ResolvedFromJson(entry);
   }
   result.set_engine_version(report.engine_version);
+  result.set_model_name(report.model_name);
   result.set_model_digest(report.model_fingerprint);
   result.set_calibration_digest(report.calibration_digest);
   result.set_evaluation_digest(report.evaluation_digest);

@@ -66,6 +66,7 @@ EvaluationResult Evaluation::Finish() const {
       kl_sum += token.kl;
       same += token.same_top1 ? 1 : 0;
       divergences.push_back(token.kl);
+      result.kl_histogram.Add(token.kl);
     }
   }
   result.tokens = static_cast<int64_t>(divergences.size());
