@@ -13,6 +13,7 @@ import re
 import sys
 
 import environments
+import recipes
 import rows
 import speed
 import tables
@@ -42,7 +43,7 @@ def parse():
 
 def accuracy(arguments):
     """Runs what is new of the rows asked for; returns the tables of every result there is."""
-    rows_of_all = rows.quantd_rows() + rows.peer_rows()
+    rows_of_all = recipes.all_rows() + rows.peer_rows()
     found = {}
     for name in arguments.models.split(","):
         if not os.path.isdir(MODELS[name]):
@@ -53,7 +54,7 @@ def accuracy(arguments):
             comparison.update([row for row in rows_of_all if comparison.able(row)
                                and re.search(arguments.only, row.name)])
         found[name] = {row.name: result for row in rows_of_all
-                       if (result := comparison.result(row)) is not None}
+                       if (result := comparison.known(row)) is not None}
     return tables.accuracy(rows_of_all, found)
 
 

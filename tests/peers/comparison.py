@@ -46,6 +46,8 @@ class Comparison:
         self.settings = environments.settings(arguments.threads)
         self.python = environments.python_of(arguments.environments, "others")
         self.weights = file_digest(f"{model}/model.safetensors")
+        worker = arguments.worker
+        self.program = file_digest(worker) if os.path.exists(worker) else None
 
     def windows(self, text, count):
         """The file of the windows, cut once for everybody. Both models have one tokenizer."""
@@ -67,14 +69,24 @@ class Comparison:
         key = {"tool": row.tool, "options": row.options, "samples": row.samples, "text": row.text,
                "tokens": rows.TOKENS, "weights": self.weights}
         if row.tool == "quantd":
-            key["program"] = file_digest(self.arguments.worker)
+            key["program"] = self.program
         return key
 
     def result(self, row):
         """What is known of a row, or None."""
+        found = self.known(row)
+        return found if found and found["key"] == self.key(row) else None
+
+    def known(self, row):
+        """As result(), but quantd's may come from another build."""
         path = self.result_path(row)
         found = read_json(path) if os.path.exists(path) else None
-        return found if found and found["key"] == self.key(row) else None
+        wanted = self.key(row)
+        same = found and all(found["key"].get(name) == value for name, value in wanted.items()
+                             if name != "program")
+        if same and found["key"] != wanted:
+            found["older"] = True
+        return found if same else None
 
     def quantize(self, row):
         """Runs a row and remembers the outcome, failures too."""
@@ -149,24 +161,26 @@ class Comparison:
                "counts": [EVALUATION_WINDOWS, FEWER_WINDOWS],
                "artifacts": [{"name": row.name, "folder": f"{self.folder}/artifacts/{row.name}"}
                              for row in wanted]}
-        write_json(f"{self.folder}/jobs/evaluate.json", job)
-        printed = f"{self.folder}/logs/evaluate.out"
-        run = process.run([self.python, f"{HERE}/evaluate.py", f"{self.folder}/jobs/evaluate.json"],
-                          f"{self.folder}/logs/evaluate.log", self.settings, printed)
+        # Named after its first row, so that two runs that share no row do not meet.
+        path = f"{self.folder}/jobs/evaluate.{wanted[0].name}.json"
+        log, printed = (f"{self.folder}/logs/evaluate.{wanted[0].name}.{end}"
+                        for end in ("log", "out"))
+        write_json(path, job)
+        run = process.run([self.python, f"{HERE}/evaluate.py", path], log, self.settings, printed)
         by_name = {row.name: row for row in wanted}
         with open(printed, encoding="utf-8") as file:
             for line in map(json.loads, file):
-                path = self.result_path(by_name[line["name"]])
-                found = read_json(path)
+                result = self.result_path(by_name[line["name"]])
+                found = read_json(result)
                 if "error" in line:
                     print(f"{line['name']}: {line['error']}", flush=True)
                     found["run"]["error"] = line["error"]
                 else:
                     found["evaluation"] = line["windows"]
                     print(f"  {line['name']}: KL {line['windows']['64']['kl']:.5f}", flush=True)
-                write_json(path, found)
+                write_json(result, found)
         if run["rc"]:
-            sys.exit(process.tail(f"{self.folder}/logs/evaluate.log"))
+            sys.exit(process.tail(log))
 
     def update(self, wanted):
         """Runs and evaluates what is new, a few at a time so that a run cut short loses little."""
@@ -175,7 +189,9 @@ class Comparison:
             some = new[begin:begin + self.arguments.batch]
             for row in some:
                 self.quantize(row)
-            self.evaluate([row for row in some if "error" not in self.result(row)["run"]])
+            made = [row for row in some if "error" not in self.result(row)["run"]]
+            if made:
+                self.evaluate(made)
         left = [row for row in wanted if (found := self.result(row)) is not None
                 and "error" not in found["run"] and "evaluation" not in found]
         if left:
@@ -184,7 +200,7 @@ class Comparison:
     def able(self, row):
         """Whether the program or environment of a row is there."""
         if row.tool == "quantd":
-            return os.path.exists(self.arguments.worker)
+            return self.program is not None
         if row.tool == "llama.cpp":
             return environments.llama_cpp(self.arguments.environments) is not None
         environment = "autoawq" if row.tool == "autoawq" else "others"

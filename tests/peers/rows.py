@@ -99,20 +99,6 @@ def slow_rows():
             Row("w2g64", "AutoRound, 200 iterations", "autoround", group_options("w2g64"))]
 
 
-def quantd_rows():
-    """Recipes by storage class; flags of `quantd-worker quantize`."""
-    rows = []
-    for storage in STORAGES:
-        if storage[0] != "w" or "g" not in storage or "-" in storage:
-            continue
-        size = group_options(storage)
-        base = ["--bits", str(size["bits"]), "--group-size", str(size["group"])]
-        rows.append(Row(storage, "quantd rtn, asymmetric", "quantd",
-                        {"flags": ["--method", "rtn", *base, "--asymmetric"]}, samples=0))
-    rows.append(Row("w8a8", "quantd int8", "quantd", {"flags": ["--method", "int8"]}, samples=0))
-    return rows
-
-
 def peer_rows():
     """Quick and telling ones first."""
     order = ["w4g128", "w3g128", "w2g64", "w3g64", "w2g32", "w2g16"]

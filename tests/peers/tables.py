@@ -32,7 +32,8 @@ def storage_table(title, some, found):
         return [value if value is not None else float("inf") for value in values]
 
     for row in sorted(some, key=order):
-        cells = [row.label, str(row.samples) if row.samples else "none"]
+        older = any(found[model].get(row.name, {}).get("older") for model in models)
+        cells = [row.label + (" (another build)" if older else ""), str(row.samples or "none")]
         for model in models:
             evaluation = found[model].get(row.name, {}).get("evaluation")
             if evaluation is None:
