@@ -37,6 +37,7 @@ absl::StatusOr<FoldRequest> RequestFor(const PlannedQuantization& planned,
                                        const InputStatistics& statistics) {
   FoldRequest request;
   request.statistics = &statistics;
+  request.shared = group.source_rows;
   for (const int position : group.linears) {
     const ResolvedLinear& entry = linears[static_cast<size_t>(position)];
     const std::string tensor = entry.linear->name + ".weight";

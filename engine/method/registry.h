@@ -50,6 +50,9 @@ struct FoldLinear {
 struct FoldRequest {
   std::vector<FoldLinear> linears;
   const InputStatistics* statistics = nullptr;
+  // Channels with the same number take one scale: what makes x has one row for all of them (v under
+  // grouped-query attention). Empty: each its own. A choice is averaged over them.
+  std::span<const int32_t> shared;
 };
 
 // s > 0, one per input channel: x becomes x / s, each column of the weights w s. Empty: leave all
@@ -97,6 +100,9 @@ struct Method {
   // Weights of a panel of rows: the cache for methods that look at each weight alone, more where a
   // panel is multiplied by a matrix that all panels share.
   int64_t panel_weights = 256 << 10;
+  // Whether quantize wants all rows of the linear in one call, as kTensor has it. That call is made
+  // outside of loops, so it may use context.pool. Null: no.
+  bool (*all_rows)(const Scheme& scheme) = nullptr;
 };
 
 std::span<const Method> Methods();

@@ -1,0 +1,177 @@
+#include "engine/method/awq_loss.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/backend/rules.h"
+
+namespace quantd {
+namespace {
+
+// The sum of a_i b_i, in f64, in a fixed order that vector units like.
+double Dot(const float* a, const float* b, int64_t count) {
+  double sums[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    for (int64_t j = 0; j < 8; ++j) {
+      sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+    }
+  }
+  for (; i < count; ++i) sums[0] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+Scheme SearchScheme(const Scheme& scheme, const AwqSearchSettings& settings) {
+  Scheme search = scheme;
+  if (!settings.search_by_rule) search.scale_rule = ScaleRule::kAbsmax;
+  if (search.scale_rule == ScaleRule::kHessian) search.scale_rule = ScaleRule::kWeightedMse;
+  return search;
+}
+
+}  // namespace
+
+AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme) {
+  AwqSearchSettings settings;
+  settings.grid = scheme.options.Integer("grid");
+  settings.duo = scheme.options.Flag("duo");
+  settings.reference = scheme.options.Flag("reference");
+  settings.search_by_rule = scheme.options.Text("search") == "rule";
+  const std::string loss = scheme.options.Text("loss");
+  if (loss == "blocks") settings.loss = AwqLoss::kBlocks;
+  if (loss == "gram") settings.loss = AwqLoss::kGram;
+  return settings;
+}
+
+AwqGroup AwqReferenceGroup(const float* weights, int64_t count, const Scheme& scheme) {
+  const auto [low, high] = std::minmax_element(weights, weights + count);
+  const int half = 1 << (scheme.bits - 1);
+  constexpr float kLeastRange = 1e-5F;
+  if (scheme.symmetric) {
+    const float absmax = std::max({-*low, *high, kLeastRange});
+    return {rules::RoundScale(absmax / static_cast<float>(half - 1), scheme.scale_dtype), 0};
+  }
+  const float steps = static_cast<float>(2 * half - 1);
+  const float scale =
+      rules::RoundScale(std::max(*high - *low, kLeastRange) / steps, scheme.scale_dtype);
+  const float zero = rules::RoundToInteger(rules::Clamp(-*low / scale, 0, steps));
+  return {scale, static_cast<int8_t>(static_cast<int>(zero) - half)};
+}
+
+AwqLossMeter::AwqLossMeter(const FoldRequest& request, const AwqSearchSettings& settings,
+                           std::span<const AwqCandidate> candidates, const MethodContext& context)
+    : statistics_(*request.statistics),
+      settings_(settings),
+      candidates_(candidates),
+      context_(context),
+      columns_(request.statistics->channels()) {
+  const std::vector<float> squares = statistics_.MeanSquares();
+  for (const AwqCandidate& candidate : candidates_) {
+    std::vector<float> inverse(squares.size()), importance(squares.size());
+    for (size_t k = 0; k < squares.size(); ++k) {
+      inverse[k] = 1.0F / candidate.scales[k];
+      importance[k] = squares[k] * inverse[k] * inverse[k];
+    }
+    inverses_.push_back(std::move(inverse));
+    importance_.push_back(std::move(importance));
+  }
+}
+
+// Rounds one group of weights, scaled; returns the sum of h D^2; `errors`, where not null, gets D.
+double AwqLossMeter::Round(const Scheme& scheme, const Place& place, const float* weights,
+                           float* scaled, float* errors) const {
+  const QuantizeKernels& kernels = context_.kernels;
+  const float* importance = importance_[place.candidate].data() + place.column;
+  kernels.multiply(weights, candidates_[place.candidate].scales.data() + place.column, place.count,
+                   scaled);
+  AwqGroup group;
+  if (settings_.reference) {
+    group = AwqReferenceGroup(scaled, place.count, scheme);
+  } else {
+    const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
+    kernels.choose_scale(scaled, weighted ? importance : nullptr, place.count, scheme, &group.scale,
+                         &group.zero);
+  }
+  const float loss = kernels.rounding_error(scaled, importance, place.count, group.scale,
+                                            group.zero, scheme.bits, errors);
+  if (errors != nullptr) {
+    kernels.multiply(errors, inverses_[place.candidate].data() + place.column, place.count, errors);
+  }
+  return static_cast<double>(loss);
+}
+
+absl::Status AwqLossMeter::Add(const Scheme& scheme, const float* weights, int64_t rows,
+                               double* losses) const {
+  const Scheme search = SearchScheme(scheme, settings_);
+  switch (settings_.loss) {
+    case AwqLoss::kDiagonal:
+      AddDiagonal(search, weights, rows, losses);
+      return absl::OkStatus();
+    case AwqLoss::kBlocks:
+      return AddBlocks(search, weights, rows, losses);
+    case AwqLoss::kGram:
+      return AddGram(search, weights, rows, losses);
+  }
+  return absl::OkStatus();
+}
+
+// A group of columns of all rows stays in the nearest cache while every candidate rounds it.
+void AwqLossMeter::AddDiagonal(const Scheme& scheme, const float* weights, int64_t rows,
+                               double* losses) const {
+  const int64_t count = columns_ / scheme.GroupsPerRow(columns_);
+  AlignedBuffer<float> scaled(count);
+  for (int64_t column = 0; column < columns_; column += count) {
+    for (size_t c = 0; c < candidates_.size(); ++c) {
+      for (int64_t n = 0; n < rows; ++n) {
+        losses[c] += Round(scheme, {c, column, count}, weights + n * columns_ + column,
+                           scaled.data(), nullptr);
+      }
+    }
+  }
+}
+
+absl::Status AwqLossMeter::AddBlocks(const Scheme& scheme, const float* weights, int64_t rows,
+                                     double* losses) const {
+  const int64_t count = columns_ / scheme.GroupsPerRow(columns_);
+  const int64_t all = static_cast<int64_t>(candidates_.size()) * rows;
+  AlignedBuffer<float> scaled(count), block(count * count);
+  AlignedBuffer<float> errors(all * count), products(all * count);
+  for (int64_t column = 0; column < columns_; column += count) {
+    statistics_.gram.CopyBlock(column, count, block.data());
+    for (int64_t at = 0; at < all; ++at) {
+      const Place place = {static_cast<size_t>(at / rows), column, count};
+      (void)Round(scheme, place, weights + at % rows * columns_ + column, scaled.data(),
+                  errors.data() + at * count);
+    }
+    QD_RETURN_IF_ERROR(context_.backend.Product(
+        {.m = all, .n = count, .k = count, .lda = count, .ldb = count, .ldc = count}, errors.data(),
+        block.data(), products.data()));
+    for (int64_t at = 0; at < all; ++at) {
+      losses[at / rows] += Dot(errors.data() + at * count, products.data() + at * count, count);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AwqLossMeter::AddGram(const Scheme& scheme, const float* weights, int64_t rows,
+                                   double* losses) const {
+  const int64_t count = columns_ / scheme.GroupsPerRow(columns_);
+  AlignedBuffer<float> scaled(count), errors(rows * columns_), products(rows * columns_);
+  for (size_t c = 0; c < candidates_.size(); ++c) {
+    for (int64_t at = 0; at < rows * columns_; at += count) {
+      (void)Round(scheme, {c, at % columns_, count}, weights + at, scaled.data(),
+                  errors.data() + at);
+    }
+    QD_RETURN_IF_ERROR(context_.backend.Product({.m = rows,
+                                                 .n = columns_,
+                                                 .k = columns_,
+                                                 .lda = columns_,
+                                                 .ldb = columns_,
+                                                 .ldc = columns_},
+                                                errors.data(), statistics_.gram.values.data(),
+                                                products.data()));
+    losses[c] += Dot(errors.data(), products.data(), rows * columns_);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quantd
