@@ -1,0 +1,165 @@
+#include "engine/method/gptq.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "engine/method/gptq_panel.h"
+#include "engine/method/hessian_factor.h"
+#include "engine/method/round_to_nearest.h"
+#include "engine/method/scheme_request.h"
+
+namespace quantd {
+namespace {
+
+constexpr int kBits[] = {2, 3, 4, 5, 6, 7, 8};
+
+constexpr OptionRow kOptions[] = {
+    {"bits", "int", "4", "2..8", "bits of one code"},
+    {"granularity", "enum", "group", "group, channel",
+     "which weights share a scale: neighbouring inputs of a row, or a row"},
+    {"group_size", "int", "128", "multiples of 8 that divide the inputs",
+     "weights per scale, with granularity group"},
+    {"symmetric", "bool", "true", "true, false", "false adds an integer zero point per scale"},
+    {"scale_rule", "enum", "weighted-mse", "absmax, mse, weighted-mse, hessian",
+     "how the scale of a group is chosen when its turn comes, from the weights as the errors "
+     "before it have changed them"},
+    {"damping", "float", "0.01", "0.000001..1",
+     "added to the diagonal of X^T X, as a part of its mean; raised tenfold, three times at most, "
+     "when the matrix is not positive definite"},
+    {"act_order", "enum", "group-aware", "none, static, group-aware",
+     "none: columns as they lie; static: by falling mean x^2 over the row, scales chosen before; "
+     "group-aware: groups by falling maximum, columns by falling mean x^2 inside each"},
+    {"refit", "int", "0", "0..100",
+     "sweeps after the rounding that fit scales to codes and move codes by the error of the whole "
+     "row"},
+};
+
+ActOrder OrderOf(const Scheme& scheme) {
+  const std::string text = scheme.options.Text("act_order");
+  if (text == "none") return ActOrder::kNone;
+  return text == "static" ? ActOrder::kStatic : ActOrder::kGroupAware;
+}
+
+// The channel at each position; the last is rounded first.
+std::vector<int32_t> Positions(ActOrder order, const std::vector<float>& diagonal,
+                               int64_t group_size) {
+  const int64_t channels = static_cast<int64_t>(diagonal.size());
+  std::vector<int32_t> turn(diagonal.size());  // first to last
+  std::iota(turn.begin(), turn.end(), 0);
+  const auto falling = [&](int32_t a, int32_t b) {
+    return diagonal[static_cast<size_t>(a)] > diagonal[static_cast<size_t>(b)];
+  };
+  if (order == ActOrder::kStatic) std::stable_sort(turn.begin(), turn.end(), falling);
+  if (order == ActOrder::kGroupAware) {
+    std::vector<std::vector<int32_t>> groups;
+    for (int64_t begin = 0; begin < channels; begin += group_size) {
+      groups.emplace_back(turn.begin() + begin, turn.begin() + begin + group_size);
+      std::stable_sort(groups.back().begin(), groups.back().end(), falling);
+    }
+    std::stable_sort(groups.begin(), groups.end(),
+                     [&](const auto& a, const auto& b) { return falling(a[0], b[0]); });
+    auto to = turn.begin();
+    for (const std::vector<int32_t>& group : groups) to = std::copy(group.begin(), group.end(), to);
+  }
+  std::reverse(turn.begin(), turn.end());
+  return turn;
+}
+
+// [K, K] by channel.
+absl::StatusOr<AlignedBuffer<float>> WholeHessian(const DampedHessian& hessian,
+                                                  const MethodContext& context) {
+  const int64_t channels = hessian.channels;
+  std::vector<int32_t> as_they_lie(static_cast<size_t>(channels));
+  std::iota(as_they_lie.begin(), as_they_lie.end(), 0);
+  AlignedBuffer<float> whole(channels * channels);
+  QD_RETURN_IF_ERROR(context.pool.ForEach(channels, [&](int64_t row) -> absl::Status {
+    hessian.CopyRow(as_they_lie, row, whole.data() + row * channels);
+    return absl::OkStatus();
+  }));
+  return whole;
+}
+
+absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
+                               DType model_dtype) {
+  return ResolveGptq(request, linear, model_dtype, "gptq", kOptions);
+}
+
+}  // namespace
+
+std::span<const OptionRow> GptqOptions() { return kOptions; }
+
+absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpec& linear,
+                                   DType model_dtype, std::string_view method,
+                                   std::span<const OptionRow> rows) {
+  Scheme defaults;
+  defaults.method = std::string(method);
+  defaults.scale_dtype = model_dtype;
+  defaults.scale_rule = ScaleRule::kWeightedMse;
+  SchemeReader reader(request, linear, defaults, rows);
+  const Scheme& scheme = reader.scheme();
+  if (scheme.bits < 2 || scheme.bits > 8) reader.Wrong(absl::StrCat("bits ", scheme.bits), "2..8");
+  if (scheme.granularity == Granularity::kTensor) {
+    reader.Wrong("granularity tensor", "granularity group or channel");
+  }
+  if (scheme.activations != ActivationScheme::kNone) {
+    reader.Wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))), "none");
+  }
+  return reader.Finish();
+}
+
+StatisticsNeeds GptqNeeds(const Scheme& /*scheme*/) {
+  return {.moments = true, .gram_block = kWholeGram, .histogram = false};
+}
+
+absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme,
+                                                            const InputStatistics* statistics,
+                                                            const MethodContext& context) {
+  if (statistics == nullptr) return MakeError(Reason::kInternal, "gptq was given no statistics");
+  QD_ASSIGN_OR_RETURN(DampedHessian hessian,
+                      DampedHessian::Of(*statistics, scheme.options.Number("damping")));
+  auto prepared = std::make_shared<GptqPrepared>();
+  const int64_t channels = hessian.channels;
+  prepared->order = OrderOf(scheme);
+  prepared->channel_at =
+      Positions(prepared->order, hessian.diagonal, channels / scheme.GroupsPerRow(channels));
+  if (scheme.scale_rule == ScaleRule::kWeightedMse) {
+    prepared->importance = ImportanceOf(*statistics);
+    for (const int32_t channel : prepared->channel_at) {
+      prepared->importance_at.push_back(prepared->importance[static_cast<size_t>(channel)]);
+    }
+  }
+  QD_ASSIGN_OR_RETURN(HessianFactor factor, Factor(hessian, prepared->channel_at, context));
+  prepared->lower = std::move(factor.lower);
+  prepared->refit = scheme.options.Integer("refit");
+  if (prepared->refit > 0) {
+    hessian.damping = factor.damping;
+    QD_ASSIGN_OR_RETURN(prepared->hessian, WholeHessian(hessian, context));
+  }
+  prepared->figures = {{"damping", factor.damping}};
+  return prepared;
+}
+
+absl::Status QuantizeGptq(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
+                          const MethodContext& context, QuantizedRows* out) {
+  return GptqPanel(scheme, *static_cast<const GptqPrepared*>(prepared), context).Run(weight, out);
+}
+
+const Method kGptq = {
+    .name = "gptq",
+    .summary = "rounding with feedback through the Hessian of the inputs, weight-only, 2-8 bits",
+    .source = "GPTQ (arXiv 2210.17323) in the form of LDLQ (arXiv 2307.13304, equation 2)",
+    .bits = kBits,
+    .needs_calibration = true,
+    .options = kOptions,
+    .resolve = Resolve,
+    .needs = GptqNeeds,
+    .fold = nullptr,
+    .prepare = PrepareGptq,
+    .quantize = QuantizeGptq,
+    .panel_weights = 1 << 20,
+};
+
+}  // namespace quantd

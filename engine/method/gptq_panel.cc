@@ -1,0 +1,216 @@
+#include "engine/method/gptq_panel.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "engine/backend/rules.h"
+#include "engine/method/code_descent.h"
+#include "engine/method/round_to_nearest.h"
+
+namespace quantd {
+namespace {
+
+// Columns rounded one by one; beyond, errors are carried over by matrix products.
+constexpr int64_t kLeaf = 32;
+// Rows gathered at a time: what is written side by side fills cache lines.
+constexpr int64_t kRowsTogether = 16;
+
+// Of w^2 and of (w - dequantized)^2 over all rows.
+absl::Status SumEnergies(const WeightRows& weight, const QuantizeKernels& kernels,
+                         QuantizedRows* out) {
+  std::vector<float> row(static_cast<size_t>(weight.columns)), rounded(row.size());
+  for (int64_t n = 0; n < weight.rows; ++n) {
+    QD_RETURN_IF_ERROR(WidenRow(weight, n, kernels, row.data()));
+    out->Dequantize(n, rounded.data());
+    double weight_sum = 0, error_sum = 0;
+    for (size_t k = 0; k < row.size(); ++k) {
+      const double wide = row[k], error = wide - static_cast<double>(rounded[k]);
+      weight_sum += wide * wide;
+      error_sum += error * error;
+    }
+    out->weight_energy += weight_sum;
+    out->error_energy += error_sum;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status GptqPanel::Load(const WeightRows& weight) {
+  rows_ = weight.rows;
+  columns_ = weight.columns;
+  target_ = AlignedBuffer<float>(rows_ * columns_);
+  error_ = AlignedBuffer<float>(rows_ * columns_);
+  steps_ = AlignedBuffer<float>(rows_ * columns_);
+  scales_.assign(static_cast<size_t>(groups_ * rows_), 1.0f);
+  zeros_.assign(static_cast<size_t>(groups_ * rows_), 0.0f);
+  std::vector<float> rows(static_cast<size_t>(kRowsTogether * columns_));
+  for (int64_t first = 0; first < rows_; first += kRowsTogether) {
+    const int64_t count = std::min(kRowsTogether, rows_ - first);
+    for (int64_t n = 0; n < count; ++n) {
+      QD_RETURN_IF_ERROR(WidenRow(weight, first + n, context_.kernels, rows.data() + n * columns_));
+    }
+    for (int64_t p = 0; p < columns_; ++p) {
+      const float* from = rows.data() + prepared_.channel_at[static_cast<size_t>(p)];
+      float* to = target_.data() + p * rows_ + first;
+      for (int64_t n = 0; n < count; ++n) to[n] = from[n * columns_];
+    }
+  }
+  std::copy_n(target_.data(), rows_ * columns_, error_.data());
+  return absl::OkStatus();
+}
+
+// Scales of the group at positions [begin, begin + group_size), from the weights as they have
+// become.
+absl::Status GptqPanel::ChooseScales(int64_t begin) {
+  const int64_t group =
+      prepared_.channel_at[static_cast<size_t>(begin)] / group_size_;  // all of them are of one
+  const float* importance =
+      prepared_.importance_at.empty() ? nullptr : prepared_.importance_at.data() + begin;
+  std::vector<float> weights(static_cast<size_t>(kRowsTogether * group_size_));
+  for (int64_t first = 0; first < rows_; first += kRowsTogether) {
+    const int64_t count = std::min(kRowsTogether, rows_ - first);
+    for (int64_t k = 0; k < group_size_; ++k) {
+      const float* from = target_.data() + (begin + k) * rows_ + first;
+      for (int64_t n = 0; n < count; ++n)
+        weights[static_cast<size_t>(n * group_size_ + k)] = from[n];
+    }
+    for (int64_t n = 0; n < count; ++n) {
+      const size_t at = static_cast<size_t>(group * rows_ + first + n);
+      int8_t zero = 0;
+      context_.kernels.choose_scale(weights.data() + n * group_size_, importance, group_size_,
+                                    scheme_, &scales_[at], &zero);
+      zeros_[at] = static_cast<float>(zero);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Scales of all groups, from the weights as they are.
+absl::Status GptqPanel::ChooseAllScales(const WeightRows& weight) {
+  std::vector<float> importance(prepared_.importance);
+  std::vector<float> row(static_cast<size_t>(columns_));
+  for (int64_t n = 0; n < rows_; ++n) {
+    QD_RETURN_IF_ERROR(WidenRow(weight, n, context_.kernels, row.data()));
+    for (int64_t g = 0; g < groups_; ++g) {
+      const size_t at = static_cast<size_t>(g * rows_ + n);
+      int8_t zero = 0;
+      context_.kernels.choose_scale(
+          row.data() + g * group_size_,
+          importance.empty() ? nullptr : importance.data() + g * group_size_, group_size_, scheme_,
+          &scales_[at], &zero);
+      zeros_[at] = static_cast<float>(zero);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Positions [begin, end), the last first; everything after them is rounded, and its errors are in
+// the targets.
+absl::Status GptqPanel::Round(int64_t begin, int64_t end) {
+  const int64_t count = end - begin;
+  const bool whole_groups = prepared_.order != ActOrder::kStatic;
+  if (whole_groups && count == group_size_) QD_RETURN_IF_ERROR(ChooseScales(begin));
+  if (count <= kLeaf && (!whole_groups || count <= group_size_)) {
+    RoundColumns(begin, end);
+    return absl::OkStatus();
+  }
+  int64_t middle = begin + (count / 2 + kLeaf - 1) / kLeaf * kLeaf;
+  if (whole_groups && count > group_size_) {
+    middle = begin + (count / group_size_ + 1) / 2 * group_size_;
+  }
+  QD_RETURN_IF_ERROR(Round(middle, end));
+  QD_RETURN_IF_ERROR(context_.backend.Product({.m = middle - begin,
+                                               .n = rows_,
+                                               .k = end - middle,
+                                               .lda = columns_,
+                                               .ldb = rows_,
+                                               .ldc = rows_,
+                                               .transpose_a = true,
+                                               .beta = 1},
+                                              prepared_.lower.data() + middle * columns_ + begin,
+                                              error_.data() + middle * rows_,
+                                              target_.data() + begin * rows_));
+  return Round(begin, middle);
+}
+
+// One column after the other, last to first.
+void GptqPanel::RoundColumns(int64_t begin, int64_t end) {
+  for (int64_t p = end - 1; p >= begin; --p) {
+    const int64_t group = prepared_.channel_at[static_cast<size_t>(p)] / group_size_;
+    const float* scale = scales_.data() + group * rows_;
+    const float* zero = zeros_.data() + group * rows_;
+    const float* target = target_.data() + p * rows_;
+    float* step = steps_.data() + p * rows_;
+    float* error = error_.data() + p * rows_;
+    const rules::Steps steps = rules::StepsOf(scheme_.bits, 0);
+    for (int64_t n = 0; n < rows_; ++n) {
+      step[n] = rules::StepOf(target[n], scale[n], {steps.low - zero[n], steps.high - zero[n]});
+      error[n] -= step[n] * scale[n];
+    }
+    const float* factors = prepared_.lower.data() + p * columns_;
+    for (int64_t q = begin; q < p; ++q) {
+      float* to = target_.data() + q * rows_;
+      const float factor = factors[q];
+      for (int64_t n = 0; n < rows_; ++n) to[n] += factor * error[n];
+    }
+  }
+}
+
+// Puts errors and steps in the order of channels.
+void GptqPanel::ByChannel() {
+  for (AlignedBuffer<float>* values : {&error_, &steps_}) {
+    for (int64_t p = 0; p < columns_; ++p) {
+      std::copy_n(values->data() + p * rows_, rows_,
+                  target_.data() + prepared_.channel_at[static_cast<size_t>(p)] * rows_);
+    }
+    std::swap(*values, target_);
+  }
+  by_channel_ = true;
+}
+
+void GptqPanel::Store(QuantizedRows* out) {
+  for (int64_t p = 0; p < columns_; ++p) {
+    const int64_t channel = by_channel_ ? p : prepared_.channel_at[static_cast<size_t>(p)];
+    const int64_t group = channel / group_size_;
+    const float* zero = zeros_.data() + group * rows_;
+    const float* step = steps_.data() + p * rows_;
+    int8_t* to = out->codes.data() + channel;
+    for (int64_t n = 0; n < rows_; ++n) {
+      to[n * columns_] = static_cast<int8_t>(step[n] + zero[n]);
+    }
+  }
+  for (int64_t g = 0; g < groups_; ++g) {
+    for (int64_t n = 0; n < rows_; ++n) {
+      const size_t from = static_cast<size_t>(g * rows_ + n),
+                   to = static_cast<size_t>(n * groups_ + g);
+      out->scales[to] = scales_[from];
+      if (!scheme_.symmetric) out->zeros[to] = static_cast<int8_t>(zeros_[from]);
+    }
+  }
+}
+
+absl::Status GptqPanel::Run(const WeightRows& weight, QuantizedRows* out) {
+  *out = RoomFor(scheme_, weight.rows, weight.columns);
+  groups_ = out->groups;
+  group_size_ = weight.columns / groups_;
+  QD_RETURN_IF_ERROR(Load(weight));
+  if (prepared_.order == ActOrder::kStatic) QD_RETURN_IF_ERROR(ChooseAllScales(weight));
+  QD_RETURN_IF_ERROR(Round(0, columns_));
+  if (prepared_.refit > 0) {
+    ByChannel();
+    QD_RETURN_IF_ERROR(DescendOnCodes(scheme_, prepared_.hessian.data(), prepared_.refit, context_,
+                                      {.rows = rows_,
+                                       .columns = columns_,
+                                       .group_size = group_size_,
+                                       .error = error_.data(),
+                                       .steps = steps_.data(),
+                                       .scales = scales_.data(),
+                                       .zeros = zeros_.data()}));
+  }
+  Store(out);
+  return SumEnergies(weight, context_.kernels, out);
+}
+
+}  // namespace quantd

@@ -1,0 +1,60 @@
+// A panel of rows while GPTQ rounds it: everything is transposed, a position's values of all rows
+// side by side, so that a loop over rows is a loop over neighbours.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/method/registry.h"
+#include "engine/tensor/tensor.h"
+
+namespace quantd {
+
+// In which order columns are rounded, and when scales are chosen.
+enum class ActOrder {
+  kNone,        // as they lie
+  kStatic,      // by falling mean x^2 over the whole row; scales chosen before the first
+  kGroupAware,  // groups by falling maximum, inside a group by falling mean x^2
+};
+
+struct GptqPrepared : Prepared {
+  ActOrder order = ActOrder::kGroupAware;
+  std::vector<int32_t> channel_at;   // K: the channel at each position; the last is rounded first
+  std::vector<float> importance_at;  // K, by position; empty: all alike
+  AlignedBuffer<float> lower;        // [K, K] by position: the unit factor L of the Hessian
+  int64_t refit = 0;                 // sweeps of CodeDescent
+  AlignedBuffer<float> hessian;      // [K, K] by channel, damped; with option refit alone
+};
+
+class GptqPanel {
+ public:
+  GptqPanel(const Scheme& scheme, const GptqPrepared& prepared, const MethodContext& context)
+      : scheme_(scheme), prepared_(prepared), context_(context) {}
+
+  // Codes, scales and zeros of `weight`; the energies are summed too. MODEL_NOT_FINITE naming row
+  // and column. Memory: 3 times the panel in f32.
+  absl::Status Run(const WeightRows& weight, QuantizedRows* out);
+
+ private:
+  absl::Status Load(const WeightRows& weight);
+  absl::Status ChooseScales(int64_t begin);
+  absl::Status ChooseAllScales(const WeightRows& weight);
+  absl::Status Round(int64_t begin, int64_t end);
+  void RoundColumns(int64_t begin, int64_t end);
+  void ByChannel();
+  void Store(QuantizedRows* out);
+
+  const Scheme& scheme_;
+  const GptqPrepared& prepared_;
+  const MethodContext& context_;
+  bool by_channel_ = false;  // steps and errors; positions until then
+  int64_t rows_ = 0, columns_ = 0, group_size_ = 0, groups_ = 0;
+  AlignedBuffer<float> target_;        // [K, rows]: what each weight should become
+  AlignedBuffer<float> error_;         // [K, rows]: the weight; once rounded, what is missing
+  AlignedBuffer<float> steps_;         // [K, rows]: code - zero
+  std::vector<float> scales_, zeros_;  // [groups, rows], groups as they lie in the row
+};
+
+}  // namespace quantd
