@@ -11,6 +11,7 @@ namespace quantd {
 namespace {
 
 constexpr double kHuge = 1e300;
+constexpr std::string_view kAtMost = "at most", kAtLeast = "at least";
 
 Json ToJson(const EvaluationResult& result) {
   Json json = {{"tokens", result.tokens},
@@ -118,6 +119,7 @@ void ReadOutcome(ReportReader& reader, Report& report) {
   reader.Section("gate", [&](JsonFields& fields) {
     report.gate.passed = fields.Bool("passed", true);
     report.gate.missed = fields.Strings("missed");
+    report.gate.limits = fields.Strings("limits");
   });
   reader.Section("seconds", [&](JsonFields& fields) {
     for (const Stage stage :
@@ -184,7 +186,10 @@ Json ToJson(const Report& report) {
         {"tokens", report.calibration_tokens},
         {"seed", report.calibration_seed}}},
       {"evaluation", std::move(evaluation)},
-      {"gate", {{"passed", report.gate.passed}, {"missed", report.gate.missed}}},
+      {"gate",
+       {{"passed", report.gate.passed},
+        {"missed", report.gate.missed},
+        {"limits", report.gate.limits}}},
       {"size",
        {{"format", report.format},
         {"bytes_original", report.bytes_original},
@@ -218,29 +223,25 @@ absl::StatusOr<Report> ReportFromJson(const Json& json) {
 
 GateVerdict CheckGate(const QualityGate& gate, const std::optional<EvaluationResult>& evaluation) {
   GateVerdict verdict;
-  const auto miss = [&](std::string_view what, double got, std::string_view limit, double wanted) {
-    verdict.passed = false;
-    verdict.missed.push_back(
-        absl::StrCat(ToAbsl(what), ": got ", got, ", wanted ", ToAbsl(limit), " ", wanted));
-  };
-  const bool asked = gate.max_perplexity_ratio || gate.max_mean_kl || gate.min_top1_agreement;
-  if (!asked) return verdict;
-  if (!evaluation.has_value()) {
-    verdict.passed = false;
-    verdict.missed.emplace_back("the gate needs an evaluation, and none was made");
-    return verdict;
-  }
-  const double ratio = evaluation->perplexity_quantized / evaluation->perplexity_original;
   // Written so that a NaN misses the gate.
-  if (gate.max_perplexity_ratio && !(ratio <= *gate.max_perplexity_ratio)) {
-    miss("perplexity ratio", ratio, "at most", *gate.max_perplexity_ratio);
+  const auto check = [&](std::string_view what, double got, std::string_view limit,
+                         const std::optional<double>& wanted) {
+    if (!wanted.has_value()) return;
+    verdict.limits.push_back(absl::StrCat(ToAbsl(what), " ", ToAbsl(limit), " ", *wanted));
+    if (!evaluation.has_value()) return;
+    if (limit == kAtMost ? got <= *wanted : got >= *wanted) return;
+    verdict.missed.push_back(
+        absl::StrCat(ToAbsl(what), ": got ", got, ", wanted ", ToAbsl(limit), " ", *wanted));
+  };
+  const EvaluationResult result = evaluation.value_or(EvaluationResult{});
+  check("perplexity ratio", result.perplexity_quantized / result.perplexity_original, kAtMost,
+        gate.max_perplexity_ratio);
+  check("mean KL", result.kl_mean, kAtMost, gate.max_mean_kl);
+  check("top-1 agreement", result.top1_agreement, kAtLeast, gate.min_top1_agreement);
+  if (!verdict.limits.empty() && !evaluation.has_value()) {
+    verdict.missed.emplace_back("the gate needs an evaluation, and none was made");
   }
-  if (gate.max_mean_kl && !(evaluation->kl_mean <= *gate.max_mean_kl)) {
-    miss("mean KL", evaluation->kl_mean, "at most", *gate.max_mean_kl);
-  }
-  if (gate.min_top1_agreement && !(evaluation->top1_agreement >= *gate.min_top1_agreement)) {
-    miss("top-1 agreement", evaluation->top1_agreement, "at least", *gate.min_top1_agreement);
-  }
+  verdict.passed = verdict.missed.empty();
   return verdict;
 }
 

@@ -39,7 +39,8 @@ struct EvaluationResult {
 
 struct GateVerdict {
   bool passed = true;
-  std::vector<std::string> missed;  // one line per limit missed
+  std::vector<std::string> missed = {};  // one line per limit missed
+  std::vector<std::string> limits = {};  // one line per limit set; empty: there was no gate
 };
 
 struct Report {

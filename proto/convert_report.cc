@@ -166,6 +166,7 @@ v1::JobResult ToProto(const Report& report) {
   if (report.evaluation) *result.mutable_evaluation() = EvaluationToProto(*report.evaluation);
   result.mutable_gate()->set_passed(report.gate.passed);
   for (const std::string& line : report.gate.missed) result.mutable_gate()->add_missed(line);
+  for (const std::string& line : report.gate.limits) result.mutable_gate()->add_limits(line);
   WriteSizes(report, result);
   result.set_family(report.family);
   result.set_parameters(report.parameters);
