@@ -27,9 +27,10 @@ ZONES = [
     ("engine/evaluate", ["engine/evaluate/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend", "engine/model"]),
     ("engine/flags", ["engine/flags/*"], ["base", "engine/types"]),
+    ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
     ("engine/planning", ["engine/plan.*", "engine/resolve.*"], ["base"] + ENGINE_ALL),
-    ("engine", ["engine/*"], ["base", "engine/planning"] + ENGINE_ALL),
+    ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),

@@ -1,0 +1,44 @@
+#include "engine/report_page/number_text.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <string_view>
+
+namespace quantd {
+
+std::string GroupedText(int64_t value) {
+  std::string digits = fmt::format("{}", value);
+  const size_t first = digits.front() == '-' ? 1 : 0;
+  for (size_t at = digits.size(); at > first + 3;) {
+    at -= 3;
+    digits.insert(at, 1, ',');
+  }
+  return digits;
+}
+
+std::string BytesText(int64_t bytes) {
+  static constexpr std::array<std::string_view, 6> kUnits = {"kB", "MB", "GB", "TB", "PB", "EB"};
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  double value = static_cast<double>(bytes) / 1000;
+  size_t unit = 0;
+  // 999.5 would be written as 1000: it belongs to the next unit.
+  for (; value >= 999.5 && unit + 1 < kUnits.size(); ++unit) value /= 1000;
+  const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return fmt::format("{:.{}f} {}", value, decimals, kUnits[unit]);
+}
+
+std::string SecondsText(double seconds) {
+  if (!(seconds >= 9.995)) return fmt::format("{:.2f} s", seconds);
+  if (seconds < 99.95) return fmt::format("{:.1f} s", seconds);
+  const auto whole = std::llround(seconds);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+}
+
+std::string FigureText(double value) { return fmt::format("{:.4g}", value); }
+
+std::string TickText(double value) { return fmt::format("{:.2g}", value); }
+
+}  // namespace quantd
