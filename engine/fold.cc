@@ -1,6 +1,7 @@
 #include "engine/fold.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -82,7 +83,8 @@ absl::StatusOr<std::vector<float>> DivideGain(const Checkpoint& checkpoint, cons
   NarrowFromF32(divided.data(), gain.size(), dtype, stored.data());
   WidenToF32(stored.data(), dtype, gain.size(), divided.data());
   for (size_t k = 0; k < scales.size(); ++k) {
-    if (divided[k] == 0) {  // too small for the type, or it was zero
+    // Too small or too large for the type, or it was zero.
+    if (divided[k] == 0 || !std::isfinite(divided[k])) {
       divided[k] = gain.data()[k];
       scales[k] = 1;
     } else {

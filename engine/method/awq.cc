@@ -19,9 +19,10 @@ constexpr OptionRow kOptions[] = {
     {"symmetric", "bool", "false", "true, false", "false adds an integer zero point per scale"},
     {"scale_rule", "enum", "weighted-mse", "absmax, mse, weighted-mse, hessian",
      "how the scaled weights are rounded"},
-    {"grid", "int", "20", "1..100", "steps of the exponent alpha in s = mean|x|^alpha, 0 to 1"},
-    {"duo", "bool", "false", "true, false",
-     "s = mean|x|^alpha / w_mean^(1 - alpha): looks at the weights too"},
+    {"grid", "int", "10", "1..100",
+     "steps of the exponent alpha in s = mean|x|^alpha / w_mean^beta, 0 to 1"},
+    {"duo", "bool", "true", "true, false",
+     "beta = 0, 1/4, .., 1: looks at the weights too; false: 0 alone"},
     {"loss", "enum", "diagonal", "diagonal, blocks, gram",
      "by what alpha is chosen: the squared error of the weights weighted by mean x^2, or through "
      "X^T X in blocks of a group, or through all of X^T X"},

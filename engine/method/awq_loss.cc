@@ -30,6 +30,23 @@ Scheme SearchScheme(const Scheme& scheme, const AwqSearchSettings& settings) {
 
 }  // namespace
 
+bool SharesScales(const FoldRequest& request) {
+  if (request.shared.empty()) return false;
+  return *std::max_element(request.shared.begin(), request.shared.end()) + 1 <
+         request.statistics->channels();
+}
+
+int64_t AwqSegment(const FoldRequest& request, const AwqSearchSettings& settings) {
+  const int64_t columns = request.statistics->channels();
+  if (settings.reference || settings.loss == AwqLoss::kGram || SharesScales(request))
+    return columns;
+  const int64_t groups = request.linears.front().scheme->GroupsPerRow(columns);
+  for (const FoldLinear& linear : request.linears) {
+    if (linear.scheme->GroupsPerRow(columns) != groups) return columns;
+  }
+  return columns / groups;
+}
+
 AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme) {
   AwqSearchSettings settings;
   settings.grid = scheme.options.Integer("grid");
@@ -63,7 +80,8 @@ AwqLossMeter::AwqLossMeter(const FoldRequest& request, const AwqSearchSettings& 
       settings_(settings),
       candidates_(candidates),
       context_(context),
-      columns_(request.statistics->channels()) {
+      columns_(request.statistics->channels()),
+      segment_(AwqSegment(request, settings)) {
   const std::vector<float> squares = statistics_.MeanSquares();
   for (const AwqCandidate& candidate : candidates_) {
     std::vector<float> inverse(squares.size()), importance(squares.size());
@@ -120,10 +138,11 @@ void AwqLossMeter::AddDiagonal(const Scheme& scheme, const float* weights, int64
   const int64_t count = columns_ / scheme.GroupsPerRow(columns_);
   AlignedBuffer<float> scaled(count);
   for (int64_t column = 0; column < columns_; column += count) {
+    double* own = losses + column / segment_ * static_cast<int64_t>(candidates_.size());
     for (size_t c = 0; c < candidates_.size(); ++c) {
       for (int64_t n = 0; n < rows; ++n) {
-        losses[c] += Round(scheme, {c, column, count}, weights + n * columns_ + column,
-                           scaled.data(), nullptr);
+        own[c] += Round(scheme, {c, column, count}, weights + n * columns_ + column, scaled.data(),
+                        nullptr);
       }
     }
   }
@@ -145,8 +164,9 @@ absl::Status AwqLossMeter::AddBlocks(const Scheme& scheme, const float* weights,
     QD_RETURN_IF_ERROR(context_.backend.Product(
         {.m = all, .n = count, .k = count, .lda = count, .ldb = count, .ldc = count}, errors.data(),
         block.data(), products.data()));
+    double* own = losses + column / segment_ * static_cast<int64_t>(candidates_.size());
     for (int64_t at = 0; at < all; ++at) {
-      losses[at / rows] += Dot(errors.data() + at * count, products.data() + at * count, count);
+      own[at / rows] += Dot(errors.data() + at * count, products.data() + at * count, count);
     }
   }
   return absl::OkStatus();

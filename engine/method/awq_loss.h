@@ -17,8 +17,8 @@ enum class AwqLoss { kDiagonal, kBlocks, kGram };
 
 // How the search goes, from the scheme's options.
 struct AwqSearchSettings {
-  int64_t grid = 20;  // alpha = 0, 1/grid, .., 1
-  bool duo = false;
+  int64_t grid = 10;  // alpha = 0, 1/grid, .., 1
+  bool duo = true;    // beta = 0, 1/4, .., 1; else 0 alone
   AwqLoss loss = AwqLoss::kDiagonal;
   // Codes by the scheme's own rule (weighted-mse where it is hessian), or by its range.
   bool search_by_rule = false;
@@ -26,8 +26,15 @@ struct AwqSearchSettings {
 };
 AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme);
 
+// Whether what makes x has one row for several channels.
+bool SharesScales(const FoldRequest& request);
+
+// Channels whose scales are chosen apart from those of others: one group of weights, where the loss
+// is a sum over them and all linears have the same; else all of them.
+int64_t AwqSegment(const FoldRequest& request, const AwqSearchSettings& settings);
+
 struct AwqCandidate {
-  double alpha = 0;
+  double alpha = 0, beta = 0;
   std::vector<float> scales;  // [K]
 };
 
@@ -40,7 +47,11 @@ class AwqLossMeter {
 
   // Rows that are best measured together.
   int64_t rows_per_panel() const { return settings_.loss == AwqLoss::kGram ? 256 : 64; }
-  // Adds the losses of weights[rows, K] of a linear of that scheme to losses[candidates].
+  int64_t segment() const { return segment_; }
+  // Sums that Add makes.
+  size_t sums() const { return candidates_.size() * static_cast<size_t>(columns_ / segment_); }
+  // Adds the losses of weights[rows, K] of a linear of that scheme to losses[K / segment,
+  // candidates].
   absl::Status Add(const Scheme& scheme, const float* weights, int64_t rows, double* losses) const;
 
  private:
@@ -61,7 +72,7 @@ class AwqLossMeter {
   const AwqSearchSettings& settings_;
   std::span<const AwqCandidate> candidates_;
   const MethodContext& context_;
-  int64_t columns_;
+  int64_t columns_, segment_;
   std::vector<std::vector<float>> inverses_;    // 1 / s, [candidates][K]
   std::vector<std::vector<float>> importance_;  // h / s^2
 };

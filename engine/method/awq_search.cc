@@ -68,21 +68,27 @@ void Share(std::span<const int32_t> shared, std::vector<double>& scales) {
   }
 }
 
-AwqCandidate CandidateOf(const FoldRequest& request, double alpha, bool duo,
+// The scales of one candidate, [K]: the middle of each segment is 1.
+AwqCandidate CandidateOf(const FoldRequest& request, double alpha, double beta, int64_t segment,
                          const std::vector<float>& input_means,
                          const std::vector<double>& weight_means) {
   constexpr double kLeastScale = 1e-4;
   std::vector<double> scales(input_means.size());
   for (size_t k = 0; k < scales.size(); ++k) {
     double scale = std::pow(static_cast<double>(input_means[k]), alpha);
-    if (duo) scale /= std::pow(weight_means[k], 1 - alpha) + 1e-4;
+    if (beta > 0) scale /= std::pow(weight_means[k], beta) + 1e-4;
     scales[k] = std::max(scale, kLeastScale);
   }
-  const auto [least, most] = std::minmax_element(scales.begin(), scales.end());
-  const double middle = std::sqrt(*least * *most);
-  for (double& scale : scales) scale = std::isfinite(scale / middle) ? scale / middle : 1;
+  for (auto begin = scales.begin(); begin != scales.end(); begin += segment) {
+    const auto end = begin + segment;
+    const auto [least, most] = std::minmax_element(begin, end);
+    const double middle = std::sqrt(*least * *most);
+    for (auto scale = begin; scale != end; ++scale) {
+      *scale = std::isfinite(*scale / middle) ? *scale / middle : 1;
+    }
+  }
   Share(request.shared, scales);
-  return {alpha, std::vector<float>(scales.begin(), scales.end())};
+  return {alpha, beta, std::vector<float>(scales.begin(), scales.end())};
 }
 
 }  // namespace
@@ -90,19 +96,28 @@ AwqCandidate CandidateOf(const FoldRequest& request, double alpha, bool duo,
 std::vector<AwqCandidate> AwqCandidates(const FoldRequest& request,
                                         const AwqSearchSettings& settings,
                                         const std::vector<double>& weight_means) {
+  constexpr int kBetas = 4;
+  const int64_t segment = AwqSegment(request, settings);
   std::vector<float> means = request.statistics->MeanAbs();
-  std::vector<AwqCandidate> candidates = {{0, std::vector<float>(means.size(), 1.0F)}};
+  std::vector<AwqCandidate> candidates = {{0, 0, std::vector<float>(means.size(), 1.0F)}};
+  const auto add = [&](double alpha, double beta) {
+    candidates.push_back(CandidateOf(request, alpha, beta, segment, means, weight_means));
+  };
+  const double grid = static_cast<double>(settings.grid);
+  if (settings.reference) {  // never tries alpha = 1
+    for (int64_t i = 0; i < settings.grid; ++i) {
+      const double alpha = static_cast<double>(i) / grid;
+      add(alpha, settings.duo ? 1 - alpha : 0);
+    }
+    return candidates;
+  }
   // Channels that calibration never woke may wake later.
   const float most = *std::max_element(means.begin(), means.end());
-  if (!settings.reference) {
-    for (float& mean : means) mean = std::max(mean, 1e-4F * most);
-  }
-  // Without duo, exponent 0 is the identity again; the reference never tries 1.
-  const int64_t first = settings.duo || settings.reference ? 0 : 1;
-  const int64_t last = settings.reference ? settings.grid - 1 : settings.grid;
-  for (int64_t i = first; i <= last; ++i) {
-    const double alpha = static_cast<double>(i) / static_cast<double>(settings.grid);
-    candidates.push_back(CandidateOf(request, alpha, settings.duo, means, weight_means));
+  for (float& mean : means) mean = std::max(mean, 1e-4F * most);
+  for (int b = 0; b <= (settings.duo ? kBetas : 0); ++b) {
+    for (int64_t i = b == 0 ? 1 : 0; i <= settings.grid; ++i) {
+      add(static_cast<double>(i) / grid, static_cast<double>(b) / kBetas);
+    }
   }
   return candidates;
 }
@@ -134,37 +149,59 @@ absl::StatusOr<std::vector<double>> AwqWeightMeans(const FoldRequest& request,
   return means;
 }
 
+namespace {
+
+// The best candidate of each segment, by losses[segments, candidates]. A loss that is not a number
+// is never the least: weights that are not finite are named when they are rounded.
+FoldChoice Best(const std::vector<AwqCandidate>& candidates, const std::vector<double>& losses,
+                int64_t segment, size_t first) {
+  const size_t count = candidates.size();
+  const auto width = static_cast<size_t>(segment);
+  const auto segments = static_cast<double>(losses.size() / count);
+  FoldChoice choice;
+  choice.scales.resize(candidates.front().scales.size());
+  double alpha = 0, beta = 0, loss = 0, plain = 0;
+  bool scaled = false;
+  for (size_t at = 0; at * count < losses.size(); ++at) {
+    const double* own = losses.data() + at * count;
+    size_t best = first;
+    for (size_t c = first + 1; c < count; ++c) {
+      if (own[c] < own[best]) best = c;
+    }
+    scaled = scaled || best > 0;
+    alpha += candidates[best].alpha / segments;
+    beta += candidates[best].beta / segments;
+    loss += own[best];
+    plain += own[0];
+    std::copy_n(candidates[best].scales.begin() + static_cast<int64_t>(at * width), width,
+                choice.scales.begin() + static_cast<int64_t>(at * width));
+  }
+  if (!scaled) choice.scales.clear();
+  choice.figures = {
+      {"alpha", alpha}, {"beta", beta}, {"loss_ratio", plain > 0 ? loss / plain : 1.0}};
+  return choice;
+}
+
+}  // namespace
+
 absl::StatusOr<FoldChoice> ChooseAwqScales(const FoldRequest& request,
                                            const MethodContext& context) {
   const AwqSearchSettings settings = AwqSearchSettingsOf(*request.linears.front().scheme);
   // AutoAWQ leaves o alone where one row of v makes several of its channels.
-  if (settings.reference && !request.shared.empty()) {
-    const auto last = std::max_element(request.shared.begin(), request.shared.end());
-    if (*last + 1 < request.statistics->channels()) return FoldChoice{};
-  }
+  if (settings.reference && SharesScales(request)) return FoldChoice{};
   std::vector<double> weight_means;
   if (settings.duo) {
     QD_ASSIGN_OR_RETURN(weight_means, AwqWeightMeans(request, context));
   }
-  std::vector<AwqCandidate> candidates = AwqCandidates(request, settings, weight_means);
+  const std::vector<AwqCandidate> candidates = AwqCandidates(request, settings, weight_means);
   const AwqLossMeter meter(request, settings, candidates, context);
   QD_ASSIGN_OR_RETURN(const std::vector<double> losses,
-                      SumOverPanels(request, context, meter.rows_per_panel(), candidates.size(),
+                      SumOverPanels(request, context, meter.rows_per_panel(), meter.sums(),
                                     [&](const Panel& panel, const float* weights, double* sums) {
                                       return meter.Add(*request.linears[panel.linear].scheme,
                                                        weights, panel.rows, sums);
                                     }));
-  // A loss that is not a number is never the least: weights that are not finite are named when they
-  // are rounded.
-  size_t best = settings.reference ? 1 : 0;
-  for (size_t c = best + 1; c < losses.size(); ++c) {
-    if (losses[c] < losses[best]) best = c;
-  }
-  FoldChoice choice;
-  choice.figures = {{"alpha", candidates[best].alpha},
-                    {"loss_ratio", losses[0] > 0 ? losses[best] / losses[0] : 1.0}};
-  if (best > 0) choice.scales = std::move(candidates[best].scales);
-  return choice;
+  return Best(candidates, losses, meter.segment(), settings.reference ? 1 : 0);
 }
 
 }  // namespace quantd
