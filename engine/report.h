@@ -34,7 +34,7 @@ struct EvaluationResult {
   double perplexity_quantized = 0;
   double kl_mean = 0, kl_p99 = 0;  // nats per token, KL(original || quantized)
   double top1_agreement = 0;       // 0..1
-  DivergenceHistogram kl_histogram;
+  DivergenceHistogram kl_histogram = {};
 };
 
 struct GateVerdict {
