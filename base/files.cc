@@ -113,8 +113,12 @@ absl::Status RandomAccessFile::Read(int64_t offset, std::span<std::byte> out) co
   return ReadFully(descriptor_, path_, offset, out);
 }
 
-AtomicFile::AtomicFile(std::string path, std::string temporary, int descriptor)
-    : path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
+AtomicFile::AtomicFile(std::string path, std::string temporary, int descriptor,
+                       Durability durability)
+    : path_(std::move(path)),
+      temporary_(std::move(temporary)),
+      descriptor_(descriptor),
+      durability_(durability) {}
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
@@ -126,21 +130,23 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::move(other.temporary_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
-      end_(other.end_) {}
+      end_(other.end_),
+      durability_(other.durability_) {}
 
 AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(temporary_, other.temporary_);
   std::swap(descriptor_, other.descriptor_);
   std::swap(end_, other.end_);
+  std::swap(durability_, other.durability_);
   return *this;
 }
 
-absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
+absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path, Durability durability) {
   const std::string temporary = absl::StrCat(path, ".partial-", ::getpid());
   const int descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) return ErrnoError("cannot create", temporary, errno);
-  return AtomicFile(path, temporary, descriptor);
+  return AtomicFile(path, temporary, descriptor, durability);
 }
 
 absl::Status AtomicFile::Append(std::span<const std::byte> bytes) {
@@ -150,6 +156,7 @@ absl::Status AtomicFile::Append(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::StartWriteback(int64_t offset, int64_t count) const {
+  if (durability_ != Durability::kSync) return;
   ::sync_file_range(descriptor_, offset, count, SYNC_FILE_RANGE_WRITE);
 }
 
@@ -163,7 +170,8 @@ absl::Status AtomicFile::ReadAt(int64_t offset, std::span<std::byte> out) const 
 
 absl::StatusOr<SealedFile> AtomicFile::Seal() {
   struct stat status{};
-  if (::fsync(descriptor_) != 0) return ErrnoError("cannot sync", temporary_, errno);
+  const bool sync = durability_ == Durability::kSync;
+  if (sync && ::fsync(descriptor_) != 0) return ErrnoError("cannot sync", temporary_, errno);
   if (::fstat(descriptor_, &status) != 0) return ErrnoError("cannot stat", temporary_, errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
     return ErrnoError("cannot close", temporary_, errno);
@@ -173,7 +181,7 @@ absl::StatusOr<SealedFile> AtomicFile::Seal() {
     ::unlink(temporary_.c_str());
     return ErrnoError("cannot rename", temporary_, error_number);
   }
-  QD_RETURN_IF_ERROR(SyncFolder(ParentOf(path_)));
+  if (sync) QD_RETURN_IF_ERROR(SyncFolder(ParentOf(path_)));
   return SealedFile{.path = path_, .bytes = status.st_size, .sha256 = ""};
 }
 

@@ -44,33 +44,40 @@ struct SealedFile {
   std::string sha256;  // lower-case hex
 };
 
-// A file being written under a temporary name beside its final one. Seal makes it durable and gives
-// it its name; without Seal the temporary file is removed. Thread-compatible, but WriteAt may be
-// called from several threads at once on ranges that do not overlap.
+// What Seal promises. kSync: the bytes and the name survive a loss of power. kNamed: the name never
+// shows an incomplete file to anybody who looks, as cp leaves it; the disk follows when the kernel
+// likes.
+enum class Durability { kSync, kNamed };
+
+// A file being written under a temporary name beside its final one. Seal gives it its name; without
+// Seal the temporary file is removed. Thread-compatible, but WriteAt may be called from several
+// threads at once on ranges that do not overlap.
 class AtomicFile {
  public:
-  static absl::StatusOr<AtomicFile> Create(const std::string& path);
+  static absl::StatusOr<AtomicFile> Create(const std::string& path,
+                                           Durability durability = Durability::kSync);
   ~AtomicFile();
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&& other) noexcept;
 
   absl::Status Append(std::span<const std::byte> bytes);
   absl::Status WriteAt(int64_t offset, std::span<const std::byte> bytes);
-  // Asks the kernel to begin writing these bytes to the disk, so that Seal waits for less. Only a
-  // hint: promises nothing and cannot fail.
+  // With kSync, asks the kernel to begin writing these bytes to the disk, so that Seal waits for
+  // less. Only a hint: promises nothing and cannot fail.
   void StartWriteback(int64_t offset, int64_t count) const;
   // Reads back what was written: fills all of `out`. Thread-safe.
   absl::Status ReadAt(int64_t offset, std::span<std::byte> out) const;
-  // fsync, rename, fsync of the folder. Fills bytes; sha256 is the caller's (it may know the bytes
-  // already).
+  // Rename, with kSync between an fsync of the file and one of the folder. Fills bytes; sha256 is
+  // the caller's (it may know the bytes already).
   absl::StatusOr<SealedFile> Seal();
 
  private:
-  AtomicFile(std::string path, std::string temporary, int descriptor);
+  AtomicFile(std::string path, std::string temporary, int descriptor, Durability durability);
   std::string path_;
   std::string temporary_;
   int descriptor_ = -1;
   int64_t end_ = 0;
+  Durability durability_ = Durability::kSync;
 };
 
 // The whole file as text. MODEL_CORRUPT if it is larger than `max_bytes`.

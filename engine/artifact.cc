@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "engine/model_card.h"
+#include "engine/report_page/report_page.h"
 #include "engine/tensor/finite.h"
 
 namespace quantd {
@@ -70,7 +71,10 @@ absl::StatusOr<ShardWriter*> ArtifactWriter::WriterOf(size_t shard) {
   OpenShard& open = shards_[shard];
   if (open.writer == nullptr) {
     const PlannedShard& planned = planned_.plan.shards[shard];
-    QD_ASSIGN_OR_RETURN(open.writer, ShardWriter::Create(PathOf(planned.file), planned.tensors));
+    const Durability durability =
+        planned_.request.output.sync ? Durability::kSync : Durability::kNamed;
+    QD_ASSIGN_OR_RETURN(open.writer,
+                        ShardWriter::Create(PathOf(planned.file), planned.tensors, durability));
   }
   return open.writer.get();
 }
@@ -189,10 +193,12 @@ absl::Status ArtifactWriter::WriteModelFiles() {
 
 absl::Status ArtifactWriter::WriteReport(Report& report) {
   QD_RETURN_IF_ERROR(WriteText("README.md", ModelCard(planned_, report)));
+  QD_RETURN_IF_ERROR(WriteText("quantd/recipe.yaml", DumpJsonPretty(ToJson(report.recipe))));
   const auto by_path = [](const SealedFile& a, const SealedFile& b) { return a.path < b.path; };
   std::sort(files_.begin(), files_.end(), by_path);
   report.files = files_;
   QD_RETURN_IF_ERROR(WriteText("quantd/report.json", DumpJsonPretty(ToJson(report))));
+  QD_RETURN_IF_ERROR(WriteText("quantd/report.html", ReportPage(report)));
   std::sort(files_.begin(), files_.end(), by_path);
   Json manifest = Json::array();
   for (const SealedFile& file : files_) manifest.push_back(ToJson(file));

@@ -100,6 +100,7 @@ Json ToJson(const QuantizeRequest& request) {
           {"output",
            {{"format", request.output.format},
             {"loader", request.output.loader},
+            {"sync", request.output.sync},
             {"shard_bytes", request.output.shard_bytes}}},
           {"resources",
            {{"backend", request.resources.backend},
@@ -145,6 +146,7 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
     auto& output = request.output;
     output.format = section.String("format", output.format);
     output.loader = section.String("loader", output.loader);
+    output.sync = section.Bool("sync", output.sync);
     output.shard_bytes = section.Integer("shard_bytes", output.shard_bytes, 1 << 20, INT64_MAX);
   });
   reader.Section(fields, "resources",

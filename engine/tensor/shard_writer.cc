@@ -234,11 +234,12 @@ class FileShardWriter : public ShardWriter {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ShardWriter>> ShardWriter::Create(const std::string& path,
-                                                                 std::vector<TensorInfo> tensors) {
+                                                                 std::vector<TensorInfo> tensors,
+                                                                 Durability durability) {
   QD_RETURN_IF_ERROR(CheckTensors(path, tensors));
   Layout layout = MakeLayout(tensors);
   const std::string header = MakeHeader(tensors, layout);
-  QD_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  QD_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, durability));
   QD_RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(header.data(), header.size()))));
   return std::make_unique<FileShardWriter>(std::move(file), path, std::move(tensors),
                                            std::move(layout), header);

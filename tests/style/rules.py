@@ -30,6 +30,7 @@ ZONES = [
     ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
     ("engine/planning", ["engine/plan.*", "engine/resolve.*"], ["base"] + ENGINE_ALL),
+    ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
     ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
@@ -52,10 +53,11 @@ ZONES = [
      ["base", "blob", "proto", "worker/command", "worker/runner", "engine/types",
       "engine/backend"]),
     ("worker/runner", ["worker/runner/*"],
-     ["base", "worker/command", "engine", "engine/planning", "engine/flags", "terminal"]
+     ["base", "worker/command", "engine", "engine/auto", "engine/planning", "engine/flags",
+      "terminal"]
      + ENGINE_ALL),
     ("worker", ["worker/*"],
-     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine",
+     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine", "engine/auto",
       "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
     ("client", ["client/*"],
      ["base", "proto", "terminal", "engine/flags", "engine/types"]),

@@ -18,6 +18,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/threads.h"
+#include "engine/auto/choose_recipe.h"
 #include "engine/flags/quantize_flags.h"
 #include "engine/plan.h"
 #include "engine/quantize.h"
@@ -39,7 +40,7 @@ struct Options {
   std::string model, out, request_file;
   std::optional<int> threads;
   int events_descriptor = -1;
-  bool json = false, dry_run = false, quiet = false, verbose = false;
+  bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false;
 };
 
 // Shows what the engine tells to whoever is there: a person, a parent process, or both. Remembers
@@ -196,6 +197,8 @@ class QuantizeCommand : public WorkerCommand {
     command_.add_option("-o,--out", options_.out, "Folder for the result; made if missing");
     command_.add_option("--threads", options_.threads, "Threads; default: all CPUs")
         ->check(CLI::Range(1, 4096));
+    command_.add_flag("--no-sync", options_.no_sync,
+                      "Leave it to the kernel when weights reach the disk, as cp does");
     command_.add_flag("--dry-run", options_.dry_run, "Check everything and print the plan");
     command_.add_flag("--json", options_.json, "Print the report (or the plan) as JSON");
     auto* quiet = command_.add_flag("-q,--quiet", options_.quiet, "No progress and no warnings");
@@ -245,6 +248,7 @@ class QuantizeCommand : public WorkerCommand {
     if (!flags.ok() && violations.empty()) return flags;
     if (!options_.model.empty()) request.model_folder = options_.model;
     if (!options_.out.empty()) request.output_folder = options_.out;
+    if (options_.no_sync) request.output.sync = false;
     if (options_.threads.has_value()) request.resources.threads = *options_.threads;
     if (request.model_folder.empty()) {
       violations.push_back({.where = "MODEL", .got = "nothing", .wanted = "a folder"});
@@ -276,6 +280,13 @@ class QuantizeCommand : public WorkerCommand {
     const bool folder_is_new = !PathExists(request->output_folder);
     if (absl::Status status = MakeOutputFolder(request->output_folder); !status.ok()) {
       return Fail(audience, status, false);
+    }
+    if (AsksForAuto(request->recipe)) {
+      auto recipe = ChooseRecipe(*request, audience);
+      if (!recipe.ok()) return Fail(audience, recipe.status(), false);
+      request->recipe = *std::move(recipe);
+      planned = MakePlan(*request);
+      if (!planned.ok()) return Fail(audience, planned.status(), false);
     }
     auto report = Quantize(**planned, audience);
     if (!report.ok()) {

@@ -1,0 +1,11 @@
+// Method auto: bits per linear under a budget. Before a run, engine/auto turns it into an ordinary
+// recipe; as a method it only checks what was asked, as if every linear had the budget's width.
+#pragma once
+
+#include "engine/method/registry.h"
+
+namespace quantd {
+
+extern const Method kAuto;
+
+}  // namespace quantd
