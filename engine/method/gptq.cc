@@ -125,7 +125,15 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme
   prepared->order = OrderOf(scheme);
   prepared->channel_at =
       Positions(prepared->order, hessian.diagonal, channels / scheme.GroupsPerRow(channels));
-  if (scheme.scale_rule == ScaleRule::kWeightedMse) {
+  if (scheme.scale_rule == ScaleRule::kHessian) {
+    QD_ASSIGN_OR_RETURN(
+        prepared->local,
+        LocalHessian::Of(*statistics, channels / scheme.GroupsPerRow(channels),
+                         prepared->order == ActOrder::kStatic ? std::span<const int32_t>()
+                                                              : prepared->channel_at,
+                         context));
+  }
+  if (scheme.scale_rule == ScaleRule::kWeightedMse || scheme.scale_rule == ScaleRule::kHessian) {
     prepared->importance = ImportanceOf(*statistics);
     for (const int32_t channel : prepared->channel_at) {
       prepared->importance_at.push_back(prepared->importance[static_cast<size_t>(channel)]);
@@ -133,6 +141,11 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme
   }
   QD_ASSIGN_OR_RETURN(HessianFactor factor, Factor(hessian, prepared->channel_at, context));
   prepared->lower = std::move(factor.lower);
+  const int64_t group_size = channels / scheme.GroupsPerRow(channels);
+  if (prepared->order != ActOrder::kStatic && group_size < channels) {
+    QD_ASSIGN_OR_RETURN(prepared->inverses,
+                        InverseBlocks(prepared->lower.data(), channels, group_size, context));
+  }
   prepared->refit = scheme.options.Integer("refit");
   if (prepared->refit > 0) {
     hessian.damping = factor.damping;

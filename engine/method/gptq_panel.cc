@@ -1,6 +1,7 @@
 #include "engine/method/gptq_panel.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -61,47 +62,67 @@ absl::Status GptqPanel::Load(const WeightRows& weight) {
   return absl::OkStatus();
 }
 
-// Scales of the group at positions [begin, begin + group_size), from the weights as they have
-// become.
-absl::Status GptqPanel::ChooseScales(int64_t begin) {
-  const int64_t group =
-      prepared_.channel_at[static_cast<size_t>(begin)] / group_size_;  // all of them are of one
-  const float* importance =
-      prepared_.importance_at.empty() ? nullptr : prepared_.importance_at.data() + begin;
-  std::vector<float> weights(static_cast<size_t>(kRowsTogether * group_size_));
-  for (int64_t first = 0; first < rows_; first += kRowsTogether) {
-    const int64_t count = std::min(kRowsTogether, rows_ - first);
-    for (int64_t k = 0; k < group_size_; ++k) {
-      const float* from = target_.data() + (begin + k) * rows_ + first;
-      for (int64_t n = 0; n < count; ++n)
-        weights[static_cast<size_t>(n * group_size_ + k)] = from[n];
-    }
-    for (int64_t n = 0; n < count; ++n) {
-      const size_t at = static_cast<size_t>(group * rows_ + first + n);
-      int8_t zero = 0;
-      context_.kernels.choose_scale(weights.data() + n * group_size_, importance, group_size_,
-                                    scheme_, &scales_[at], &zero);
-      zeros_[at] = static_cast<float>(zero);
-    }
+// Scales of a group from its weights as they have become; `positions`: where its channels are.
+// `block` counts groups in the order of those.
+absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t block) {
+  const int64_t group = prepared_.channel_at[static_cast<size_t>(positions[0])] / group_size_;
+  std::vector<float> weights(static_cast<size_t>(group_size_ * rows_)), importance;
+  for (int64_t k = 0; k < group_size_; ++k) {
+    const int64_t position = positions[static_cast<size_t>(k)];
+    std::copy_n(error_.data() + position * rows_, rows_, weights.data() + k * rows_);
+    if (prepared_.importance_at.empty()) continue;
+    importance.push_back(prepared_.importance_at[static_cast<size_t>(position)]);
   }
-  return absl::OkStatus();
+  if (prepared_.inverses.size() > 0) QD_RETURN_IF_ERROR(Settle(positions[0], weights.data()));
+  float* scales = scales_.data() + group * rows_;
+  float* zeros = zeros_.data() + group * rows_;
+  std::vector<float> row(static_cast<size_t>(group_size_));
+  for (int64_t n = 0; n < rows_; ++n) {
+    for (int64_t k = 0; k < group_size_; ++k) {
+      row[static_cast<size_t>(k)] = weights[static_cast<size_t>(k * rows_ + n)];
+    }
+    int8_t zero = 0;
+    context_.kernels.choose_scale(row.data(), importance.empty() ? nullptr : importance.data(),
+                                  group_size_, scheme_, &scales[n], &zero);
+    zeros[n] = static_cast<float>(zero);
+  }
+  if (prepared_.local.empty()) return absl::OkStatus();
+  return ImproveScales({.weights = weights.data(), .size = group_size_, .rows = rows_},
+                       prepared_.local.Block(block), scheme_, context_, scales, zeros);
 }
 
-// Scales of all groups, from the weights as they are.
-absl::Status GptqPanel::ChooseAllScales(const WeightRows& weight) {
-  std::vector<float> importance(prepared_.importance);
-  std::vector<float> row(static_cast<size_t>(columns_));
-  for (int64_t n = 0; n < rows_; ++n) {
-    QD_RETURN_IF_ERROR(WidenRow(weight, n, context_.kernels, row.data()));
-    for (int64_t g = 0; g < groups_; ++g) {
-      const size_t at = static_cast<size_t>(g * rows_ + n);
-      int8_t zero = 0;
-      context_.kernels.choose_scale(
-          row.data() + g * group_size_,
-          importance.empty() ? nullptr : importance.data() + g * group_size_, group_size_, scheme_,
-          &scales_[at], &zero);
-      zeros_[at] = static_cast<float>(zero);
-    }
+// Turns the weights of the group at `begin`, not yet rounded, into what they would become if all
+// that is left made up for the errors so far without rounding: w - L^-T (w - target), L of the
+// group.
+absl::Status GptqPanel::Settle(int64_t begin, float* weights) {
+  const int64_t values = group_size_ * rows_;
+  std::vector<float> missing(static_cast<size_t>(values));
+  const float* target = target_.data() + begin * rows_;
+  for (int64_t i = 0; i < values; ++i) missing[static_cast<size_t>(i)] = weights[i] - target[i];
+  return context_.backend.Product({.m = group_size_,
+                                   .n = rows_,
+                                   .k = group_size_,
+                                   .lda = group_size_,
+                                   .ldb = rows_,
+                                   .ldc = rows_,
+                                   .transpose_a = true,
+                                   .alpha = -1,
+                                   .beta = 1},
+                                  prepared_.inverses.data() + begin * group_size_, missing.data(),
+                                  weights);
+}
+
+// Scales of all groups, before anything is rounded.
+absl::Status GptqPanel::ChooseAllScales() {
+  std::vector<int32_t> position_of(static_cast<size_t>(columns_));
+  for (size_t p = 0; p < position_of.size(); ++p) {
+    position_of[static_cast<size_t>(prepared_.channel_at[p])] = static_cast<int32_t>(p);
+  }
+  for (int64_t g = 0; g < groups_; ++g) {
+    QD_RETURN_IF_ERROR(ChooseScales(
+        std::span(position_of)
+            .subspan(static_cast<size_t>(g * group_size_), static_cast<size_t>(group_size_)),
+        g));
   }
   return absl::OkStatus();
 }
@@ -111,7 +132,11 @@ absl::Status GptqPanel::ChooseAllScales(const WeightRows& weight) {
 absl::Status GptqPanel::Round(int64_t begin, int64_t end) {
   const int64_t count = end - begin;
   const bool whole_groups = prepared_.order != ActOrder::kStatic;
-  if (whole_groups && count == group_size_) QD_RETURN_IF_ERROR(ChooseScales(begin));
+  if (whole_groups && count == group_size_) {
+    std::vector<int32_t> positions(static_cast<size_t>(count));
+    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
+    QD_RETURN_IF_ERROR(ChooseScales(positions, begin / group_size_));
+  }
   if (count <= kLeaf && (!whole_groups || count <= group_size_)) {
     RoundColumns(begin, end);
     return absl::OkStatus();
@@ -196,7 +221,7 @@ absl::Status GptqPanel::Run(const WeightRows& weight, QuantizedRows* out) {
   groups_ = out->groups;
   group_size_ = weight.columns / groups_;
   QD_RETURN_IF_ERROR(Load(weight));
-  if (prepared_.order == ActOrder::kStatic) QD_RETURN_IF_ERROR(ChooseAllScales(weight));
+  if (prepared_.order == ActOrder::kStatic) QD_RETURN_IF_ERROR(ChooseAllScales());
   QD_RETURN_IF_ERROR(Round(0, columns_));
   if (prepared_.refit > 0) {
     ByChannel();

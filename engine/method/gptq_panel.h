@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/method/local_hessian.h"
 #include "engine/method/registry.h"
 #include "engine/tensor/tensor.h"
 
@@ -24,8 +25,10 @@ struct GptqPrepared : Prepared {
   std::vector<int32_t> channel_at;   // K: the channel at each position; the last is rounded first
   std::vector<float> importance_at;  // K, by position; empty: all alike
   AlignedBuffer<float> lower;        // [K, K] by position: the unit factor L of the Hessian
-  int64_t refit = 0;                 // sweeps of CodeDescent
-  AlignedBuffer<float> hessian;      // [K, K] by channel, damped; with option refit alone
+  LocalHessian local;  // with ScaleRule::kHessian; by position, with ActOrder::kStatic by channel
+  AlignedBuffer<float> inverses;  // [groups][size, size] of L's diagonal blocks; groups in turn
+  int64_t refit = 0;              // sweeps of CodeDescent
+  AlignedBuffer<float> hessian;   // [K, K] by channel, damped; with option refit alone
 };
 
 class GptqPanel {
@@ -39,9 +42,10 @@ class GptqPanel {
 
  private:
   absl::Status Load(const WeightRows& weight);
-  absl::Status ChooseScales(int64_t begin);
-  absl::Status ChooseAllScales(const WeightRows& weight);
+  absl::Status ChooseScales(std::span<const int32_t> positions, int64_t block);
+  absl::Status ChooseAllScales();
   absl::Status Round(int64_t begin, int64_t end);
+  absl::Status Settle(int64_t begin, float* weights);
   void RoundColumns(int64_t begin, int64_t end);
   void ByChannel();
   void Store(QuantizedRows* out);

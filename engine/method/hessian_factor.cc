@@ -218,4 +218,21 @@ absl::StatusOr<HessianFactor> Factor(DampedHessian hessian, std::span<const int3
        .wanted = "more calibration tokens, or a larger option damping"});
 }
 
+absl::StatusOr<AlignedBuffer<float>> InverseBlocks(const float* lower, int64_t channels,
+                                                   int64_t size, const MethodContext& context) {
+  AlignedBuffer<float> inverses(channels * size);
+  QD_RETURN_IF_ERROR(context.pool.ForEach(channels / size, [&](int64_t index) -> absl::Status {
+    const int64_t begin = index * size;
+    std::vector<double> block(static_cast<size_t>(size * size), 0.0);
+    for (int64_t i = 0; i < size; ++i) {
+      const float* row = lower + (begin + i) * channels + begin;
+      std::copy_n(row, i, block.data() + i * size);
+      block[static_cast<size_t>(i * size + i)] = 1.0;
+    }
+    InvertBlock(block, size, inverses.data() + begin * size);
+    return absl::OkStatus();
+  }));
+  return inverses;
+}
+
 }  // namespace quantd

@@ -43,4 +43,9 @@ struct HessianFactor {
 absl::StatusOr<HessianFactor> Factor(DampedHessian hessian, std::span<const int32_t> channel_at,
                                      const MethodContext& context);
 
+// The inverses of the diagonal blocks [size, size] of L, [K / size][size, size]; they tell what the
+// columns of a block would become if errors made so far were made up for in all that is left.
+absl::StatusOr<AlignedBuffer<float>> InverseBlocks(const float* lower, int64_t channels,
+                                                   int64_t size, const MethodContext& context);
+
 }  // namespace quantd

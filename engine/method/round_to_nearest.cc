@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/method/local_hessian.h"
 
 namespace quantd {
 namespace {
@@ -17,6 +18,10 @@ absl::Status NotFinite(const float* row, int64_t row_index, int64_t columns) {
                     .got = absl::StrCat(*bad),
                     .wanted = "a finite number"});
 }
+
+struct PreparedRounding : Prepared {
+  LocalHessian local;  // with ScaleRule::kHessian
+};
 
 struct TensorScale {
   float scale = 1;
@@ -36,6 +41,45 @@ absl::StatusOr<TensorScale> ChooseTensorScale(const WeightRows& weight, const Sc
   TensorScale chosen;
   kernels.choose_scale(range, nullptr, 2, scheme, &chosen.scale, &chosen.zero);
   return chosen;
+}
+
+// One panel of rows, group by group, as ImproveScales wants them: transposed.
+absl::Status RoundByHessian(const WeightRows& weight, const Scheme& scheme,
+                            const PreparedRounding& prepared, const MethodContext& context,
+                            QuantizedRows* out) {
+  const QuantizeKernels& kernels = context.kernels;
+  const int64_t rows = weight.rows, columns = weight.columns, groups = out->groups;
+  const int64_t size = columns / groups;
+  std::vector<float> wide(static_cast<size_t>(rows * columns));
+  for (int64_t n = 0; n < rows; ++n) {
+    QD_RETURN_IF_ERROR(WidenRow(weight, n, kernels, wide.data() + n * columns));
+  }
+  std::vector<float> transposed(static_cast<size_t>(size * rows));
+  std::vector<float> scales(static_cast<size_t>(rows)), zeros(scales.size());
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t n = 0; n < rows; ++n) {
+      const float* from = wide.data() + n * columns + g * size;
+      for (int64_t k = 0; k < size; ++k) transposed[static_cast<size_t>(k * rows + n)] = from[k];
+      int8_t zero = 0;
+      kernels.choose_scale(from, prepared.importance.data() + g * size, size, scheme,
+                           &scales[static_cast<size_t>(n)], &zero);
+      zeros[static_cast<size_t>(n)] = static_cast<float>(zero);
+    }
+    QD_RETURN_IF_ERROR(ImproveScales({.weights = transposed.data(), .size = size, .rows = rows},
+                                     prepared.local.Block(g), scheme, context, scales.data(),
+                                     zeros.data()));
+    for (int64_t n = 0; n < rows; ++n) {
+      const float scale = scales[static_cast<size_t>(n)];
+      const int8_t zero = static_cast<int8_t>(zeros[static_cast<size_t>(n)]);
+      kernels.quantize(wide.data() + n * columns + g * size, size, scale, zero, scheme.bits,
+                       out->codes.data() + n * columns + g * size, &out->weight_energy,
+                       &out->error_energy);
+      const size_t at = static_cast<size_t>(n * groups + g);
+      out->scales[at] = scale;
+      if (!scheme.symmetric) out->zeros[at] = zero;
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -63,15 +107,22 @@ std::vector<float> ImportanceOf(const InputStatistics& statistics) {
 }
 
 StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme) {
-  const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
-  return {.moments = weighted, .gram_block = 0, .histogram = false};
+  const bool hessian = scheme.scale_rule == ScaleRule::kHessian;
+  const bool weighted = hessian || scheme.scale_rule == ScaleRule::kWeightedMse;
+  const int64_t block = scheme.granularity == Granularity::kGroup ? scheme.group_size : kWholeGram;
+  return {.moments = weighted, .gram_block = hessian ? block : 0, .histogram = false};
 }
 
 absl::StatusOr<std::shared_ptr<const Prepared>> PrepareRoundToNearest(
-    const Scheme& scheme, const InputStatistics* statistics, const MethodContext& /*context*/) {
-  auto prepared = std::make_shared<Prepared>();
-  if (RoundToNearestNeeds(scheme).any() && statistics != nullptr) {
-    prepared->importance = ImportanceOf(*statistics);
+    const Scheme& scheme, const InputStatistics* statistics, const MethodContext& context) {
+  auto prepared = std::make_shared<PreparedRounding>();
+  if (!RoundToNearestNeeds(scheme).any() || statistics == nullptr) return prepared;
+  prepared->importance = ImportanceOf(*statistics);
+  if (scheme.scale_rule == ScaleRule::kHessian) {
+    const int64_t channels = statistics->channels();
+    QD_ASSIGN_OR_RETURN(
+        prepared->local,
+        LocalHessian::Of(*statistics, channels / scheme.GroupsPerRow(channels), {}, context));
   }
   return prepared;
 }
@@ -80,6 +131,10 @@ absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
                             const Prepared* prepared, const MethodContext& context,
                             QuantizedRows* out) {
   *out = RoomFor(scheme, weight.rows, weight.columns);
+  const auto* rounding = dynamic_cast<const PreparedRounding*>(prepared);
+  if (rounding != nullptr && !rounding->local.empty()) {
+    return RoundByHessian(weight, scheme, *rounding, context, out);
+  }
   const QuantizeKernels& kernels = context.kernels;
   const int64_t columns = weight.columns, groups = out->groups;
   const int64_t group_size = columns / groups;
