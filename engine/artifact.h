@@ -44,7 +44,8 @@ class ArtifactWriter {
   // The index of several shards, config.json with its quantization_config, tokenizer and generation
   // files.
   absl::Status WriteModelFiles();
-  // The model card, quantd/report.json and, last, quantd/manifest.json. Fills report.files.
+  // The model card, quantd/report.json, the page of it and, last, quantd/manifest.json. Fills
+  // report.files.
   absl::Status WriteReport(Report& report);
 
   int64_t bytes_written() const;

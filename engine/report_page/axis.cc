@@ -1,5 +1,7 @@
 #include "engine/report_page/axis.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -77,6 +79,12 @@ Axis Axis::Covering(std::span<const double> values, AxisScale scale, double begi
 
 bool Axis::Shows(double value) const {
   return std::isfinite(value) && (scale_ == AxisScale::kLinear || value > 0);
+}
+
+std::string Axis::TickText(double tick) const {
+  if (scale_ == AxisScale::kLog || ticks_.size() < 2) return fmt::format("{:.3g}", tick);
+  const double decimals = -std::floor(std::log10(ticks_[1] - ticks_[0]) + 1e-9);
+  return fmt::format("{:.{}f}", tick, static_cast<int>(std::clamp(decimals, 0.0, 6.0)));
 }
 
 double Axis::At(double value) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 namespace quantd {
@@ -20,6 +21,8 @@ class Axis {
   bool Shows(double value) const;
   // Round numbers within the axis, ascending.
   const std::vector<double>& ticks() const { return ticks_; }
+  // With as many digits as its neighbours need to differ.
+  std::string TickText(double tick) const;
 
  private:
   AxisScale scale_ = AxisScale::kLinear;

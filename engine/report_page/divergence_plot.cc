@@ -53,7 +53,7 @@ class DivergenceDrawing {
       svg_ += fmt::format("<path class=\"grid\" d=\"M{:.0f} {:.1f}H{:.0f}\"/>", kLeft,
                           axis.At(tick), kWidth - kRight);
       svg_ += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}%</text>",
-                          kLeft - 6, axis.At(tick) + 3.5, TickText(tick));
+                          kLeft - 6, axis.At(tick) + 3.5, axis.TickText(tick));
     }
     DrawBars(axis);
     for (double exponent = low_; exponent <= high_; ++exponent) {
@@ -73,6 +73,10 @@ class DivergenceDrawing {
   double Share(int64_t count) const {
     return total_ == 0 ? 0 : 100 * static_cast<double>(count) / static_cast<double>(total_);
   }
+  std::string_view Beyond(size_t bin) const {
+    if (bin == 0) return " or less";
+    return bin + 1 == histogram_.counts.size() ? " or more" : "";
+  }
   // The pixel of a power of ten.
   double At(double exponent) const {
     const double part = (exponent - low_) / std::max(high_ - low_, 1e-9);
@@ -88,9 +92,9 @@ class DivergenceDrawing {
       const double y = axis.At(Share(counts[i]));
       svg_ += fmt::format(
           "<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\">"
-          "<title>{} {:.1e} to {:.1e}\n{} of {} tokens, {:.2g} %</title></rect>",
-          from + 0.5, y, std::max(to - from - 1, 0.5), axis.At(0) - y, i == 0 ? "below" : "KL",
-          histogram_.Edge(i), histogram_.Edge(i + 1), GroupedText(counts[i]), GroupedText(total_),
+          "<title>KL {:.1e} to {:.1e}{}\n{} of {} tokens, {:.2g} %</title></rect>",
+          from + 0.5, y, std::max(to - from - 1, 0.5), axis.At(0) - y, histogram_.Edge(i),
+          histogram_.Edge(i + 1), Beyond(i), GroupedText(counts[i]), GroupedText(total_),
           Share(counts[i]));
     }
   }
@@ -113,14 +117,15 @@ class DivergenceDrawing {
 
 }  // namespace
 
-std::string DivergencePlot(const EvaluationResult& evaluation) {
+Figure DivergencePlot(const EvaluationResult& evaluation) {
   const auto& counts = evaluation.kl_histogram.counts;
   const bool any =
       std::any_of(counts.begin(), counts.end(), [](int64_t count) { return count > 0; });
-  if (!any) return "";
-  return "<figure><h2>KL of the tokens</h2><p>KL(original ‖ quantized) of every token that was "
-         "predicted. A long tail to the right means that a few predictions changed much.</p>" +
-         DivergenceDrawing(evaluation).Draw() + "</figure>";
+  return {.title = "KL of the tokens",
+          .caption =
+              "KL(original ‖ quantized) of every token that was predicted. A long tail to "
+              "the right means that a few predictions changed much.",
+          .content = any ? DivergenceDrawing(evaluation).Draw() : ""};
 }
 
 }  // namespace quantd

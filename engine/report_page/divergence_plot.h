@@ -4,10 +4,12 @@
 #include <string>
 
 #include "engine/report.h"
+#include "engine/report_page/figure.h"
 
 namespace quantd {
 
-// Bars over a logarithmic axis, mean and 99th percentile marked. Empty without counts.
-std::string DivergencePlot(const EvaluationResult& evaluation);
+// Bars over a logarithmic axis, mean and 99th percentile marked. Without counts there is nothing to
+// show.
+Figure DivergencePlot(const EvaluationResult& evaluation);
 
 }  // namespace quantd

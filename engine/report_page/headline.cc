@@ -17,19 +17,15 @@ std::string Tile(std::string_view name, std::string_view value, std::string_view
                      value, more);
 }
 
-// "<i>20.5 →</i> 21.25".
-std::string Change(std::string_view from, std::string_view to) {
-  return fmt::format("<i>{} →</i> {}", from, to);
-}
-
 std::string SizeTiles(const Report& report) {
   const double ratio = report.bytes_quantized > 0 ? static_cast<double>(report.bytes_original) /
                                                         static_cast<double>(report.bytes_quantized)
                                                   : 0;
   return Tile("bits per weight", fmt::format("{:.3f}", report.bits_per_weight),
               "codes, scales and zero points") +
-         Tile("size", Change(BytesText(report.bytes_original), BytesText(report.bytes_quantized)),
-              fmt::format("{:.2f} times smaller", ratio));
+         Tile(
+             "size", BytesText(report.bytes_quantized),
+             fmt::format("from {}, {:.2f} times smaller", BytesText(report.bytes_original), ratio));
 }
 
 std::string AccuracyTiles(const Report& report) {
@@ -38,10 +34,8 @@ std::string AccuracyTiles(const Report& report) {
   }
   const EvaluationResult& result = *report.evaluation;
   const double growth = 100 * (result.perplexity_quantized / result.perplexity_original - 1);
-  return Tile("perplexity",
-              Change(FigureText(result.perplexity_original),
-                     FigureText(result.perplexity_quantized)),
-              fmt::format("{:+.2f} %", growth)) +
+  return Tile("perplexity", FigureText(result.perplexity_quantized),
+              fmt::format("from {}, {:+.2f} %", FigureText(result.perplexity_original), growth)) +
          Tile("mean KL", FigureText(result.kl_mean),
               fmt::format("nats per token, p99 {}", FigureText(result.kl_p99))) +
          Tile("top-1 agreement", fmt::format("{:.2f} %", 100 * result.top1_agreement),
@@ -55,7 +49,7 @@ std::string TimeTiles(const Report& report) {
           : std::string("no calibration needed");
   return Tile("time", SecondsText(report.seconds_total), calibration) +
          Tile("peak memory", BytesText(report.peak_rss_bytes),
-              fmt::format("{} parameters", GroupedText(report.parameters)));
+              fmt::format("{} parameters", CountText(report.parameters)));
 }
 
 std::string Verdict(const GateVerdict& gate) {

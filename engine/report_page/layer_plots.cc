@@ -20,6 +20,7 @@ constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 constexpr double kLossless = 999;  // weight_snr_db when nothing was lost
 constexpr size_t kWideFrom = 25;   // blocks; more of them take the whole width of the page
 constexpr double kNarrow = 560, kWide = 1140;
+constexpr double kNumberedFrom = 18;  // width of a cell that says its bits
 
 using Measure = std::function<double(const LayerReport&)>;
 
@@ -35,23 +36,24 @@ double Mean(const GridCell& cell, const Measure& measure) {
   return count == 0 ? kNothing : sum / count;
 }
 
-std::string Figure(const LayerGrid& grid, LinePlot plot, const Measure& measure,
-                   std::string_view caption) {
+FigureWidth WidthOf(const LayerGrid& grid) {
+  return grid.blocks.size() >= kWideFrom ? FigureWidth::kWhole : FigureWidth::kHalf;
+}
+
+double PixelsOf(FigureWidth width) { return width == FigureWidth::kWhole ? kWide : kNarrow; }
+
+// `plot` with a line per module type that has values; empty without any.
+std::string DrawByDepth(const LayerGrid& grid, LinePlot plot, const Measure& measure) {
   for (const int64_t block : grid.blocks) plot.positions.push_back(fmt::format("{}", block));
-  bool any = false;
   for (size_t role = 0; role < grid.roles.size(); ++role) {
     PlotSeries series{.name = grid.roles[role], .values = {}};
     for (const GridCell& cell : grid.cells[role]) series.values.push_back(Mean(cell, measure));
     const bool shown = std::any_of(series.values.begin(), series.values.end(),
                                    [](double value) { return std::isfinite(value); });
-    any = any || shown;
     if (shown) plot.series.push_back(std::move(series));
   }
-  if (!any) return "";
-  const bool wide = grid.blocks.size() >= kWideFrom;
-  plot.width = wide ? kWide : kNarrow;
-  return fmt::format("<figure{}><h2>{}</h2><p>{}</p>{}</figure>", wide ? " class=\"wide\"" : "",
-                     plot.title, caption, Draw(plot));
+  plot.width = PixelsOf(WidthOf(grid));
+  return plot.series.empty() ? "" : Draw(plot);
 }
 
 std::string CellText(const std::string& role, int64_t block, const GridCell& cell) {
@@ -73,7 +75,8 @@ int BitsOf(const GridCell& cell) {
 }
 
 struct Strip {
-  double width, left = 52, right = 6, top = 4, row = 22, gap = 2;
+  double width, row;
+  double left = 52, right = 6, top = 4, gap = 2;
   double Cell(size_t blocks) const {
     return (width - left - right) / static_cast<double>(std::max<size_t>(blocks, 1));
   }
@@ -97,7 +100,7 @@ std::string DrawCells(const LayerGrid& grid, const Strip& strip) {
           "rx=\"{}\"><title>{}</title></rect>",
           bits, x, y, width - gap, strip.row - strip.gap, width > 8 ? 2 : 0,
           EscapeHtml(CellText(grid.roles[role], grid.blocks[i], cell)));
-      if (width < 13) continue;
+      if (width < kNumberedFrom) continue;
       svg +=
           fmt::format("<text class=\"bit{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
                       bits >= 6 ? " on" : "", x + (width - gap) / 2, y + strip.row / 2 + 3, bits);
@@ -106,33 +109,65 @@ std::string DrawCells(const LayerGrid& grid, const Strip& strip) {
   return svg;
 }
 
+// The colours that the strip has, in words.
+std::string ColourKey(const LayerGrid& grid) {
+  std::set<int> present;
+  for (const auto& row : grid.cells) {
+    for (const GridCell& cell : row) present.insert(BitsOf(cell));
+  }
+  present.erase(0);
+  std::string key;
+  for (const int bits : present) {
+    key += fmt::format(
+        "<span class=\"key\"><svg viewBox=\"0 0 12 12\"><rect class=\"b{0}\" width=\"12\" "
+        "height=\"12\" rx=\"2\"/></svg>{0} bit</span>",
+        bits);
+  }
+  return key;
+}
+
 }  // namespace
 
-std::string ErrorByDepth(const LayerGrid& grid) {
+Figure OutputErrorByDepth(const LayerGrid& grid) {
+  LinePlot plot;
+  plot.title = "Output error by depth";
+  plot.scale = AxisScale::kLog;
+  plot.unit = "%";
   const Measure error = [](const LayerReport& layer) {
     return layer.relative_output_error ? 100 * *layer.relative_output_error : kNothing;
   };
+  return {.title = plot.title,
+          .caption =
+              "How far the output of each linear is off, on evaluation tokens: "
+              "‖X&#8202;ΔWᵀ‖ / ‖X&#8202;Wᵀ‖. Lower is better.",
+          .content = DrawByDepth(grid, plot, error),
+          .width = WidthOf(grid)};
+}
+
+Figure WeightPrecisionByDepth(const LayerGrid& grid) {
+  LinePlot plot;
+  plot.title = "Weight precision by depth";
+  plot.unit = "dB";
   const Measure snr = [](const LayerReport& layer) {
     return layer.weight_snr_db >= kLossless ? kNothing : layer.weight_snr_db;
   };
-  LinePlot errors, ratios;
-  errors.title = "Output error by depth";
-  errors.scale = AxisScale::kLog;
-  errors.unit = "%";
-  ratios.title = "Weight precision by depth";
-  ratios.unit = "dB";
-  return Figure(grid, errors, error,
-                "How far the output of each linear is off, on evaluation tokens: "
-                "‖X&#8202;ΔWᵀ‖ / ‖X&#8202;Wᵀ‖. Lower is better.") +
-         Figure(grid, ratios, snr,
-                "Signal to noise of the weights alone: 10 log₁₀ Σw² / Σ(w&#8202;−&#8202;w′)². "
-                "Higher is better.");
+  return {.title = plot.title,
+          .caption =
+              "Signal to noise of the weights alone: 10 log₁₀ Σw² / "
+              "Σ(w&#8202;−&#8202;w′)². Higher is better.",
+          .content = DrawByDepth(grid, plot, snr),
+          .width = WidthOf(grid)};
 }
 
-std::string BitsByLayer(const LayerGrid& grid) {
-  if (grid.blocks.empty()) return "";
-  const bool wide = grid.blocks.size() >= kWideFrom;
-  const Strip strip{.width = wide ? kWide : kNarrow};
+Figure BitsByLayer(const LayerGrid& grid) {
+  Figure figure{
+      .title = "Bits by layer", .caption = ColourKey(grid), .content = "", .width = WidthOf(grid)};
+  if (grid.blocks.empty()) return figure;
+  // Half as wide, as high as the plot beside it.
+  const double row = figure.width == FigureWidth::kWhole
+                         ? 22
+                         : std::clamp(250 / static_cast<double>(grid.roles.size()), 16.0, 34.0);
+  const Strip strip{.width = PixelsOf(figure.width), .row = row};
   const double bottom = strip.top + static_cast<double>(grid.roles.size()) * strip.row;
   std::string svg = fmt::format(
       "<svg class=\"plot\" viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"Bits of each "
@@ -148,20 +183,8 @@ std::string BitsByLayer(const LayerGrid& grid) {
   }
   svg += fmt::format("<text class=\"tick mid\" x=\"{:.1f}\" y=\"{:.1f}\">block</text></svg>",
                      (strip.left + strip.width - strip.right) / 2, bottom + 30);
-  std::set<int> present;
-  for (const auto& row : grid.cells) {
-    for (const GridCell& cell : row) present.insert(BitsOf(cell));
-  }
-  present.erase(0);
-  std::string key;
-  for (const int bits : present) {
-    key += fmt::format(
-        "<span><svg viewBox=\"0 0 12 12\"><rect class=\"b{0}\" width=\"12\" "
-        "height=\"12\" rx=\"2\"/></svg>{0} bit</span>",
-        bits);
-  }
-  return fmt::format("<figure{}><h2>Bits by layer</h2><p class=\"key\">{}</p>{}</figure>",
-                     wide ? " class=\"wide\"" : "", key, svg);
+  figure.content = std::move(svg);
+  return figure;
 }
 
 }  // namespace quantd

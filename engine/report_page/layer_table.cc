@@ -13,7 +13,7 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kMostRows = 1500;  // keeps the page small
+constexpr size_t kMostRows = 1000;  // keeps the page small
 constexpr double kLossless = 999;   // weight_snr_db when nothing was lost
 
 // What the rows are chosen by when there are too many: larger is worse.
@@ -54,7 +54,7 @@ std::string Row(const LayerReport& layer, const std::vector<std::string>& figure
       layer.weight_snr_db >= kLossless ? "∞" : fmt::format("{:.2f}", layer.weight_snr_db));
   if (layer.relative_output_error.has_value()) {
     const double percent = 100 * *layer.relative_output_error;
-    row += fmt::format("<td class=\"v\" style=\"--p:{:.0f}%\">{:.3g}</td>",
+    row += fmt::format("<td class=\"v\" style=\"--p:{:.0f}%\">{:.2f}</td>",
                        worst > 0 ? 100 * percent / worst : 0, percent);
   } else {
     row += "<td>–</td>";

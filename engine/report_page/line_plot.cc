@@ -53,7 +53,7 @@ class LineDrawing {
       const double y = axis_.At(tick);
       svg_ += fmt::format("<path class=\"grid\" d=\"M{:.0f} {:.1f}H{:.0f}\"/>", kLeft, y, Right());
       svg_ += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}{}</text>",
-                          kLeft - 6, y + 3.5, TickText(tick), plot_.unit == "%" ? "%" : "");
+                          kLeft - 6, y + 3.5, axis_.TickText(tick), plot_.unit == "%" ? "%" : "");
     }
     if (plot_.unit != "%") {
       svg_ += fmt::format("<text class=\"tick end\" x=\"{:.0f}\" y=\"{:.1f}\">{}</text>", kLeft - 6,

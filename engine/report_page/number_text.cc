@@ -18,6 +18,13 @@ std::string GroupedText(int64_t value) {
   return digits;
 }
 
+std::string CountText(int64_t count) {
+  const auto value = static_cast<double>(count);
+  if (value < 1e6) return GroupedText(count);
+  return value < 1e9 ? fmt::format("{:.3g} million", value / 1e6)
+                     : fmt::format("{:.4g} billion", value / 1e9);
+}
+
 std::string BytesText(int64_t bytes) {
   static constexpr std::array<std::string_view, 6> kUnits = {"kB", "MB", "GB", "TB", "PB", "EB"};
   if (bytes < 1000) return fmt::format("{} B", bytes);
@@ -38,7 +45,5 @@ std::string SecondsText(double seconds) {
 }
 
 std::string FigureText(double value) { return fmt::format("{:.4g}", value); }
-
-std::string TickText(double value) { return fmt::format("{:.2g}", value); }
 
 }  // namespace quantd

@@ -23,16 +23,15 @@ header p{font-size:16px}
 white-space:nowrap;font-size:14px}
 .verdict.good{color:var(--good);border-color:currentColor}
 .verdict.bad{color:var(--bad);border-color:currentColor;font-weight:600}
-.lines{margin:16px 0 0;padding:10px 14px 10px 30px;border-left:3px solid currentColor;
+.lines{margin:16px 0 0;padding:10px 16px;list-style:none;border-left:3px solid currentColor;
 background:var(--panel);font-size:14px}
 .lines.bad{color:var(--bad)}.lines.warn{color:var(--warn)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(160px,1fr));gap:1px;margin:24px 0;
-background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
-.tile{background:var(--panel);padding:14px 16px}
+background:var(--panel);border:1px solid var(--line);border-radius:10px;overflow:hidden}
+.tile{padding:14px 16px;box-shadow:0 0 0 1px var(--line)}
 .tile dt{color:var(--soft);font-size:13px}
 .tile dd{margin:2px 0 0;font-size:21px;font-weight:600;line-height:1.3;
 font-variant-numeric:tabular-nums;white-space:nowrap}
-.tile i{font-style:normal;font-weight:400;font-size:14px;color:var(--soft)}
 .tile small{display:block;font-size:12.5px;font-weight:400;color:var(--soft);white-space:normal}
 .plots{display:grid;grid-template-columns:1fr 1fr;gap:20px}
 figure,section{margin:0;background:var(--panel);border:1px solid var(--line);border-radius:10px;
@@ -66,7 +65,7 @@ svg text{font-family:inherit}
 .b16[rx]{fill:var(--c7);fill-opacity:.45}
 .bit{fill:var(--ink);text-anchor:middle;font-size:10.5px;pointer-events:none}
 .bit.on{fill:var(--panel)}
-.key{display:flex;gap:16px;flex-wrap:wrap}
+.key{margin-right:16px}
 .key svg{width:11px;height:11px;margin-right:6px;vertical-align:-1px}
 .stack{display:flex;height:26px;gap:2px;margin:16px 0 8px;border-radius:5px;overflow:hidden}
 .f0{background:var(--c7)}.f1{background:var(--c1)}.f2{background:var(--c0)}.f3{background:var(--c5)}
@@ -75,7 +74,8 @@ svg text{font-family:inherit}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 td,th{text-align:right;padding:5px 10px;border-bottom:1px solid var(--line);white-space:nowrap}
 th{font-weight:600;color:var(--soft)}
-.stages{width:auto;min-width:60%}.stages td:first-child{text-align:left}
+.stages{display:flex;flex-wrap:wrap;gap:6px 32px;margin:14px 0 0;padding:0;list-style:none;
+font-size:13px;color:var(--soft);font-variant-numeric:tabular-nums}.stages b{color:var(--ink)}
 .n,.s{text-align:left}
 td.n{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:12px;
 unicode-bidi:isolate}
@@ -114,15 +114,14 @@ if (table) {
   const value = (row, column) => {
     const text = row.cells[column].textContent;
     if (text === '∞') return Infinity;
-    if (text === '–') return NaN;
+    if (text === '–') return null;  // stays last
     const numbers = text.split(' × ').map(Number);
-    return numbers.some(isNaN) ? text : numbers.reduce((a, b) => a * b);
+    return heads[column].className ? text : numbers.reduce((a, b) => a * b);
   };
-  const before = (a, b) => {
-    if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
-    if (typeof a === 'string') return a.localeCompare(b, 'en', {numeric: true});
-    if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b);
-    return a === b ? 0 : a < b ? -1 : 1;
+  const before = (a, b, sign) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    if (typeof a === 'string') return sign * a.localeCompare(b, 'en', {numeric: true});
+    return a === b ? 0 : a < b ? -sign : sign;
   };
   heads.forEach((head, column) => head.addEventListener('click', () => {
     const text = head.className !== '';
@@ -132,7 +131,7 @@ if (table) {
     head.setAttribute('aria-sort', order);
     const sign = order === 'ascending' ? 1 : -1;
     const keyed = rows.map((row, index) => [value(row, column), index, row]);
-    keyed.sort((a, b) => sign * before(a[0], b[0]) || a[1] - b[1]);
+    keyed.sort((a, b) => before(a[0], b[0], sign) || a[1] - b[1]);
     body.append(...keyed.map(entry => entry[2]));
   }));
   document.getElementById('filter').addEventListener('input', event => {

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "engine/report_page/divergence_plot.h"
+#include "engine/report_page/figure.h"
 #include "engine/report_page/headline.h"
 #include "engine/report_page/html.h"
 #include "engine/report_page/layer_grid.h"
@@ -27,10 +28,11 @@ std::string Policy() {
 
 std::string Plots(const Report& report) {
   const LayerGrid grid = GridOf(report);
-  std::string plots = ErrorByDepth(grid) + BitsByLayer(grid);
-  if (report.evaluation.has_value()) plots += DivergencePlot(*report.evaluation);
-  plots += StageBar(report);
-  return plots.empty() ? "" : "<div class=\"plots\">" + plots + "</div>";
+  std::vector<Figure> figures = {OutputErrorByDepth(grid), WeightPrecisionByDepth(grid),
+                                 BitsByLayer(grid)};
+  if (report.evaluation.has_value()) figures.push_back(DivergencePlot(*report.evaluation));
+  figures.push_back(StageBar(report));
+  return ArrangeFigures(std::move(figures));
 }
 
 }  // namespace

@@ -7,11 +7,17 @@
 
 namespace quantd {
 
-std::string StageBar(const Report& report) {
+Figure StageBar(const Report& report) {
   double sum = 0;
   for (const auto& [stage, seconds] : report.seconds) sum += seconds;
-  if (!(sum > 0)) return "";
-  std::string segments, rows;
+  const std::string machine =
+      report.isa.empty() ? report.compute : report.isa + ", " + report.compute;
+  Figure figure{.title = "Time per stage",
+                .caption = fmt::format("{} in all on {} ({}).", SecondsText(report.seconds_total),
+                                       EscapeHtml(report.backend), EscapeHtml(machine)),
+                .content = ""};
+  if (!(sum > 0)) return figure;
+  std::string segments, items;
   size_t colour = 0;
   for (const auto& [stage, seconds] : report.seconds) {
     const double share = 100 * seconds / sum;
@@ -21,17 +27,13 @@ std::string StageBar(const Report& report) {
           fmt::format("<span class=\"f{}\" style=\"flex-grow:{:.2f}\" title=\"{} {}\"></span>",
                       colour, share, name, SecondsText(seconds));
     }
-    rows += fmt::format(
-        "<tr><td><span class=\"dot f{}\"></span>{}</td><td>{}</td><td>{:.1f} %</td></tr>", colour,
-        name, SecondsText(seconds), share);
+    items += fmt::format("<li><span class=\"dot f{}\"></span>{} <b>{}</b> {:.1f} %</li>", colour,
+                         name, SecondsText(seconds), share);
     ++colour;
   }
-  return fmt::format(
-      "<figure><h2>Time per stage</h2><p>{} in all on {} ({}).</p><div class=\"stack\">{}</div>"
-      "<table class=\"stages\"><tbody>{}</tbody></table></figure>",
-      SecondsText(report.seconds_total), EscapeHtml(report.backend),
-      EscapeHtml(report.isa.empty() ? report.compute : report.isa + ", " + report.compute),
-      segments, rows);
+  figure.content =
+      fmt::format("<div class=\"stack\">{}</div><ul class=\"stages\">{}</ul>", segments, items);
+  return figure;
 }
 
 }  // namespace quantd

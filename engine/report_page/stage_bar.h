@@ -1,13 +1,12 @@
 // Where the time went.
 #pragma once
 
-#include <string>
-
 #include "engine/report.h"
+#include "engine/report_page/figure.h"
 
 namespace quantd {
 
-// One bar, a segment per stage, and the seconds beside it. Empty when nothing was timed.
-std::string StageBar(const Report& report);
+// One bar, a segment per stage, and the seconds beside it. Nothing to show when nothing was timed.
+Figure StageBar(const Report& report);
 
 }  // namespace quantd
