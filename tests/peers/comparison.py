@@ -156,7 +156,8 @@ class Comparison:
 
     def evaluate(self, wanted):
         """One process for all results that have no figures yet: the original runs once."""
-        job = {"original": self.model, "threads": self.arguments.threads,
+        kept = f"{self.folder}/original-{self.weights[:16]}-{EVALUATION_WINDOWS}.pt"
+        job = {"original": self.model, "kept": kept, "threads": self.arguments.threads,
                "windows": self.windows("evaluation", EVALUATION_WINDOWS),
                "counts": [EVALUATION_WINDOWS, FEWER_WINDOWS],
                "artifacts": [{"name": row.name, "folder": f"{self.folder}/artifacts/{row.name}"}

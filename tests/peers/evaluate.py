@@ -2,12 +2,14 @@
 
     python evaluate.py JOB.json
 
-JOB.json: {original, windows, threads, counts, artifacts: [{name, folder}]}. Prints one JSON line
-per artifact: for each count n, the figures over the first n windows. Figures as quantd defines them
+JOB.json: {original, kept, windows, threads, counts, artifacts: [{name, folder}]}; `kept` is a file
+for the log-probabilities of the original, made when it is not there. Prints one JSON line per
+artifact: for each count n, the figures over the first n windows. Figures as quantd defines them
 (docs/numerics.md, docs/report.md): each position but the last of a window predicts the next token.
 """
 
 import json
+import os
 import sys
 import traceback
 
@@ -61,9 +63,19 @@ def quantize_inputs(model, inputs):
 
 @torch.no_grad()
 def log_probabilities(model, ids):
-    """Float64, batch by batch: [windows, tokens - 1, vocabulary]."""
+    """Batch by batch: [windows, tokens - 1, vocabulary]."""
     for batch in ids.split(BATCH):
-        yield model(batch).logits[:, :-1].double().log_softmax(-1)
+        yield model(batch).logits[:, :-1].log_softmax(-1)
+
+
+def original_log_probabilities(job, ids):
+    """As log_probabilities(), of the original; computed once for all runs."""
+    if not os.path.exists(job["kept"]):
+        model = build(job["original"], layouts.load(job["original"])[0])
+        part = f"{job['kept']}.{os.getpid()}"
+        torch.save(torch.cat(list(log_probabilities(model, ids))), part)
+        os.replace(part, job["kept"])
+    return torch.load(job["kept"], mmap=True).split(BATCH)
 
 
 def figures(own, ids, model):
@@ -71,10 +83,9 @@ def figures(own, ids, model):
     rows = []
     for batch, p, q in zip(ids.split(BATCH), own, log_probabilities(model, ids)):
         targets = batch[:, 1:].unsqueeze(-1)
-        rows.append(((p.exp() * (p - q)).sum(-1), -p.gather(-1, targets).squeeze(-1),
-                     -q.gather(-1, targets).squeeze(-1),
-                     (p.argmax(-1) == q.argmax(-1)).double()))
-    return [torch.cat(column) for column in zip(*rows)]
+        rows.append(((p.exp() * (p - q)).sum(-1).double(), -p.gather(-1, targets).squeeze(-1),
+                     -q.gather(-1, targets).squeeze(-1), p.argmax(-1) == q.argmax(-1)))
+    return [torch.cat(column).double() for column in zip(*rows)]
 
 
 def summary(columns, count):
@@ -90,8 +101,7 @@ def main():
         job = json.load(file)
     torch.set_num_threads(job["threads"])
     ids = torch.tensor(windows.load(job["windows"])["ids"])
-    original = build(job["original"], layouts.load(job["original"])[0])
-    own = list(log_probabilities(original, ids))
+    own = original_log_probabilities(job, ids)
     for artifact in job["artifacts"]:
         line = {"name": artifact["name"]}
         try:
