@@ -72,7 +72,7 @@ std::vector<std::vector<std::byte>> PackAll(const LinearSpec& linear, const Sche
     if (!rows.zeros.empty()) part.zeros = slice(rows.zeros, rows.groups);
     put(kCompressedTensors.pack(linear, scheme, begin, part));
   }
-  put(kCompressedTensors.constants(linear, scheme));
+  put(kCompressedTensors.constants(linear, scheme, std::nullopt));
   for (size_t i = 0; i < infos.size(); ++i) {
     EXPECT_EQ(written[i], infos[i].bytes()) << infos[i].name << ": every byte once";
   }
