@@ -30,7 +30,7 @@ class Cpu final : public Backend {
   absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareQuantized(const QuantizedRows& weight,
                                                                    const Scheme& scheme,
                                                                    ComputeType compute) override {
-    if (scheme.activations == ActivationScheme::kDynamicToken) return PrepareInt8(weight);
+    if (scheme.activations != ActivationScheme::kNone) return PrepareInt8(weight);
     return PrepareDequantized(weight, Resolve(compute, DType::kF32));
   }
 

@@ -1,6 +1,8 @@
 #include "engine/backend/cpu/matmul.h"
 
 #include <algorithm>
+#include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -48,7 +50,9 @@ class DenseWeight : public CpuWeight {
 
 // Integer products per group of inputs, and the scales after. Where oneDNN's s8 products are not
 // exact the codes are multiplied as f32 in slices short enough for every partial sum to be an
-// integer below 2^24, which is exact too.
+// integer of at most 2^24, which is exact too. Slices as short serve zero points: oneDNN rounds
+// larger sums of s8 products to f32 on some machines, which the scales do anyway, but not before
+// something is subtracted.
 class Int8Weight : public CpuWeight {
  public:
   static absl::StatusOr<std::unique_ptr<PreparedWeight>> Make(const QuantizedRows& weight) {
@@ -65,7 +69,7 @@ class Int8Weight : public CpuWeight {
 
   absl::Status Multiply(const float* x, int64_t tokens, const float* bias,
                         float* y) const override {
-    const auto [codes, token_scales] = QuantizeTokens(x, tokens);
+    const auto [codes, token_scales] = QuantizeInput(x, tokens);
     for (int64_t t = 0; t < tokens; ++t) {
       if (bias != nullptr) std::copy_n(bias, n_, y + t * n_);
       if (bias == nullptr) std::fill_n(y + t * n_, n_, 0.0F);
@@ -95,18 +99,25 @@ class Int8Weight : public CpuWeight {
   };
 
   explicit Int8Weight(const QuantizedRows& weight)
-      : CpuWeight(weight.rows, weight.columns), exact_(HasExactInt8()) {
+      : CpuWeight(weight.rows, weight.columns), exact_(HasExactInt8()), input_(weight.input) {
+    const int64_t width = weight.columns / weight.groups;
     for (int64_t group = 0; group < weight.groups; ++group) {
       for (int64_t row = 0; row < n_; ++row) {
         const auto at = static_cast<size_t>(row * weight.groups + group);
         scales_.push_back(weight.scales[at]);
         if (!weight.zeros.empty()) zeros_.push_back(weight.zeros[at]);
+        if (input_zero() == 0) continue;
+        const int8_t* codes = weight.codes.data() + row * k_ + group * width;
+        code_sums_.push_back(std::accumulate(codes, codes + width, int32_t{0}));
       }
     }
   }
 
-  // 127 * 128 * 1024 < 2^24.
-  int64_t LongestSlice() const { return exact_ ? k_ : 1024; }
+  // Of static inputs; the zero of a token's own codes is 0.
+  int32_t input_zero() const { return input_.has_value() ? input_->zero : 0; }
+
+  // 128 * 128 * 1024 = 2^24.
+  int64_t LongestSlice() const { return exact_ && zeros_.empty() && input_zero() == 0 ? k_ : 1024; }
 
   absl::Status AddSlice(const QuantizedRows& weight, int64_t group, int64_t begin, int64_t count) {
     const GemmType type = exact_ ? GemmType::kS8 : GemmType::kF32;
@@ -125,13 +136,19 @@ class Int8Weight : public CpuWeight {
     return absl::OkStatus();
   }
 
-  Tokens QuantizeTokens(const float* x, int64_t tokens) const {
+  // By each token's own scale, or by the one found in calibration.
+  Tokens QuantizeInput(const float* x, int64_t tokens) const {
     // The scales stand behind the codes, aligned.
     const int64_t code_bytes = (tokens * k_ + 63) / 64 * 64;
     auto* bytes = Workspace<std::byte>(Scratch::kInput,
                                        code_bytes + tokens * static_cast<int64_t>(sizeof(float)));
     auto* codes = reinterpret_cast<int8_t*>(bytes);
     auto* scales = reinterpret_cast<float*>(bytes + code_bytes);
+    if (input_.has_value()) {
+      CpuRowOps().to_codes(x, tokens * k_, input_->scale, input_->zero, codes);
+      std::fill_n(scales, tokens, input_->scale);
+      return {codes, scales};
+    }
     for (int64_t t = 0; t < tokens; ++t) {
       CpuKernels().quantize_token(x + t * k_, k_, codes + t * k_, scales + t);
     }
@@ -146,41 +163,55 @@ class Int8Weight : public CpuWeight {
 
   absl::Status SumGroup(size_t first, size_t last, const int8_t* codes, int64_t tokens,
                         int32_t* sums) const {
-    GemmShape shape{.type = GemmType::kS8,
-                    .right = GemmRight::kPacked,
-                    .m = tokens,
-                    .n = n_,
-                    .lda = k_,
-                    .ldc = n_};
-    if (exact_) {  // one slice per group
-      shape.k = slices_[first].count;
-      return Gemm(shape, codes + slices_[first].begin, slices_[first].packed.data(), nullptr, sums);
-    }
-    shape.type = GemmType::kF32;
-    std::fill_n(sums, tokens * n_, 0);
-    auto* part = Workspace<float>(Scratch::kSumsPart, tokens * n_);
-    for (size_t i = first; i < last; ++i) {
-      shape.k = shape.lda = slices_[i].count;
-      auto* wide = Workspace<float>(Scratch::kWeights, tokens * shape.k);
-      for (int64_t t = 0; t < tokens; ++t) {
-        std::copy_n(codes + t * k_ + slices_[i].begin, shape.k, wide + t * shape.k);
-      }
-      QD_RETURN_IF_ERROR(Gemm(shape, wide, slices_[i].packed.data(), nullptr, part));
-      for (int64_t j = 0; j < tokens * n_; ++j) sums[j] += static_cast<int32_t>(part[j]);
+    QD_RETURN_IF_ERROR(SumSlice(slices_[first], codes, tokens, sums));
+    for (size_t i = first + 1; i < last; ++i) {
+      auto* part = Workspace<int32_t>(Scratch::kSumsPart, tokens * n_);
+      QD_RETURN_IF_ERROR(SumSlice(slices_[i], codes, tokens, part));
+      for (int64_t j = 0; j < tokens * n_; ++j) sums[j] += part[j];
     }
     return absl::OkStatus();
   }
 
-  // sum x (w - zero) = sum x w - zero * sum x.
+  absl::Status SumSlice(const Slice& slice, const int8_t* codes, int64_t tokens,
+                        int32_t* sums) const {
+    GemmShape shape{.type = GemmType::kS8,
+                    .right = GemmRight::kPacked,
+                    .m = tokens,
+                    .n = n_,
+                    .k = slice.count,
+                    .lda = k_,
+                    .ldc = n_};
+    if (exact_) return Gemm(shape, codes + slice.begin, slice.packed.data(), nullptr, sums);
+    shape.type = GemmType::kF32;
+    shape.lda = slice.count;
+    auto* wide = Workspace<float>(Scratch::kWeights, tokens * slice.count);
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::copy_n(codes + t * k_ + slice.begin, slice.count, wide + t * slice.count);
+    }
+    auto* products = Workspace<float>(Scratch::kScores, tokens * n_);
+    QD_RETURN_IF_ERROR(Gemm(shape, wide, slice.packed.data(), nullptr, products));
+    for (int64_t j = 0; j < tokens * n_; ++j) sums[j] = static_cast<int32_t>(products[j]);
+    return absl::OkStatus();
+  }
+
+  // With the zeros a of the inputs and b of the weights, over the K channels of a group:
+  // sum (x - a)(w - b) = sum x w - a sum w - b (sum x - K a).
   void SubtractZeros(size_t first, size_t last, const int8_t* codes, int64_t tokens,
                      int32_t* sums) const {
+    const int64_t group = slices_[first].group;
+    if (input_zero() != 0) {
+      const int32_t* code_sums = code_sums_.data() + group * n_;
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t n = 0; n < n_; ++n) sums[t * n_ + n] -= input_zero() * code_sums[n];
+      }
+    }
     if (zeros_.empty()) return;
     const int64_t begin = slices_[first].begin;
     const int64_t end = slices_[last - 1].begin + slices_[last - 1].count;
-    const int8_t* zeros = zeros_.data() + slices_[first].group * n_;
+    const int8_t* zeros = zeros_.data() + group * n_;
     for (int64_t t = 0; t < tokens; ++t) {
       int32_t total = 0;
-      for (int64_t k = begin; k < end; ++k) total += codes[t * k_ + k];
+      for (int64_t k = begin; k < end; ++k) total += codes[t * k_ + k] - input_zero();
       for (int64_t n = 0; n < n_; ++n) sums[t * n_ + n] -= zeros[n] * total;
     }
   }
@@ -189,6 +220,8 @@ class Int8Weight : public CpuWeight {
   std::vector<Slice> slices_;  // in the order of groups
   std::vector<float> scales_;  // [groups, N]
   std::vector<int8_t> zeros_;  // [groups, N]; empty when symmetric
+  std::optional<StaticInput> input_;
+  std::vector<int32_t> code_sums_;  // [groups, N], of a row's codes; where inputs have a zero
 };
 
 }  // namespace
@@ -212,14 +245,8 @@ absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDense(const WeightRows& w
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDequantized(const QuantizedRows& weight,
                                                                    ComputeType compute) {
   AlignedBuffer<float> dense(weight.rows * weight.columns);
-  const int64_t width = weight.columns / weight.groups;
-  for (int64_t cell = 0; cell < weight.rows * weight.groups; ++cell) {
-    const auto at = static_cast<size_t>(cell);
-    const int zero = weight.zeros.empty() ? 0 : weight.zeros[at];
-    const int8_t* codes = weight.codes.data() + cell * width;
-    float* out = dense.data() + cell * width;
-    for (int64_t i = 0; i < width; ++i)
-      out[i] = static_cast<float>(codes[i] - zero) * weight.scales[at];
+  for (int64_t row = 0; row < weight.rows; ++row) {
+    weight.Dequantize(row, dense.data() + row * weight.columns);
   }
   return PrepareDense({dense.data(), DType::kF32, weight.rows, weight.columns}, compute);
 }

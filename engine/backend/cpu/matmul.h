@@ -1,5 +1,5 @@
 // Prepared weights of the CPU backend: dense ones, and int8 ones for linears whose inputs are
-// quantized per token.
+// quantized, per token or by one scale.
 #pragma once
 
 #include <memory>
@@ -28,7 +28,7 @@ absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDense(const WeightRows& w
 // (code - zero) * scale as a dense weight.
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDequantized(const QuantizedRows& weight,
                                                                    ComputeType compute);
-// For integer products with tokens quantized to int8.
+// For integer products: inputs are quantized to int8 by weight.input, or without one per token.
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareInt8(const QuantizedRows& weight);
 
 }  // namespace quantd

@@ -34,6 +34,8 @@ struct RowOps {
   // y[i] += float(sums[i]) * factor * scales[i].
   void (*add_scaled)(const int32_t* sums, float factor, const float* scales, int64_t count,
                      float* y);
+  // codes[i] = clamp(round_half_even(x[i] / scale) + zero, -128, 127). Finite values only.
+  void (*to_codes)(const float* x, int64_t count, float scale, int zero, int8_t* codes);
   // x = exp(x - max(x)) in place; returns the sum.
   float (*exp_minus_max)(float* x, int64_t count);
   RowSum (*sum_exp)(const float* x, int64_t count);

@@ -22,6 +22,7 @@ using Floats = float __attribute__((vector_size(64)));
 using Ints = int32_t __attribute__((vector_size(64)));
 using Words = uint32_t __attribute__((vector_size(64)));
 using Shorts = uint16_t __attribute__((vector_size(32)));
+using Bytes = int8_t __attribute__((vector_size(16)));
 using Doubles = double __attribute__((vector_size(128)));
 
 QD_INLINE Floats Fill(float value) { return Floats{} + value; }
@@ -177,6 +178,29 @@ void AddScaled(const int32_t* sums, float factor, const float* scales, int64_t c
   for (; i < count; ++i) y[i] += static_cast<float>(sums[i]) * (factor * scales[i]);
 }
 
+// Clamped first: the bounds are integers, so that changes no rounding, and what is left is small
+// enough for the addition that rounds it.
+QD_INLINE Bytes RoundToCodes(Floats x, float scale, float low, float high, int zero) {
+  constexpr float kRounder = 12582912.0F;  // as in Exp
+  Floats code = x / scale;
+  code = code < low ? Fill(low) : code;
+  code = code > high ? Fill(high) : code;
+  code = (code + kRounder) - kRounder;
+  return __builtin_convertvector(__builtin_convertvector(code, Ints) + zero, Bytes);
+}
+
+void ToCodes(const float* x, int64_t count, float scale, int zero, int8_t* codes) {
+  const auto low = static_cast<float>(-128 - zero), high = static_cast<float>(127 - zero);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Store(RoundToCodes(Load(x + i), scale, low, high, zero), codes + i);
+  }
+  if (i < count) {
+    StoreSome(RoundToCodes(LoadSome(x + i, count - i, 0), scale, low, high, zero), codes + i,
+              count - i);
+  }
+}
+
 float ExpMinusMax(float* x, int64_t count) {
   const float max = MaxOf(x, count);
   Floats sums = {};
@@ -230,6 +254,7 @@ constexpr RowOps MakeRowOps(std::string_view isa) {
           .scale = Scale,
           .to_bf16 = ToBf16,
           .add_scaled = AddScaled,
+          .to_codes = ToCodes,
           .exp_minus_max = ExpMinusMax,
           .sum_exp = SumExp,
           .weighted_difference = WeightedDifference,

@@ -190,6 +190,27 @@ TEST_P(RowOpsTest, WeightedDifference) {
   }
 }
 
+TEST_P(RowOpsTest, CodesAreRoundedToEvenAndClamped) {
+  for (const int zero : {0, 5, -128, 127}) {
+    for (const int64_t count : kLengths) {
+      Random random(9);
+      std::vector<float> x = random.Floats(count, 60.0F);
+      // Ties, and values beyond every code.
+      for (int64_t i = 0; i < count; i += 3)
+        x[static_cast<size_t>(i)] = 0.25F * static_cast<float>(i % 7);
+      x.front() = 3e38F;
+      x.back() = -1e30F;
+      std::vector<int8_t> codes(static_cast<size_t>(count));
+      ops().to_codes(x.data(), count, 0.5F, zero, codes.data());
+      for (size_t i = 0; i < x.size(); ++i) {
+        const float code = std::nearbyint(x[i] / 0.5F) + static_cast<float>(zero);
+        const float clamped = code < -128 ? -128.0F : code > 127 ? 127.0F : code;
+        EXPECT_EQ(codes[i], static_cast<int>(clamped)) << x[i] << " zero " << zero;
+      }
+    }
+  }
+}
+
 TEST_P(RowOpsTest, EveryInstructionSetGivesTheBitsOfTheScalarOne) {
   const RowOps& scalar = *AllCpuRowOps().front();
   for (const int64_t count : kLengths) {
