@@ -1,6 +1,8 @@
 #include "engine/method/int8.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "engine/calibrate/observers.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 
@@ -9,32 +11,33 @@ namespace {
 
 constexpr int kBits[] = {8};
 
-constexpr OptionRow kOptions[] = {
-    {"bits", "int", "8", "8", "bits of one code"},
-    {"granularity", "enum", "channel", "channel, tensor, group",
-     "which weights share a scale; group only with activations none"},
-    {"group_size", "int", "128", "multiples of 8 that divide the inputs",
-     "weights per scale, with granularity group"},
-    {"symmetric", "bool", "true", "true", "zero points would need a correction in every product"},
-    {"scale_rule", "enum", "mse", "absmax, mse, weighted-mse",
-     "absmax: the range; mse: the scale with the least squared error; weighted-mse: the same, each "
-     "input's error weighted by its mean x^2 (needs calibration); granularity tensor has absmax "
-     "only, and by default"},
-    {"activations", "enum", "dynamic", "dynamic, none",
-     "dynamic: int8 with one scale per token at run time (W8A8); none: W8A16"},
-};
+ObserverOptions ObserverOf(const Scheme& scheme) {
+  const auto rule = ObserverRuleOf(scheme.options.Text("observer"));
+  return {.rule = rule.value_or(ObserverRule::kMinMax),
+          .percentile = scheme.options.Number("percentile"),
+          .symmetric = scheme.options.Flag("activation_symmetric"),
+          .scale_dtype = scheme.scale_dtype};
+}
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
+  return ResolveInt8("int8", kInt8Options, request, linear, model_dtype);
+}
+
+}  // namespace
+
+absl::StatusOr<Scheme> ResolveInt8(std::string_view method, std::span<const OptionRow> rows,
+                                   const SchemeRequest& request, const LinearSpec& linear,
+                                   DType model_dtype) {
   Scheme defaults;
-  defaults.method = "int8";
+  defaults.method = method;
   defaults.bits = 8;
   defaults.granularity = Granularity::kChannel;
   defaults.group_size = 0;
   defaults.activations = ActivationScheme::kDynamicToken;
   defaults.scale_dtype = model_dtype;
   if (request.granularity == Granularity::kTensor) defaults.scale_rule = ScaleRule::kAbsmax;
-  SchemeReader reader(request, linear, defaults, kOptions);
+  SchemeReader reader(request, linear, defaults, rows);
   const Scheme& scheme = reader.scheme();
   if (scheme.bits != 8) {
     reader.Wrong(absl::StrCat("bits ", scheme.bits), "8 (method rtn has 2..8)");
@@ -45,9 +48,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (scheme.scale_rule == ScaleRule::kHessian) {
     reader.Wrong("scale_rule hessian", "absmax, mse or weighted-mse");
   }
-  if (scheme.activations == ActivationScheme::kStatic) {
-    reader.Wrong("activations static", "dynamic or none");
-  }
   if (scheme.granularity == Granularity::kGroup && scheme.activations != ActivationScheme::kNone) {
     reader.Wrong(
         absl::StrCat("granularity group with activations ", ToAbsl(NameOf(scheme.activations))),
@@ -56,21 +56,46 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   return reader.Finish();
 }
 
-}  // namespace
+StatisticsNeeds Int8Needs(const Scheme& scheme) {
+  const StatisticsNeeds needs = RoundToNearestNeeds(scheme);
+  if (scheme.activations != ActivationScheme::kStatic) return needs;
+  return needs | ObserverNeeds(ObserverOf(scheme));
+}
+
+absl::StatusOr<std::shared_ptr<const Prepared>> PrepareInt8Inputs(const Scheme& scheme,
+                                                                  const InputStatistics* statistics,
+                                                                  const MethodContext& context) {
+  QD_ASSIGN_OR_RETURN(const auto rounding, PrepareRoundToNearest(scheme, statistics, context));
+  if (scheme.activations != ActivationScheme::kStatic || statistics == nullptr) return rounding;
+  const ObservedInput observed = Observe(*statistics, ObserverOf(scheme));
+  auto prepared = std::make_shared<Prepared>(*rounding);
+  prepared->input = observed.input;
+  prepared->figures.emplace_back("input_scale", static_cast<double>(observed.input.scale));
+  if (!scheme.options.Flag("activation_symmetric")) {
+    prepared->figures.emplace_back("input_zero", observed.input.zero);
+  }
+  if (observed.clipped_share.has_value()) {
+    prepared->figures.emplace_back("clipped_share", *observed.clipped_share);
+  }
+  return std::shared_ptr<const Prepared>(std::move(prepared));
+}
 
 const Method kInt8 = {
     .name = "int8",
-    .summary = "8-bit weights per channel; activations int8 per token at run time (W8A8) or 16 bit",
+    .summary =
+        "8-bit weights per channel; activations int8, per token at run time or by one calibrated "
+        "scale (W8A8), or 16 bit",
     .source =
         "dynamic per-token activations as in ZeroQuant (arXiv 2206.01861) and compressed-tensors' "
-        "W8A8; scales by quantd's rules (docs/numerics.md)",
+        "W8A8; observers: TensorRT's entropy calibration, percentile and squared error "
+        "(arXiv 2004.09602, section 3); scales by quantd's rules (docs/numerics.md)",
     .bits = kBits,
     .needs_calibration = true,
-    .options = kOptions,
+    .options = kInt8Options,
     .resolve = Resolve,
-    .needs = RoundToNearestNeeds,
+    .needs = Int8Needs,
     .fold = nullptr,
-    .prepare = PrepareRoundToNearest,
+    .prepare = PrepareInt8Inputs,
     .quantize = RoundToNearest,
 };
 

@@ -2,13 +2,14 @@
 
 #include "engine/method/int8.h"
 #include "engine/method/rtn.h"
+#include "engine/method/smoothquant.h"
 
 namespace quantd {
 
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Method> Methods() {
-  static const Method methods[] = {kRtn, kInt8};
+  static const Method methods[] = {kRtn, kInt8, kSmoothQuant};
   return methods;
 }
 
