@@ -1,5 +1,10 @@
 #include "engine/method/registry.h"
 
+#include "engine/method/auto.h"
+#include "engine/method/awq.h"
+#include "engine/method/awq_gptq.h"
+#include "engine/method/gptq.h"
+#include "engine/method/hqq.h"
 #include "engine/method/int8.h"
 #include "engine/method/rtn.h"
 #include "engine/method/smoothquant.h"
@@ -9,7 +14,7 @@ namespace quantd {
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Method> Methods() {
-  static const Method methods[] = {kRtn, kInt8, kSmoothQuant};
+  static const Method methods[] = {kRtn, kInt8, kHqq, kAwq, kGptq, kSmoothQuant, kAwqGptq, kAuto};
   return methods;
 }
 
