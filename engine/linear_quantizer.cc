@@ -19,6 +19,7 @@ constexpr double kExactSnrDb = 999.0;
 int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Method& method,
                      const Format& format) {
   if (scheme.granularity == Granularity::kTensor) return linear.out_features;
+  if (method.all_rows != nullptr && method.all_rows(scheme)) return linear.out_features;
   const int64_t alignment = format.row_alignment(scheme);
   const int64_t rows = std::max<int64_t>(1, method.panel_weights / linear.in_features);
   return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
@@ -120,7 +121,7 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);
   std::vector<std::pair<double, double>> energies(static_cast<size_t>(panels));
 
-  QD_RETURN_IF_ERROR(context_.pool.ForEach(panels, [&](int64_t panel) -> absl::Status {
+  const auto quantize_panel = [&](int64_t panel) -> absl::Status {
     if (cancelled_()) return MakeError(Reason::kCancelled, "cancelled");
     const int64_t row = panel * panel_rows;
     const int64_t count = std::min(panel_rows, linear.out_features - row);
@@ -134,7 +135,10 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
     energies[static_cast<size_t>(panel)] = {quantized.weight_energy, quantized.error_energy};
     if (result.rows.has_value()) CopyPanel(quantized, row, *result.rows);
     return absl::OkStatus();
-  }));
+  };
+  // A method that sees all rows at once has the pool to itself.
+  QD_RETURN_IF_ERROR(panels == 1 ? quantize_panel(0)
+                                 : context_.pool.ForEach(panels, quantize_panel));
   QD_RETURN_IF_ERROR(write(format.constants(linear, scheme, input)));
 
   double weight_energy = 0, error_energy = 0;

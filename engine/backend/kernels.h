@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/backend/real_zero_kernels.h"
 #include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
 
@@ -30,6 +31,7 @@ struct QuantizeKernels {
   // One token row to int8: scale = absmax / 127 (1 when the row is zero), codes = round_half_even(x
   // / scale).
   void (*quantize_token)(const float* x, int64_t count, int8_t* codes, float* scale);
+  RealZeroKernels real_zero;
 };
 
 // The best kernels this machine can run; QUANTD_CPU_ISA=scalar|avx2|avx512 forces one (an unknown

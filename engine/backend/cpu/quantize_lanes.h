@@ -15,6 +15,7 @@
 
 #include <cstdint>
 
+#include "engine/backend/cpu/real_zero_lanes.h"
 #include "engine/backend/kernels.h"
 #include "engine/backend/rules.h"
 
@@ -214,7 +215,8 @@ QuantizeKernels MakeKernels(std::string_view isa) {
           .quantize = &K::Quantize,
           .all_finite = &V::AllFinite,
           .pack4 = &V::Pack4,
-          .quantize_token = &K::QuantizeToken};
+          .quantize_token = &K::QuantizeToken,
+          .real_zero = RealZeroLanes<V>::Kernels()};
 }
 
 // One per instruction set; called only where the machine has it.
