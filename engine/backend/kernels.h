@@ -24,6 +24,12 @@ struct QuantizeKernels {
   // - zero) scale)^2.
   void (*quantize)(const float* weights, int64_t count, float scale, int8_t zero, int bits,
                    int8_t* codes, double* weight_energy, double* error_energy);
+  // to = a * b, value by value; `to` may be either.
+  void (*multiply)(const float* a, const float* b, int64_t count, float* to);
+  // The sum of h e^2, e = step scale - w, w rounded to steps as in the searches of
+  // rules.h; h is the importance (1 where null). Where `errors` is not null it gets every e.
+  float (*rounding_error)(const float* weights, const float* importance, int64_t count, float scale,
+                          int8_t zero, int bits, float* errors);
   // Whether all values are finite.
   bool (*all_finite)(const float* values, int64_t count);
   // Packs `count` signed codes of 4 bits, stored as code + 8, low bits first, 8 per int32.

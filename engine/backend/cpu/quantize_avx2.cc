@@ -93,6 +93,17 @@ struct Avx2Lanes {
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
 
+  static void Store(F value, float* to, int64_t count) {
+    if (count >= rules::kLanes) {
+      _mm256_storeu_ps(to, value.low);
+      _mm256_storeu_ps(to + 8, value.high);
+      return;
+    }
+    alignas(32) float lanes[rules::kLanes];
+    _mm256_store_ps(lanes, value.low);
+    _mm256_store_ps(lanes + 8, value.high);
+    for (int64_t j = 0; j < count; ++j) to[j] = lanes[j];
+  }
   static void StoreCodes(F value, int8_t* codes, int64_t count) {
     const __m256i low = _mm256_cvtps_epi32(value.low), high = _mm256_cvtps_epi32(value.high);
     // Packing works within halves of 128 bits: put the quarters back in order.

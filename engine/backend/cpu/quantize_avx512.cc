@@ -81,6 +81,9 @@ struct Avx512Lanes {
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
 
+  static void Store(F value, float* to, int64_t count) {
+    _mm512_mask_storeu_ps(to, First(count), value);
+  }
   static void StoreCodes(F value, int8_t* codes, int64_t count) {
     const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(value));
     _mm_mask_storeu_epi8(codes, First(count), bytes);

@@ -9,6 +9,7 @@
 //   MaxF, MinF, SumD            folds, in the order of rules.h
 //   SumFour                     four of F -> four sums, in that order
 //   kTogether                   how many candidates of a search its registers hold: 1, 2 or 4
+//   Store                       F -> f32, at most `count` of them
 //   StoreCodes                  integers in [-128, 127] held as F -> int8, at most `count` of them
 //   AllFinite, Pack4            the kernels of those names
 #pragma once
@@ -16,6 +17,7 @@
 #include <cstdint>
 
 #include "engine/backend/cpu/real_zero_lanes.h"
+#include "engine/backend/cpu/rounding_lanes.h"
 #include "engine/backend/kernels.h"
 #include "engine/backend/rules.h"
 
@@ -213,6 +215,8 @@ QuantizeKernels MakeKernels(std::string_view isa) {
   return {.isa = isa,
           .choose_scale = &K::ChooseScale,
           .quantize = &K::Quantize,
+          .multiply = &RoundingLanes<V>::Multiply,
+          .rounding_error = &RoundingLanes<V>::RoundingError,
           .all_finite = &V::AllFinite,
           .pack4 = &V::Pack4,
           .quantize_token = &K::QuantizeToken,

@@ -104,6 +104,10 @@ struct ScalarLanes {
     return Fold(a, [](double x, double y) { return x + y; });
   }
 
+  static void Store(const F& value, float* to, int64_t count) {
+    const int64_t end = count < kCount ? count : kCount;
+    for (int64_t j = 0; j < end; ++j) to[j] = value.lane[j];
+  }
   static void StoreCodes(const F& value, int8_t* codes, int64_t count) {
     const int64_t end = count < kCount ? count : kCount;
     for (int64_t j = 0; j < end; ++j) codes[j] = static_cast<int8_t>(value.lane[j]);
