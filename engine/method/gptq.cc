@@ -32,9 +32,11 @@ constexpr OptionRow kOptions[] = {
     {"act_order", "enum", "group-aware", "none, static, group-aware",
      "none: columns as they lie; static: by falling mean x^2 over the row, scales chosen before; "
      "group-aware: groups by falling maximum, columns by falling mean x^2 inside each"},
-    {"refit", "int", "0", "0..100",
+    {"refit", "int", "-1", "-1..100",
      "sweeps after the rounding that fit scales to codes and move codes by the error of the whole "
-     "row"},
+     "row; -1: 2 up to 3 bits, 1 at 4, none above"},
+    {"reference", "bool", "false", "true, false",
+     "what the reference implementation does: scales by range, no refit"},
 };
 
 ActOrder OrderOf(const Scheme& scheme) {
@@ -68,6 +70,12 @@ std::vector<int32_t> Positions(ActOrder order, const std::vector<float>& diagona
   return turn;
 }
 
+// Sweeps that pay, measured (docs/numerics.md).
+int64_t SweepsFor(int bits) {
+  if (bits <= 3) return 2;
+  return bits == 4 ? 1 : 0;
+}
+
 // [K, K] by channel.
 absl::StatusOr<AlignedBuffer<float>> WholeHessian(const DampedHessian& hessian,
                                                   const MethodContext& context) {
@@ -97,7 +105,10 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   Scheme defaults;
   defaults.method = std::string(method);
   defaults.scale_dtype = model_dtype;
-  defaults.scale_rule = ScaleRule::kWeightedMse;
+  const auto wants_reference = request.options.values().find("reference");
+  const bool reference = wants_reference != request.options.values().end() &&
+                         wants_reference->second == OptionValue(true);
+  defaults.scale_rule = reference ? ScaleRule::kAbsmax : ScaleRule::kWeightedMse;
   SchemeReader reader(request, linear, defaults, rows);
   const Scheme& scheme = reader.scheme();
   if (scheme.bits < 2 || scheme.bits > 8) reader.Wrong(absl::StrCat("bits ", scheme.bits), "2..8");
@@ -107,6 +118,17 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   if (scheme.activations != ActivationScheme::kNone) {
     reader.Wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))), "none");
   }
+  if (reference && scheme.scale_rule != ScaleRule::kAbsmax) {
+    reader.Wrong(
+        absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme.scale_rule)), " with option reference"),
+        "scale_rule absmax");
+  }
+  Options& options = reader.scheme().options;
+  if (reference && options.Integer("refit") > 0) {
+    reader.Wrong(absl::StrCat("option refit ", options.Integer("refit"), " with option reference"),
+                 "0");
+  }
+  if (options.Integer("refit") < 0) options.Set("refit", reference ? 0 : SweepsFor(scheme.bits));
   return reader.Finish();
 }
 

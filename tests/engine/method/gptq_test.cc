@@ -29,6 +29,7 @@ Scheme GptqScheme(const CalibratedLinear& linear, int bits, int64_t group_size, 
   request.symmetric = symmetric;
   request.scale_rule = rule;
   request.options = std::move(options);
+  if (!request.options.values().contains("refit")) request.options.Set("refit", int64_t{0});
   const auto scheme = kGptq.resolve(request, linear.spec, DType::kF32);
   EXPECT_TRUE(scheme.ok()) << scheme.status();
   return *scheme;
