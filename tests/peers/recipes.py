@@ -12,15 +12,17 @@ WEIGHTS = [
     ("awq", "--method awq", SAMPLES),
     ("gptq", "--method gptq --symmetric", SAMPLES),
     ("gptq, asymmetric", "--method gptq --asymmetric", SAMPLES),
-    ("gptq as GPTQModel", "--method gptq --symmetric --scale-rule absmax --option damping=0.05",
-     SAMPLES),
-    ("gptq as llm-compressor", "--method gptq --symmetric --scale-rule absmax "
+    ("gptq hessian, asymmetric", "--method gptq --asymmetric --scale-rule hessian", SAMPLES),
+    ("gptq as GPTQModel", "--method gptq --symmetric --option reference=true "
+     "--option damping=0.05", SAMPLES),
+    ("gptq as llm-compressor", "--method gptq --symmetric --option reference=true "
      "--option act_order=static", SAMPLES),
     ("awq+gptq, asymmetric", "--method awq+gptq --asymmetric", SAMPLES),
     ("awq+gptq", "--method awq+gptq --symmetric", SAMPLES),
     ("hqq", "--method hqq", SAMPLES),
     ("hqq+gptq", "--method hqq+gptq", SAMPLES),
-    ("hqq as the reference", "--method hqq --option weighted=false", 0),
+    ("hqq as the reference", "--method hqq --option weighted=false "
+     "--option solver=half-quadratic", 0),
 ]
 AWQ_AS_AUTOAWQ = ("awq as AutoAWQ", "--method awq --option reference=true", SAMPLES)
 
