@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
+#include <utility>
+#include <vector>
 
 namespace quantd {
 namespace {
@@ -27,6 +30,21 @@ std::string Accuracy(const Report& report) {
       "at {:.2f} % of {} positions. Both models were run by the same code on the same tokens.\n",
       result.perplexity_original, result.perplexity_quantized, result.kl_mean, result.kl_p99,
       100 * result.top1_agreement, result.tokens);
+}
+
+// How far the outputs of the linears are off: the middle one and the worst.
+std::string OutputErrors(const Report& report) {
+  std::vector<std::pair<double, std::string_view>> errors;
+  for (const LayerReport& layer : report.layers) {
+    if (layer.relative_output_error) errors.emplace_back(*layer.relative_output_error, layer.name);
+  }
+  if (errors.empty()) return "";
+  std::sort(errors.begin(), errors.end());
+  const auto& [worst, name] = errors.back();
+  return fmt::format(
+      "\nThe output of a linear is off by {:.2f} % in the median, at most by {:.2f} % "
+      "(`{}`).\n",
+      100 * errors[errors.size() / 2].first, 100 * worst, name);
 }
 
 std::string Loaders(const Format& format) {
@@ -53,12 +71,13 @@ std::string ModelCard(const PlannedQuantization& planned, const Report& report) 
       static_cast<double>(report.bytes_original) / 1e6);
   for (const auto& [scheme, count] : SchemeCounts(plan))
     card += fmt::format("| {} | {} |\n", count, scheme);
-  card += "\n## Accuracy\n\n" + Accuracy(report);
+  card += "\n## Accuracy\n\n" + Accuracy(report) + OutputErrors(report);
   card += fmt::format(
       "\n## Loading\n\nRead by: {}.\n\n```python\nfrom transformers import AutoModelForCausalLM\n"
       "model = AutoModelForCausalLM.from_pretrained(\"path/to/this/folder\")\n```\n\n"
-      "`quantd/report.json` has the recipe of every linear, its error, and the digest of every "
-      "file.\n",
+      "`quantd/report.html` shows the error of every linear by depth and module type; "
+      "`quantd/report.json` has the same for programs, with the recipe of every linear and the "
+      "digest of every file.\n",
       Loaders(*plan.format));
   return card;
 }

@@ -18,14 +18,15 @@ std::string Tile(std::string_view name, std::string_view value, std::string_view
 }
 
 std::string SizeTiles(const Report& report) {
+  std::string change = "from " + BytesText(report.bytes_original);
   const double ratio = report.bytes_quantized > 0 ? static_cast<double>(report.bytes_original) /
                                                         static_cast<double>(report.bytes_quantized)
                                                   : 0;
+  // Format dequantized takes the room of the original.
+  if (ratio > 1.005) change += fmt::format(", {:.2f} times smaller", ratio);
   return Tile("bits per weight", fmt::format("{:.3f}", report.bits_per_weight),
               "codes, scales and zero points") +
-         Tile(
-             "size", BytesText(report.bytes_quantized),
-             fmt::format("from {}, {:.2f} times smaller", BytesText(report.bytes_original), ratio));
+         Tile("size", BytesText(report.bytes_quantized), change);
 }
 
 std::string AccuracyTiles(const Report& report) {

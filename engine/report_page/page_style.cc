@@ -103,8 +103,11 @@ footer{margin-top:24px;color:var(--soft);font-size:13px}
 --c3:#7d54b8;--c4:#c9541f;--c5:#d08a00;--c6:#b32d5e;--c7:#6b7280}
 main{max-width:none;padding:0}figure,.tile,header{break-inside:avoid}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-.plot{min-width:0}.scroll{max-height:none;overflow:visible}.bar-line input{display:none}
-.scroll thead th{position:static}table{font-size:10px}td,th{padding:2px 6px}td.n{font-size:9px}}
+.plots{grid-template-columns:1fr 1fr;gap:10px}.plot{min-width:0}figure{padding:10px 12px}
+.tiles{grid-template-columns:repeat(4,1fr)}.tile{padding:8px 12px}
+.scroll{max-height:none;overflow:visible}.bar-line input,.bar-line p{display:none}
+.scroll thead th{position:static}table{font-size:8px}td,th{padding:1px 4px}td.n{font-size:7.5px}}
+@page{margin:12mm}
 )css";
 
 const std::string_view kPageScript = R"js(

@@ -29,7 +29,9 @@ ZONES = [
     ("engine/flags", ["engine/flags/*"], ["base", "engine/types"]),
     ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
-    ("engine/planning", ["engine/plan.*", "engine/resolve.*"], ["base"] + ENGINE_ALL),
+    # The page of a report is linked into the same library.
+    ("engine/planning", ["engine/plan.*", "engine/resolve.*"],
+     ["base", "engine/report_page"] + ENGINE_ALL),
     ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
     ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
