@@ -14,6 +14,7 @@
 #include "base/threads.h"
 #include "engine/artifact.h"
 #include "engine/backend/backend.h"
+#include "engine/block_statistics.h"
 #include "engine/evaluate/evaluation.h"
 #include "engine/fold.h"
 #include "engine/linear_quantizer.h"
@@ -63,7 +64,6 @@ class Run {
 
  private:
   absl::Status OpenStreams();
-  absl::Status Calibrate(BlockState& state);
   absl::Status Fold(BlockState& state);
   absl::Status WriteNorms(const BlockState& state);
   absl::Status WriteBias(const LinearSpec& linear, const LinearFold& fold);
@@ -207,13 +207,15 @@ absl::Status Run::Block(const BlockSpec& block) {
                    .statistics = {},
                    .samples = {},
                    .fold = {}};
+  BlockStatistics gathering(calibration_, planned_.request.recipe.propagate, state.linears);
   if (forward_.has_value()) {
     QD_ASSIGN_OR_RETURN(state.original, LoadBlock(model_, block, planned_.checkpoint, *backend_,
                                                   forward_->compute));
   }
   if (!calibration_.empty()) {
     Tell(Stage::kCalibrate);
-    QD_RETURN_IF_ERROR(Calibrate(state));
+    tokens_done_ += calibration_.windows().total_tokens();
+    QD_ASSIGN_OR_RETURN(state.statistics, gathering.Gather(*forward_, block, state.original));
   }
   if (!original_.empty()) {
     Tell(Stage::kEvaluate);
@@ -221,6 +223,10 @@ absl::Status Run::Block(const BlockSpec& block) {
   }
   Tell(Stage::kQuantize);
   QD_RETURN_IF_ERROR(Fold(state));
+  if (!calibration_.empty()) {
+    QD_RETURN_IF_ERROR(
+        gathering.GatherFolded(*forward_, block, state.original, state.fold, state.statistics));
+  }
   QD_RETURN_IF_ERROR(WriteNorms(state));
   QD_ASSIGN_OR_RETURN(const BlockWeights quantized, QuantizeBlock(state));
   if (!evaluated_.empty()) {
@@ -234,26 +240,6 @@ absl::Status Run::Block(const BlockSpec& block) {
   }
   ++blocks_done_;
   Tell(Stage::kQuantize);
-  return absl::OkStatus();
-}
-
-// Each input gets the statistics that the linears reading it ask for.
-absl::Status Run::Calibrate(BlockState& state) {
-  std::vector<StatisticsNeeds> needs;
-  for (const ResolvedLinear& entry : state.linears) {
-    const auto input = static_cast<size_t>(entry.linear->input);
-    if (needs.size() <= input) needs.resize(input + 1);
-    if (!entry.scheme.has_value()) continue;
-    needs[input] = needs[input] | FindMethod(entry.scheme->method)->needs(*entry.scheme);
-  }
-  tokens_done_ += calibration_.windows().total_tokens();
-  if (planned_.request.recipe.propagate == Propagate::kQuantized) {
-    QD_ASSIGN_OR_RETURN(state.statistics,
-                        calibration_.Gather(*forward_, state.block, state.original, needs));
-  } else {
-    QD_ASSIGN_OR_RETURN(state.statistics, calibration_.ForwardGathering(*forward_, state.block,
-                                                                        state.original, needs));
-  }
   return absl::OkStatus();
 }
 

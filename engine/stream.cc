@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "engine/calibrate/gatherer.h"
 
 namespace quantd {
 namespace {
@@ -48,9 +47,9 @@ int64_t WindowsAtOnce(const ForwardContext& context) {
 template <typename Forward>
 absl::StatusOr<std::vector<InputStatistics>> GatherInBatches(
     const ForwardContext& context, int64_t windows, const std::vector<StatisticsNeeds>& needs,
-    const Forward& forward) {
+    const Divisors& divisors, const Forward& forward) {
   const int64_t at_once = std::min(windows, WindowsAtOnce(context));
-  Gatherer gatherer(needs, at_once);
+  Gatherer gatherer(needs, at_once, divisors);
   for (int64_t first = 0; first < windows; first += at_once) {
     const int64_t count = std::min(at_once, windows - first);
     QD_RETURN_IF_ERROR(context.pool.ForEach(
@@ -114,26 +113,28 @@ absl::StatusOr<InputSamples> Stream::ForwardSampling(const ForwardContext& conte
 
 absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(
     const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-    const std::vector<StatisticsNeeds>& needs) {
-  return GatherInBatches(
-      context, size(), needs, [&](int64_t window, InputObserver* observer) -> absl::Status {
-        return ForwardBlock(context.model, block, weights, context.rope, context.backend,
-                            context.compute, windows_.tokens_per_window,
-                            x_[static_cast<size_t>(window)].data(), observer);
-      });
+    const std::vector<StatisticsNeeds>& needs, const Divisors& divisors) {
+  return GatherInBatches(context, size(), needs, divisors,
+                         [&](int64_t window, InputObserver* observer) -> absl::Status {
+                           return ForwardBlock(context.model, block, weights, context.rope,
+                                               context.backend, context.compute,
+                                               windows_.tokens_per_window,
+                                               x_[static_cast<size_t>(window)].data(), observer);
+                         });
 }
 
 absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(
     const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-    const std::vector<StatisticsNeeds>& needs) const {
-  return GatherInBatches(
-      context, size(), needs, [&](int64_t window, InputObserver* observer) -> absl::Status {
-        const AlignedBuffer<float>& x = x_[static_cast<size_t>(window)];
-        AlignedBuffer<float> copy(x.size());
-        std::copy_n(x.data(), x.size(), copy.data());
-        return ForwardBlock(context.model, block, weights, context.rope, context.backend,
-                            context.compute, windows_.tokens_per_window, copy.data(), observer);
-      });
+    const std::vector<StatisticsNeeds>& needs, const Divisors& divisors) const {
+  return GatherInBatches(context, size(), needs, divisors,
+                         [&](int64_t window, InputObserver* observer) -> absl::Status {
+                           const AlignedBuffer<float>& x = x_[static_cast<size_t>(window)];
+                           AlignedBuffer<float> copy(x.size());
+                           std::copy_n(x.data(), x.size(), copy.data());
+                           return ForwardBlock(context.model, block, weights, context.rope,
+                                               context.backend, context.compute,
+                                               windows_.tokens_per_window, copy.data(), observer);
+                         });
 }
 
 }  // namespace quantd

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/threads.h"
+#include "engine/calibrate/gatherer.h"
 #include "engine/calibrate/statistics.h"
 #include "engine/model/forward.h"
 #include "engine/text/windows.h"
@@ -46,14 +47,17 @@ class Stream {
   // The same, and takes samples of the inputs on the way.
   absl::StatusOr<InputSamples> ForwardSampling(const ForwardContext& context,
                                                const BlockSpec& block, const BlockWeights& weights);
-  // The same, and gathers statistics of the inputs: `needs` by LinearSpec::input.
+  // The same, and gathers statistics of the inputs, divided by `divisors`: `needs` by
+  // LinearSpec::input.
   absl::StatusOr<std::vector<InputStatistics>> ForwardGathering(
       const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-      const std::vector<StatisticsNeeds>& needs);
+      const std::vector<StatisticsNeeds>& needs, const Divisors& divisors = {});
   // Gathers the statistics but leaves x as it was: the block's output will come from other weights.
-  absl::StatusOr<std::vector<InputStatistics>> Gather(
-      const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-      const std::vector<StatisticsNeeds>& needs) const;
+  absl::StatusOr<std::vector<InputStatistics>> Gather(const ForwardContext& context,
+                                                      const BlockSpec& block,
+                                                      const BlockWeights& weights,
+                                                      const std::vector<StatisticsNeeds>& needs,
+                                                      const Divisors& divisors = {}) const;
 
   bool empty() const { return x_.empty(); }
   const Windows& windows() const { return windows_; }

@@ -15,12 +15,13 @@ constexpr int64_t kPanelRows = 256;
 
 class Gatherer::Observer : public InputObserver {
  public:
-  explicit Observer(const std::vector<StatisticsNeeds>& needs)
-      : needs_(needs), statistics_(needs.size()), inputs_(needs.size()) {}
+  Observer(const std::vector<StatisticsNeeds>& needs, const Divisors& divisors)
+      : needs_(needs), divisors_(divisors), statistics_(needs.size()), inputs_(needs.size()) {}
 
   void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
     const auto at = static_cast<size_t>(input);
     if (!needs_[at].any()) return;
+    if (at < divisors_.size() && !divisors_[at].empty()) x = Divide(x, tokens, divisors_[at]);
     statistics_[at] = InputStatistics(channels);
     statistics_[at].Add(x, tokens);
     if (needs_[at].histogram) statistics_[at].histogram.Add(x, tokens * channels);
@@ -35,16 +36,27 @@ class Gatherer::Observer : public InputObserver {
   const float* input(size_t input) const { return inputs_[input].data(); }
 
  private:
+  const float* Divide(const float* x, int64_t tokens, const std::vector<float>& scales) {
+    const size_t width = scales.size();
+    divided_.resize(static_cast<size_t>(tokens) * width);
+    for (size_t i = 0; i < divided_.size(); i += width) {
+      for (size_t k = 0; k < width; ++k) divided_[i + k] = x[i + k] / scales[k];
+    }
+    return divided_.data();
+  }
+
   const std::vector<StatisticsNeeds>& needs_;
+  const Divisors& divisors_;
+  std::vector<float> divided_;
   std::vector<InputStatistics> statistics_;
   std::vector<AlignedBuffer<float>>
       inputs_;  // [tokens, channels], where a Gram matrix is asked for
 };
 
-Gatherer::Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once)
-    : needs_(std::move(needs)), statistics_(needs_.size()) {
+Gatherer::Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once, Divisors divisors)
+    : needs_(std::move(needs)), divisors_(std::move(divisors)), statistics_(needs_.size()) {
   for (int64_t slot = 0; slot < windows_at_once; ++slot) {
-    observers_.push_back(std::make_unique<Observer>(needs_));
+    observers_.push_back(std::make_unique<Observer>(needs_, divisors_));
   }
 }
 

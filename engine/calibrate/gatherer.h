@@ -13,6 +13,10 @@
 
 namespace quantd {
 
+// Scales that inputs are divided by before anything is gathered, by LinearSpec::input; one that is
+// not there, or is empty, is taken as it is.
+using Divisors = std::vector<std::vector<float>>;
+
 // Windows run in batches: those of a batch at once, on any threads, each showing its inputs to its
 // own observer; between batches the Gram matrices are updated, on all threads. Windows are added in
 // their order, so the result depends neither on the threads nor on the size of a batch.
@@ -20,7 +24,7 @@ namespace quantd {
 class Gatherer {
  public:
   // `needs` by LinearSpec::input.
-  Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once);
+  Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once, Divisors divisors = {});
   ~Gatherer();
 
   // Of window `slot` of the batch.
@@ -42,6 +46,7 @@ class Gatherer {
   absl::Status UpdatePanel(const Panel& panel, const float* x, int64_t tokens, Backend& backend);
 
   std::vector<StatisticsNeeds> needs_;
+  Divisors divisors_;
   std::vector<InputStatistics> statistics_;
   std::vector<std::unique_ptr<Observer>> observers_;
 };

@@ -182,15 +182,15 @@ int64_t BinsIn(double length, double width, int64_t most) {
   return std::min(most, static_cast<int64_t>(std::ceil(length / width)));
 }
 
-// Both ends shrink alike, one bin of the longer side at a time.
+// Of thresholds of |x|, one bin apart: an end of the range that lies inside stays.
 Range LeastDivergenceRange(const Histogram& histogram, const Range& all, bool symmetric) {
   const double width = histogram.width(), absmax = Magnitude(all);
   const std::vector<int64_t> magnitudes = CountsOfMagnitudes(histogram);
   Range best = all;
   double least = std::numeric_limits<double>::infinity();
   for (int64_t bins = BinsIn(absmax, width, kHalf); bins >= kLevels; --bins) {
-    const double share = std::min(1.0, static_cast<double>(bins) * width / absmax);
-    const Range candidate = {all.low * share, all.high * share};
+    const double threshold = static_cast<double>(bins) * width;
+    const Range candidate = {std::max(all.low, -threshold), std::min(all.high, threshold)};
     double divergence = 0;
     if (symmetric) {
       divergence = Divergence(magnitudes, 0, bins, kLevels);

@@ -28,7 +28,7 @@ inline constexpr std::array<OptionRow, 9> kInt8Options = {{
      "dynamic: int8 with one scale per token at run time (W8A8); static: int8 with one scale for "
      "all "
      "tokens, found in calibration (W8A8); none: W8A16"},
-    {"observer", "enum", "minmax", "minmax, percentile, mse, kl",
+    {"observer", "enum", "mse", "minmax, percentile, mse, kl",
      "with activations static, the range that the codes cover: all values seen, all but a share, "
      "the "
      "one with the least squared error, the one that keeps most of the distribution"},

@@ -25,7 +25,7 @@ constexpr std::array<OptionRow, 3> kOwnOptions = {{
      "weights, 1 all"},
     {"alpha_search", "bool", "false", "true, false",
      "chooses alpha per group of linears with one input by the expected error of the product"},
-    {"smooth_all", "bool", "false", "true, false",
+    {"smooth_all", "bool", "true", "true, false",
      "smooths the inputs of o_proj and down_proj too, into v_proj and up_proj"},
 }};
 
@@ -148,26 +148,43 @@ absl::StatusOr<std::vector<double>> RowRanges(const std::vector<Panel>& panels,
   return sums;
 }
 
+// What a token's inputs x / s span, squared: with one scale for all tokens, what all of them do.
+// Otherwise of the token at hand, whose largest value is guessed from the mean squares v as that of
+// n independent normal ones would be, n = sum v / max v being how many channels are as large as the
+// largest.
+double SquaredRange(const std::vector<float>& scales, const InputStatistics& input,
+                    const std::vector<float>& mean_squares, ActivationScheme activations) {
+  if (activations == ActivationScheme::kNone) return 0;
+  double largest = 0, sum = 0, range = 0;
+  for (size_t k = 0; k < scales.size(); ++k) {
+    const auto scale = static_cast<double>(scales[k]);
+    const double energy = static_cast<double>(mean_squares[k]) / (scale * scale);
+    largest = std::max(largest, energy);
+    sum += energy;
+    range = std::max(range, static_cast<double>(input.max_abs[k]) / scale);
+  }
+  if (activations == ActivationScheme::kStatic || largest == 0) return range * range;
+  return std::min(range * range, largest * (1 + 2 * std::log(sum / largest)));
+}
+
 // The expected squared error of a token's outputs, in units of 1 / (12 * 127.5^2), when codes round
 // evenly: every weight of row n is off by a step of its row, weighted by x^2; every input by a step
-// of its token, weighted by w^2. The range of a token is taken as that of all of them.
-double ExpectedError(const std::vector<float>& scales, double row_ranges,
-                     const std::vector<float>& mean_squares, const InputStatistics& input,
-                     const ColumnFigures& weights) {
-  double x_energy = 0, w_energy = 0, range = 0;
+// of its token, weighted by w^2.
+double ExpectedError(const std::vector<float>& scales, double row_ranges, double squared_range,
+                     const std::vector<float>& mean_squares, const ColumnFigures& weights) {
+  double x_energy = 0, w_energy = 0;
   for (size_t k = 0; k < scales.size(); ++k) {
     const auto scale = static_cast<double>(scales[k]);
     x_energy += static_cast<double>(mean_squares[k]) / (scale * scale);
     w_energy += weights.squares[k] * scale * scale;
-    range = std::max(range, static_cast<double>(input.max_abs[k]) / scale);
   }
-  return row_ranges * x_energy + range * range * w_energy;
+  return row_ranges * x_energy + squared_range * w_energy;
 }
 
 // "As it is" first: it wins ties.
 absl::StatusOr<FoldChoice> SearchAlpha(const std::vector<Panel>& panels,
                                        const InputStatistics& input, const ColumnFigures& weights,
-                                       const MethodContext& context) {
+                                       ActivationScheme activations, const MethodContext& context) {
   std::vector<std::vector<float>> candidates = {std::vector<float>(weights.max_abs.size(), 1.0F)};
   for (int i = 0; i <= kGrid; ++i) {
     candidates.push_back(ScalesFor(static_cast<double>(i) / kGrid, input, weights));
@@ -177,7 +194,8 @@ absl::StatusOr<FoldChoice> SearchAlpha(const std::vector<Panel>& panels,
   size_t best = 0;
   double least = 0;
   for (size_t c = 0; c < candidates.size(); ++c) {
-    const double error = ExpectedError(candidates[c], ranges[c], mean_squares, input, weights);
+    const double range = SquaredRange(candidates[c], input, mean_squares, activations);
+    const double error = ExpectedError(candidates[c], ranges[c], range, mean_squares, weights);
     if (c > 0 && error >= least) continue;
     best = c;
     least = error;
@@ -200,7 +218,8 @@ absl::StatusOr<FoldChoice> ChooseSmoothing(const FoldRequest& request,
   QD_ASSIGN_OR_RETURN(const ColumnFigures weights,
                       FiguresOf(panels, first.linear->in_features, context));
   const InputStatistics& input = *request.statistics;
-  if (options.Flag("alpha_search")) return SearchAlpha(panels, input, weights, context);
+  if (options.Flag("alpha_search"))
+    return SearchAlpha(panels, input, weights, first.scheme->activations, context);
   const double alpha = options.Number("alpha");
   return FoldChoice{ScalesFor(alpha, input, weights), {{"alpha", alpha}}};
 }
