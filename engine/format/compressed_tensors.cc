@@ -30,6 +30,17 @@ std::string_view FormatNameOf(const Scheme& scheme) {
 
 int64_t WordsFor(int64_t codes, int bits) { return DivideRoundingUp(codes * bits, 32); }
 
+bool HasStaticInput(const Scheme& scheme) {
+  return scheme.activations == ActivationScheme::kStatic;
+}
+
+// Static inputs have a zero point when the method was asked for one.
+bool HasInputZero(const Scheme& scheme) {
+  const Options::Map& options = scheme.options.values();
+  return HasStaticInput(scheme) && options.contains("activation_symmetric") &&
+         !scheme.options.Flag("activation_symmetric");
+}
+
 std::vector<int64_t> ScaleShape(const LinearSpec& linear, const Scheme& scheme) {
   if (scheme.granularity == Granularity::kTensor) return {1};
   return {linear.out_features, scheme.GroupsPerRow(linear.in_features)};
@@ -38,7 +49,12 @@ std::vector<int64_t> ScaleShape(const LinearSpec& linear, const Scheme& scheme) 
 std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) {
   const int64_t n = linear.out_features, k = linear.in_features;
   const TensorInfo scale = {"weight_scale", scheme.scale_dtype, ScaleShape(linear, scheme)};
-  if (!IsPacked(scheme)) return {{"weight", DType::kI8, {n, k}}, scale};
+  if (!IsPacked(scheme)) {
+    std::vector<TensorInfo> tensors = {{"weight", DType::kI8, {n, k}}, scale};
+    if (HasStaticInput(scheme)) tensors.push_back({"input_scale", scheme.scale_dtype, {1}});
+    if (HasInputZero(scheme)) tensors.push_back({"input_zero_point", DType::kI8, {1}});
+    return tensors;
+  }
   std::vector<TensorInfo> tensors = {{"weight_packed", DType::kI32, {n, WordsFor(k, scheme.bits)}},
                                      scale};
   if (!scheme.symmetric) {
@@ -133,9 +149,20 @@ std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, in
   return pieces;
 }
 
+std::vector<PackedPiece> InputConstants(const Scheme& scheme, const StaticInput& input) {
+  PackedPiece scale = {2, 0, {}};
+  scale.bytes.resize(static_cast<size_t>(SizeOf(scheme.scale_dtype)));
+  NarrowFromF32(&input.scale, 1, scheme.scale_dtype, scale.bytes.data());
+  if (!HasInputZero(scheme)) return {std::move(scale)};
+  return {std::move(scale), {3, 0, {static_cast<std::byte>(input.zero)}}};
+}
+
 std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& scheme,
-                                   const std::optional<StaticInput>& /*input*/) {
-  if (!IsPacked(scheme)) return {};
+                                   const std::optional<StaticInput>& input) {
+  if (!IsPacked(scheme)) {
+    if (!input.has_value()) return {};
+    return InputConstants(scheme, *input);
+  }
   const int64_t shape[2] = {linear.out_features, linear.in_features};
   PackedPiece piece = {scheme.symmetric ? size_t{2} : size_t{3}, 0, {}};
   piece.bytes.resize(sizeof(shape));
@@ -159,11 +186,17 @@ Json WeightArguments(const Scheme& scheme) {
 
 Json ActivationArguments(const Scheme& scheme) {
   if (scheme.activations == ActivationScheme::kNone) return nullptr;
-  return {{"num_bits", 8},         {"type", "int"},
-          {"symmetric", true},     {"strategy", "token"},
-          {"group_size", nullptr}, {"dynamic", true},
-          {"actorder", nullptr},   {"block_structure", nullptr},
-          {"observer", nullptr},   {"observer_kwargs", Json::object()}};
+  const bool is_static = HasStaticInput(scheme);
+  return {{"num_bits", 8},
+          {"type", "int"},
+          {"symmetric", !HasInputZero(scheme)},
+          {"strategy", is_static ? "tensor" : "token"},
+          {"group_size", nullptr},
+          {"dynamic", !is_static},
+          {"actorder", nullptr},
+          {"block_structure", nullptr},
+          {"observer", is_static ? Json("minmax") : Json(nullptr)},
+          {"observer_kwargs", Json::object()}};
 }
 
 struct StoredGroup {
@@ -229,7 +262,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/)
 bool StoredAlike(const Scheme& a, const Scheme& b) {
   return a.bits == b.bits && a.granularity == b.granularity && a.group_size == b.group_size &&
          a.symmetric == b.symmetric && a.activations == b.activations &&
-         a.scale_dtype == b.scale_dtype;
+         HasInputZero(a) == HasInputZero(b) && a.scale_dtype == b.scale_dtype;
 }
 
 const Format kCompressedTensors = {
