@@ -1,6 +1,7 @@
 #include "engine/method/awq.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/method/awq_clip.h"
 #include "engine/method/awq_search.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
@@ -26,9 +27,44 @@ constexpr OptionRow kOptions[] = {
     {"loss", "enum", "diagonal", "diagonal, blocks, gram",
      "by what alpha is chosen: the squared error of the weights weighted by mean x^2, or through "
      "X^T X in blocks of a group, or through all of X^T X"},
-    {"search", "enum", "range", "range, rule",
-     "how candidates are rounded in the search: by the range of a group, or by scale_rule"},
+    {"clip", "bool", "false", "true, false",
+     "instead of scale_rule: the range of each group is cut to 1, 0.95, .., 0.55 of itself, by the "
+     "error through its block of X^T X; q and k are rounded by their range"},
+    {"reference", "bool", "false", "true, false",
+     "what AutoAWQ 0.2.9 chooses: its range of a group, s = mean|x|^alpha / w_mean^(1 - alpha) "
+     "with alpha = 0, 1/20, .., 19/20, its clip search; sets grid, loss, clip and scale_rule"},
+    {"search", "enum", "auto", "auto, range, rule",
+     "how candidates are rounded in the search: by the range of a group, or by scale_rule; auto: "
+     "by scale_rule at 2 and 3 bits, where the two differ most"},
 };
+
+// AutoAWQ's settings, but for those that the request names.
+void BeTheReference(const SchemeRequest& request, Scheme& scheme) {
+  const auto set = [&](std::string_view name, OptionValue value) {
+    if (!request.options.values().contains(name)) scheme.options.Set(name, std::move(value));
+  };
+  set("grid", int64_t{20});
+  set("loss", std::string("gram"));
+  set("clip", true);
+  scheme.scale_rule = ScaleRule::kAbsmax;
+}
+
+bool RoundsByCutRange(const Scheme& scheme) {
+  return scheme.options.Flag("clip") || scheme.options.Flag("reference");
+}
+
+absl::StatusOr<std::shared_ptr<const Prepared>> Prepare(const Scheme& scheme,
+                                                        const InputStatistics* statistics,
+                                                        const MethodContext& context) {
+  return RoundsByCutRange(scheme) ? PrepareAwqClip(scheme, statistics, context)
+                                  : PrepareRoundToNearest(scheme, statistics, context);
+}
+
+absl::Status Quantize(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
+                      const MethodContext& context, QuantizedRows* out) {
+  return RoundsByCutRange(scheme) ? QuantizeAwqClip(weight, scheme, prepared, context, out)
+                                  : RoundToNearest(weight, scheme, prepared, context, out);
+}
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
@@ -38,7 +74,14 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   defaults.scale_rule = ScaleRule::kWeightedMse;
   defaults.scale_dtype = model_dtype;
   SchemeReader reader(request, linear, defaults, kOptions);
-  const Scheme& scheme = reader.scheme();
+  Scheme& scheme = reader.scheme();
+  if (scheme.options.Flag("reference")) BeTheReference(request, scheme);
+  if (scheme.options.Flag("clip")) {
+    scheme.scale_rule = ScaleRule::kAbsmax;
+    // Their outputs meet in a softmax: an error of theirs is not what the blocks measure.
+    const bool meets = linear.role == LinearRole::kQ || linear.role == LinearRole::kK;
+    if (meets) scheme.options.Set("clip", false);
+  }
   if (scheme.bits < 2 || scheme.bits > 8) {
     reader.Wrong(absl::StrCat("bits ", scheme.bits), "2..8");
   }
@@ -52,7 +95,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
 }
 
 StatisticsNeeds Needs(const Scheme& scheme) {
-  return AwqFoldNeeds(scheme) | RoundToNearestNeeds(scheme);
+  return AwqFoldNeeds(scheme) | RoundToNearestNeeds(scheme) | AwqClipNeeds(scheme);
 }
 
 }  // namespace
@@ -79,8 +122,8 @@ const Method kAwq = {
     .resolve = Resolve,
     .needs = Needs,
     .fold = ChooseAwqScales,
-    .prepare = PrepareRoundToNearest,
-    .quantize = RoundToNearest,
+    .prepare = Prepare,
+    .quantize = Quantize,
 };
 
 }  // namespace quantd

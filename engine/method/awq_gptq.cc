@@ -22,7 +22,7 @@ constexpr OptionRow kOptions[] = {
     {"grid", "int", "10", "1..100", "as in awq"},
     {"duo", "bool", "true", "true, false", "as in awq"},
     {"loss", "enum", "diagonal", "diagonal, blocks, gram", "as in awq"},
-    {"search", "enum", "range", "range, rule", "as in awq"},
+    {"search", "enum", "auto", "auto, range, rule", "as in awq"},
     {"damping", "float", "0.01", "0.000001..1", "as in gptq"},
     {"act_order", "enum", "group-aware", "none, static, group-aware", "as in gptq"},
     {"refit", "int", "-1", "-1..100", "as in gptq"},

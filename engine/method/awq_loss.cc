@@ -52,7 +52,9 @@ AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme) {
   settings.grid = scheme.options.Integer("grid");
   settings.duo = scheme.options.Flag("duo");
   settings.reference = scheme.options.Flag("reference");
-  settings.search_by_rule = scheme.options.Text("search") == "rule";
+  const std::string search = scheme.options.Text("search");
+  settings.search_by_rule = scheme.scale_rule != ScaleRule::kAbsmax &&
+                            (search == "rule" || (search == "auto" && scheme.bits <= 3));
   const std::string loss = scheme.options.Text("loss");
   if (loss == "blocks") settings.loss = AwqLoss::kBlocks;
   if (loss == "gram") settings.loss = AwqLoss::kGram;
@@ -72,6 +74,19 @@ AwqGroup AwqReferenceGroup(const float* weights, int64_t count, const Scheme& sc
       rules::RoundScale(std::max(*high - *low, kLeastRange) / steps, scheme.scale_dtype);
   const float zero = rules::RoundToInteger(rules::Clamp(-*low / scale, 0, steps));
   return {scale, static_cast<int8_t>(static_cast<int>(zero) - half)};
+}
+
+void AwqReferenceErrors(const float* weights, int64_t count, const Scheme& scheme,
+                        const QuantizeKernels& kernels, float* errors) {
+  const AwqGroup group = AwqReferenceGroup(weights, count, scheme);
+  std::vector<int8_t> codes(static_cast<size_t>(count));
+  double energies[2] = {};
+  kernels.quantize(weights, count, group.scale, group.zero, scheme.bits, codes.data(), energies,
+                   energies + 1);
+  for (int64_t k = 0; k < count; ++k) {
+    const int step = codes[static_cast<size_t>(k)] - group.zero;
+    errors[k] = static_cast<float>(step) * group.scale - weights[k];
+  }
 }
 
 AwqLossMeter::AwqLossMeter(const FoldRequest& request, const AwqSearchSettings& settings,
@@ -101,16 +116,19 @@ double AwqLossMeter::Round(const Scheme& scheme, const Place& place, const float
   const float* importance = importance_[place.candidate].data() + place.column;
   kernels.multiply(weights, candidates_[place.candidate].scales.data() + place.column, place.count,
                    scaled);
-  AwqGroup group;
+  float loss = 0;
   if (settings_.reference) {
-    group = AwqReferenceGroup(scaled, place.count, scheme);
+    float* to = errors == nullptr ? scaled : errors;
+    AwqReferenceErrors(scaled, place.count, scheme, kernels, to);
+    for (int64_t k = 0; k < place.count; ++k) loss += importance[k] * to[k] * to[k];
   } else {
+    AwqGroup group;
     const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
     kernels.choose_scale(scaled, weighted ? importance : nullptr, place.count, scheme, &group.scale,
                          &group.zero);
+    loss = kernels.rounding_error(scaled, importance, place.count, group.scale, group.zero,
+                                  scheme.bits, errors);
   }
-  const float loss = kernels.rounding_error(scaled, importance, place.count, group.scale,
-                                            group.zero, scheme.bits, errors);
   if (errors != nullptr) {
     kernels.multiply(errors, inverses_[place.candidate].data() + place.column, place.count, errors);
   }

@@ -86,5 +86,9 @@ struct AwqGroup {
   int8_t zero = 0;
 };
 AwqGroup AwqReferenceGroup(const float* weights, int64_t count, const Scheme& scheme);
+// Rounds so, by division as AutoAWQ does: a range cut on both sides has its ends between two codes.
+// `errors` gets every e = step * scale - w; it may be `weights`.
+void AwqReferenceErrors(const float* weights, int64_t count, const Scheme& scheme,
+                        const QuantizeKernels& kernels, float* errors);
 
 }  // namespace quantd

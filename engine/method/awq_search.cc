@@ -10,18 +10,22 @@
 namespace quantd {
 namespace {
 
+constexpr int64_t kAllRows = int64_t{1} << 40;
+
 // Rows of one linear that one thread looks at.
 struct Panel {
   size_t linear = 0;
   int64_t row = 0, rows = 0;
 };
 
-// The rows of all linears, cut the same way for any number of threads.
-std::vector<Panel> PanelsOf(const FoldRequest& request, int64_t rows_per_panel) {
+// The rows of all linears, cut the same way for any number of threads; of a linear with more than
+// `most_rows` evenly spread panels with about so many.
+std::vector<Panel> PanelsOf(const FoldRequest& request, int64_t rows_per_panel, int64_t most_rows) {
   std::vector<Panel> panels;
   for (size_t i = 0; i < request.linears.size(); ++i) {
     const int64_t rows = request.linears[i].linear->out_features;
-    for (int64_t row = 0; row < rows; row += rows_per_panel) {
+    const int64_t stride = rows_per_panel * std::max<int64_t>(1, rows / most_rows);
+    for (int64_t row = 0; row < rows; row += stride) {
       panels.push_back({i, row, std::min(rows_per_panel, rows - row)});
     }
   }
@@ -33,9 +37,9 @@ std::vector<Panel> PanelsOf(const FoldRequest& request, int64_t rows_per_panel) 
 template <typename Add>
 absl::StatusOr<std::vector<double>> SumOverPanels(const FoldRequest& request,
                                                   const MethodContext& context,
-                                                  int64_t rows_per_panel, size_t width,
-                                                  const Add& add) {
-  const std::vector<Panel> panels = PanelsOf(request, rows_per_panel);
+                                                  int64_t rows_per_panel, int64_t most_rows,
+                                                  size_t width, const Add& add) {
+  const std::vector<Panel> panels = PanelsOf(request, rows_per_panel, most_rows);
   std::vector<std::vector<double>> sums(panels.size());
   QD_RETURN_IF_ERROR(
       context.pool.ForEach(static_cast<int64_t>(panels.size()), [&](int64_t at) -> absl::Status {
@@ -139,8 +143,8 @@ absl::StatusOr<std::vector<double>> AwqWeightMeans(const FoldRequest& request,
     }
     return absl::OkStatus();
   };
-  QD_ASSIGN_OR_RETURN(std::vector<double> means,
-                      SumOverPanels(request, context, 64, static_cast<size_t>(columns), add));
+  QD_ASSIGN_OR_RETURN(std::vector<double> means, SumOverPanels(request, context, 64, kAllRows,
+                                                               static_cast<size_t>(columns), add));
   double rows = 0;
   for (const FoldLinear& linear : request.linears) {
     rows += static_cast<double>(linear.linear->out_features);
@@ -195,12 +199,15 @@ absl::StatusOr<FoldChoice> ChooseAwqScales(const FoldRequest& request,
   }
   const std::vector<AwqCandidate> candidates = AwqCandidates(request, settings, weight_means);
   const AwqLossMeter meter(request, settings, candidates, context);
-  QD_ASSIGN_OR_RETURN(const std::vector<double> losses,
-                      SumOverPanels(request, context, meter.rows_per_panel(), meter.sums(),
-                                    [&](const Panel& panel, const float* weights, double* sums) {
-                                      return meter.Add(*request.linears[panel.linear].scheme,
-                                                       weights, panel.rows, sums);
-                                    }));
+  // Searching for the scale of every group of every candidate costs ten times a look at its range.
+  const int64_t most_rows = settings.search_by_rule ? 1024 : kAllRows;
+  QD_ASSIGN_OR_RETURN(
+      const std::vector<double> losses,
+      SumOverPanels(request, context, meter.rows_per_panel(), most_rows, meter.sums(),
+                    [&](const Panel& panel, const float* weights, double* sums) {
+                      return meter.Add(*request.linears[panel.linear].scheme, weights, panel.rows,
+                                       sums);
+                    }));
   return Best(candidates, losses, meter.segment(), settings.reference ? 1 : 0);
 }
 
