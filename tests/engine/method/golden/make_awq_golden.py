@@ -100,7 +100,8 @@ def main():
         json.dump(golden, file, separators=(",", ":"))
         file.write("\n")
     for case in golden["cases"]:
-        print(case["name"], "ratio", case["ratio"], "mean clip", sum(case["clip"]) / len(case["clip"]))
+        clip = sum(case["clip"]) / len(case["clip"])
+        print(case["name"], "ratio", case["ratio"], "mean clip", clip)
 
 
 main()
