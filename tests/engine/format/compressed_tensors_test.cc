@@ -312,6 +312,42 @@ TEST(CompressedTensors, SeveralSchemesGoByName) {
   EXPECT_EQ(w8a8["input_activations"]["dynamic"], true);
 }
 
+TEST(CompressedTensors, StaticInputsStoreTheirScaleAndZero) {
+  const LinearSpec linear = Linear("l", LinearRole::kOther, 4, 16);
+  for (const bool symmetric : {true, false}) {
+    Scheme scheme = W8A8();
+    scheme.activations = ActivationScheme::kStatic;
+    scheme.options.Set("activation_symmetric", symmetric);
+    const std::vector<TensorInfo> infos = kCompressedTensors.tensors(linear, scheme);
+    ASSERT_EQ(infos.size(), symmetric ? 3U : 4U);
+    EXPECT_EQ(infos[2].name, "input_scale");
+    EXPECT_EQ(infos[2].dtype, DType::kBF16);
+    EXPECT_EQ(infos[2].shape, std::vector<int64_t>{1});
+    const auto pieces =
+        kCompressedTensors.constants(linear, scheme, StaticInput{.scale = 0.5F, .zero = -3});
+    ASSERT_EQ(pieces.size(), symmetric ? 1U : 2U);
+    EXPECT_EQ(As<uint16_t>(pieces[0].bytes), std::vector<uint16_t>{0x3f00});
+    if (!symmetric) {
+      EXPECT_EQ(infos[3].name, "input_zero_point");
+      EXPECT_EQ(infos[3].dtype, DType::kI8);
+      EXPECT_EQ(pieces[1].index, 3U);
+      EXPECT_EQ(As<int8_t>(pieces[1].bytes), std::vector<int8_t>{-3});
+    }
+    const SmallModel small;
+    const Json config = kCompressedTensors.config(small.Resolved(scheme), small.model);
+    const Json& inputs = config["config_groups"]["group_0"]["input_activations"];
+    EXPECT_EQ(config["format"], "int-quantized");
+    EXPECT_EQ(inputs["strategy"], "tensor");
+    EXPECT_EQ(inputs["dynamic"], false);
+    EXPECT_EQ(inputs["symmetric"], symmetric);
+    EXPECT_EQ(inputs["observer"], "minmax");
+  }
+  Scheme one = W8A8(), other = W8A8();
+  one.activations = other.activations = ActivationScheme::kStatic;
+  one.options.Set("activation_symmetric", false);
+  EXPECT_FALSE(StoredAlike(one, other));
+}
+
 TEST(FormatRegistry, RowsAreComplete) {
   for (const Format& format : Formats()) {
     EXPECT_EQ(FindFormat(format.name), &format);
