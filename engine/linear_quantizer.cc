@@ -133,7 +133,13 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
         method.quantize(weight, scheme, inputs.prepared, context_, &quantized), tensor, row));
     QD_RETURN_IF_ERROR(write(format.pack(linear, scheme, row, quantized)));
     energies[static_cast<size_t>(panel)] = {quantized.weight_energy, quantized.error_energy};
-    if (result.rows.has_value()) CopyPanel(quantized, row, *result.rows);
+    if (!result.rows.has_value()) return absl::OkStatus();
+    if (panels == 1) {
+      *result.rows = std::move(quantized);
+      result.rows->input = input;
+    } else {
+      CopyPanel(quantized, row, *result.rows);
+    }
     return absl::OkStatus();
   };
   // A method that sees all rows at once has the pool to itself.

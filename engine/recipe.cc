@@ -57,11 +57,23 @@ std::optional<Enum> EnumField(JsonFields& fields, std::string_view key,
   return value;
 }
 
+// Three levels are often written as log2(3) bits. They are stored in 2.
+bool SaysTernary(JsonFields& fields) {
+  constexpr double kTernaryBits = 1.58;
+  const Json* bits = fields.Value("bits");
+  return bits != nullptr && bits->is_number_float() && bits->get<double>() == kTernaryBits;
+}
+
 // Reads the scheme's fields out of `fields`, whose other fields are the caller's.
 SchemeRequest ReadScheme(JsonFields& fields) {
   SchemeRequest scheme;
   if (fields.Has("method")) scheme.method = fields.String("method", "");
-  if (fields.Has("bits")) scheme.bits = static_cast<int>(fields.Integer("bits", 0, 1, 8));
+  const bool ternary = SaysTernary(fields);
+  if (ternary) {
+    scheme.bits = 2;
+  } else if (fields.Has("bits")) {
+    scheme.bits = static_cast<int>(fields.Integer("bits", 0, 1, 8));
+  }
   if (fields.Has("group_size"))
     scheme.group_size = fields.Integer("group_size", 0, 1, kMaxGroupSize);
   if (fields.Has("symmetric")) scheme.symmetric = fields.Bool("symmetric", true);
@@ -69,6 +81,7 @@ SchemeRequest ReadScheme(JsonFields& fields) {
   scheme.scale_rule = EnumField(fields, "scale_rule", kScaleRules);
   scheme.activations = EnumField(fields, "activations", kActivations);
   scheme.options = OptionsFromJson(fields);
+  if (ternary) scheme.options.Set("ternary", true);
   // Known to Finish even when they were not given.
   for (const std::string_view key : kSchemeFields) fields.Value(key);
   return scheme;

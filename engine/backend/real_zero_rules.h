@@ -31,6 +31,12 @@ QD_HOST_DEVICE static inline float RoundZero(float zero, const RealZeroCodes& co
   return RoundReal(RoundReal(bounded + offset, codes.dtype) - offset, codes.dtype);
 }
 
+// code - zero of a weight.
+QD_HOST_DEVICE static inline float RealStepOf(float weight, float scale, float zero, float low,
+                                              float high) {
+  return RoundToInteger(Clamp(weight / scale + zero, low, high)) - zero;
+}
+
 struct RealZeroFit {
   float scale, zero;
 };
@@ -138,7 +144,6 @@ QD_HOST_DEVICE static inline RealZeroFit RangeFit(float min, float max,
   if (min == max) {  // all weights alike: one step from zero
     const float scale = min == 0 ? 1.0f : RoundScale(Magnitude(min), codes.dtype);
     const float zero = min == 0 ? 0.0f : (min < 0 ? 1.0f : -1.0f);
-    // The code 0 is always there, the codes beside it may not be.
     return {scale, zero};
   }
   const float steps = static_cast<float>(codes.high - codes.low);
@@ -150,6 +155,11 @@ template <typename Measure>
 QD_HOST_DEVICE static inline RealZeroFit SearchRealZero(const Measure& measure, float min,
                                                         float max, const RealZeroCodes& codes) {
   if (min == max) return RangeFit(min, max, codes);
+  // Beyond, the squares of the search do not fit f32.
+  const float range = max - min;
+  if (!(range > 1e-18f && range < 1e18f)) {
+    return RangeFit(Smaller(min, 0), Larger(max, 0), codes);
+  }
   const int steps = codes.high - codes.low;
   const GroupFrame frame = measure.Frame(min, max);
   const float low = (min - frame.center) / frame.unit, high = (max - frame.center) / frame.unit;

@@ -1,5 +1,6 @@
 #include "engine/flags/quantize_flags.h"
 
+#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -26,7 +27,8 @@ std::string AbsoluteText(const std::string& text) {
 struct QuantizeFlags::Values {
   std::string recipe_file;
   std::optional<std::string> method, scale_rule, granularity, activations, propagate;
-  std::optional<int64_t> bits, group_size;
+  std::optional<double> bits;
+  std::optional<int64_t> group_size;
   bool symmetric = false, asymmetric = false;
   std::vector<std::string> overrides, skip, options;
   std::optional<std::string> calibration, evaluation;
@@ -46,7 +48,12 @@ using Values = QuantizeFlags::Values;
 Json SchemeOf(const Values& values) {
   Json scheme = Json::object();
   if (values.method) scheme["method"] = *values.method;
-  if (values.bits) scheme["bits"] = *values.bits;
+  if (values.bits) {
+    // A whole number reads as one; what is none is refused by the parser, but for 1.58.
+    const double bits = *values.bits;
+    const bool whole = bits >= 0 && bits < 1e6 && bits == std::floor(bits);
+    scheme["bits"] = whole ? Json(static_cast<int64_t>(bits)) : Json(bits);
+  }
   if (values.group_size) scheme["group_size"] = *values.group_size;
   if (values.granularity) scheme["granularity"] = *values.granularity;
   if (values.symmetric || values.asymmetric) scheme["symmetric"] = values.symmetric;
@@ -93,7 +100,8 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
   command.add_option("--recipe", values.recipe_file,
                      "Recipe file, YAML or JSON; flags override it");
   command.add_option("--method", values.method, "Quantization method (see `methods`); default rtn");
-  command.add_option("--bits", values.bits, "Bits per weight, 2 to 8");
+  command.add_option("--bits", values.bits,
+                     "Bits per weight, 1 to 8; 1.58 for three levels (method hqq)");
   command.add_option("--group-size", values.group_size,
                      "Inputs that share one scale, for example 128");
   command.add_option("--granularity", values.granularity, "tensor, channel or group");

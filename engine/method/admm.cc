@@ -11,7 +11,7 @@ namespace quantd {
 // With r = w - (q - z) / inverse the residual, e its split and u the multiplier over beta:
 //   q = clamp(round(w inverse + z)),  e = shrink(r + u),
 //   z = mean(q - (w - e + u) inverse),  u = u + r - e.
-void UpdateZeroByAdmm(const WeightGroup& group, int most, const HalfQuadratic& options,
+void UpdateZeroByAdmm(const GroupWeights& group, int most, const HalfQuadratic& options,
                       ZeroLine* line) {
   const float high = static_cast<float>(most);
   const double inverse = double{line->inverse};

@@ -7,7 +7,7 @@
 namespace quantd {
 
 // Keeps the zero with the least (weighted) squared error of all iterates.
-void UpdateZeroByAdmm(const WeightGroup& group, int most, const HalfQuadratic& options,
+void UpdateZeroByAdmm(const GroupWeights& group, int most, const HalfQuadratic& options,
                       ZeroLine* line);
 
 }  // namespace quantd

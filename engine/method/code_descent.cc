@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/backend/real_zero_rules.h"
 #include "engine/backend/rules.h"
 
 namespace quantd {
@@ -149,7 +150,9 @@ class CodeDescent {
     for (int64_t n = 0; n < rows; ++n) {
       const float wanted = step[n] * scale[n] + gradient[n] * inverse;
       const float moved =
-          rules::StepOf(wanted, scale[n], {steps.low - zero[n], steps.high - zero[n]});
+          scheme_.real_zero
+              ? rules::RealStepOf(wanted, scale[n], zero[n], steps.low, steps.high)
+              : rules::StepOf(wanted, scale[n], {steps.low - zero[n], steps.high - zero[n]});
       change[n] = (moved - step[n]) * scale[n];
       step[n] = moved;
       error[n] -= change[n];

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/backend/real_zero_rules.h"
 #include "engine/backend/rules.h"
 #include "engine/method/code_descent.h"
+#include "engine/method/real_zero_codes.h"
 #include "engine/method/round_to_nearest.h"
 
 namespace quantd {
@@ -81,9 +83,14 @@ absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t
     for (int64_t k = 0; k < group_size_; ++k) {
       row[static_cast<size_t>(k)] = weights[static_cast<size_t>(k * rows_ + n)];
     }
+    const float* weighting = importance.empty() ? nullptr : importance.data();
+    if (scheme_.real_zero) {
+      context_.kernels.real_zero.search(row.data(), weighting, group_size_,
+                                        RealZeroCodesOf(scheme_), &scales[n], &zeros[n]);
+      continue;
+    }
     int8_t zero = 0;
-    context_.kernels.choose_scale(row.data(), importance.empty() ? nullptr : importance.data(),
-                                  group_size_, scheme_, &scales[n], &zero);
+    context_.kernels.choose_scale(row.data(), weighting, group_size_, scheme_, &scales[n], &zero);
     zeros[n] = static_cast<float>(zero);
   }
   if (prepared_.local.empty()) return absl::OkStatus();
@@ -170,8 +177,12 @@ void GptqPanel::RoundColumns(int64_t begin, int64_t end) {
     float* step = steps_.data() + p * rows_;
     float* error = error_.data() + p * rows_;
     const rules::Steps steps = rules::StepsOf(scheme_.bits, 0);
-    for (int64_t n = 0; n < rows_; ++n) {
+    for (int64_t n = 0; n < rows_ && !scheme_.real_zero; ++n) {
       step[n] = rules::StepOf(target[n], scale[n], {steps.low - zero[n], steps.high - zero[n]});
+      error[n] -= step[n] * scale[n];
+    }
+    for (int64_t n = 0; n < rows_ && scheme_.real_zero; ++n) {
+      step[n] = rules::RealStepOf(target[n], scale[n], zero[n], steps.low, steps.high);
       error[n] -= step[n] * scale[n];
     }
     const float* factors = prepared_.lower.data() + p * columns_;
@@ -203,7 +214,8 @@ void GptqPanel::Store(QuantizedRows* out) {
     const float* step = steps_.data() + p * rows_;
     int8_t* to = out->codes.data() + channel;
     for (int64_t n = 0; n < rows_; ++n) {
-      to[n * columns_] = static_cast<int8_t>(step[n] + zero[n]);
+      // With a real zero, near an integer.
+      to[n * columns_] = static_cast<int8_t>(rules::RoundToInteger(step[n] + zero[n]));
     }
   }
   for (int64_t g = 0; g < groups_; ++g) {
@@ -211,7 +223,11 @@ void GptqPanel::Store(QuantizedRows* out) {
       const size_t from = static_cast<size_t>(g * rows_ + n),
                    to = static_cast<size_t>(n * groups_ + g);
       out->scales[to] = scales_[from];
-      if (!scheme_.symmetric) out->zeros[to] = static_cast<int8_t>(zeros_[from]);
+      if (scheme_.real_zero) {
+        out->real_zeros[to] = zeros_[from];
+      } else if (!scheme_.symmetric) {
+        out->zeros[to] = static_cast<int8_t>(zeros_[from]);
+      }
     }
   }
 }

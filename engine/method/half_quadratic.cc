@@ -20,13 +20,13 @@ double Shrunk(double residual, double norm, double beta) {
 
 }  // namespace
 
-ZeroLine LineOfRange(const WeightGroup& group, int most, bool round_zero) {
+ZeroLine LineOfRange(const GroupWeights& group, int most, bool round_zero) {
   constexpr float kNoRange = 1e-4f, kLargestInverse = 2e4f;
   const auto [low, high] = std::minmax_element(group.weights, group.weights + group.count);
   const float range = *high - *low;
   ZeroLine line;
   line.inverse = range <= kNoRange ? 1.0f : static_cast<float>(most) / range;
-  line.inverse = std::min(line.inverse, kLargestInverse);
+  line.inverse = std::clamp(line.inverse, rules::kSmallestNormal, kLargestInverse);
   line.zero = -*low * line.inverse;
   if (round_zero) line.zero = std::nearbyint(line.zero);
   return line;
@@ -36,7 +36,7 @@ double ShrinkThreshold(const HalfQuadratic& options, double beta) {
   return std::pow(beta, -1.0 / (2.0 - options.norm));
 }
 
-void UpdateZeroLiterally(const WeightGroup& group, int most, const HalfQuadratic& options,
+void UpdateZeroLiterally(const GroupWeights& group, int most, const HalfQuadratic& options,
                          ZeroLine* line, double* errors) {
   const float high = static_cast<float>(most);
   double beta = options.beta, least = 0;
@@ -66,7 +66,7 @@ void UpdateZeroLiterally(const WeightGroup& group, int most, const HalfQuadratic
   line->zero = options.updates.keep_best ? best : zero;
 }
 
-void UpdateZero(const WeightGroup& group, int most, const HalfQuadratic& options,
+void UpdateZero(const GroupWeights& group, int most, const HalfQuadratic& options,
                 const RealZeroKernels& kernels, ZeroLine* line, double* errors) {
   // The largest beta has the lowest threshold.
   const double growth = std::pow(options.kappa, std::max(0, options.updates.count - 1));

@@ -17,7 +17,7 @@ struct HalfQuadratic {
 };
 
 // One group: `count` weights and their importance (null: all alike).
-struct WeightGroup {
+struct GroupWeights {
   const float* weights = nullptr;
   const float* importance = nullptr;
   int64_t count = 0;
@@ -30,7 +30,7 @@ struct ZeroLine {
 
 // The line over the range of the weights, where the iteration starts: as the reference, 1 for a
 // range of at most 1e-4, and at most 20000.
-ZeroLine LineOfRange(const WeightGroup& group, int most, bool round_zero);
+ZeroLine LineOfRange(const GroupWeights& group, int most, bool round_zero);
 
 // A residual of at most this is shrunk to nothing by the split with `beta`, so that the update is
 // the mean.
@@ -38,12 +38,12 @@ double ShrinkThreshold(const HalfQuadratic& options, double beta);
 
 // The iteration as written: codes, residual, shrunk residual, zero; per element with |e|^(p - 1).
 // Adds to errors[i], unless null, the (weighted) sum of |e| before update i.
-void UpdateZeroLiterally(const WeightGroup& group, int most, const HalfQuadratic& options,
+void UpdateZeroLiterally(const GroupWeights& group, int most, const HalfQuadratic& options,
                          ZeroLine* line, double* errors);
 
 // The same result, by means alone (kernels) where no residual ever reaches the threshold, which is
 // all but always.
-void UpdateZero(const WeightGroup& group, int most, const HalfQuadratic& options,
+void UpdateZero(const GroupWeights& group, int most, const HalfQuadratic& options,
                 const RealZeroKernels& kernels, ZeroLine* line, double* errors);
 
 // How many updates are made when the iteration ends with the first whose error, errors[i], is not

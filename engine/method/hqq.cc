@@ -5,10 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/checked.h"
-#include "engine/backend/real_zero_rules.h"
-#include "engine/method/admm.h"
-#include "engine/method/half_quadratic.h"
+#include "engine/method/hqq_rows.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 
@@ -31,6 +28,10 @@ constexpr OptionRow kOptions[] = {
      "half-quadratic by default where weighted is false"},
     {"weighted", "bool", "true", "true, false",
      "weight errors by the mean x^2 of their input (needs calibration)"},
+    {"axis", "int", "1", "0..1",
+     "1: a group is neighbouring inputs of a row; 0: outputs of one input, every N / group_size "
+     "rows "
+     "(all of them alike to the inputs: weighted changes nothing)"},
     {"ternary", "bool", "false", "true, false", "three levels (1.58 bits), stored in 2 bits"},
     {"stop", "enum", "tensor", "tensor, group",
      "half-quadratic: all groups stop together when the mean error of the tensor grows (the "
@@ -40,37 +41,6 @@ constexpr OptionRow kOptions[] = {
     {"beta", "float", "10", "0.001..1000000", "weight of the split in half-quadratic and admm"},
     {"kappa", "float", "1.01", "1..10", "growth of beta per update"},
 };
-
-enum class Solver { kSearch, kHalfQuadratic, kAdmm };
-
-// The options of a resolved scheme.
-struct HqqSettings {
-  Solver solver = Solver::kSearch;
-  RealZeroCodes codes;
-  HalfQuadratic iteration;
-  bool stop_together = false;
-  bool round_start = false;
-
-  explicit HqqSettings(const Scheme& scheme);
-  int most() const { return codes.high - codes.low; }
-};
-
-HqqSettings::HqqSettings(const Scheme& scheme) {
-  const std::string name = scheme.options.Text("solver");
-  if (name == "half-quadratic") solver = Solver::kHalfQuadratic;
-  if (name == "admm") solver = Solver::kAdmm;
-  codes = {.low = scheme.qmin(),
-           .high = scheme.options.Flag("ternary") ? scheme.qmin() + 2 : scheme.qmax(),
-           .offset = -scheme.qmin(),
-           .dtype = scheme.scale_dtype};
-  stop_together = solver == Solver::kHalfQuadratic && scheme.options.Text("stop") == "tensor";
-  round_start = scheme.bits == 4;  // as the reference
-  iteration = {.updates = {.count = static_cast<int>(scheme.options.Integer("iterations")),
-                           .keep_best = !stop_together},
-               .norm = scheme.options.Number("lp_norm"),
-               .beta = scheme.options.Number("beta"),
-               .kappa = scheme.options.Number("kappa")};
-}
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
@@ -100,6 +70,15 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (scheme.options.Flag("ternary") && scheme.bits != 2) {
     reader.Wrong(absl::StrCat("option ternary with bits ", scheme.bits), "bits 2");
   }
+  if (scheme.options.Integer("axis") == 0) {
+    if (scheme.granularity != Granularity::kGroup) {
+      reader.Wrong("option axis 0 with granularity channel", "granularity group");
+    } else if (linear.out_features % scheme.group_size != 0) {
+      reader.Wrong(absl::StrCat("option axis 0 with group_size ", scheme.group_size, " for ",
+                                linear.out_features, " outputs"),
+                   "a divisor of the outputs");
+    }
+  }
   // Without weights of the inputs the search ruins models with activation outliers.
   if (!weighted && !request.options.values().contains("solver")) {
     scheme.options.Set("solver", std::string("half-quadratic"));
@@ -108,8 +87,10 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   return reader.Finish();
 }
 
+// With axis 0 all weights of a group meet the same input.
 StatisticsNeeds Needs(const Scheme& scheme) {
-  return {.moments = scheme.options.Flag("weighted"), .gram_block = 0, .histogram = false};
+  const bool weighted = scheme.options.Flag("weighted") && scheme.options.Integer("axis") == 1;
+  return {.moments = weighted, .gram_block = 0, .histogram = false};
 }
 
 absl::StatusOr<std::shared_ptr<const Prepared>> Prepare(const Scheme& scheme,
@@ -122,127 +103,7 @@ absl::StatusOr<std::shared_ptr<const Prepared>> Prepare(const Scheme& scheme,
   return prepared;
 }
 
-// One linear, or a panel of it.
-class RealZeroQuantizer {
- public:
-  RealZeroQuantizer(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
-                    const MethodContext& context, QuantizedRows& out)
-      : weight_(weight),
-        settings_(scheme),
-        kernels_(context.kernels),
-        groups_(out.groups),
-        group_size_(weight.columns / out.groups),
-        out_(out) {
-    if (prepared != nullptr && !prepared->importance.empty()) {
-      importance_ = prepared->importance.data();
-    }
-  }
-
-  const HqqSettings& settings() const { return settings_; }
-  // Ends the iteration of every group after so many updates.
-  void Stop(int updates) { settings_.iteration.updates.count = updates; }
-
-  // Adds the errors of rows [begin, end) before each update to errors[updates].
-  absl::Status MeasureUpdates(int64_t begin, int64_t end, std::vector<double>& errors) const {
-    return EachGroup(begin, end, [&](const WeightGroup& group, int64_t, int64_t) {
-      ZeroLine line = LineOfRange(group, settings_.most(), settings_.round_start);
-      UpdateZero(group, settings_.most(), settings_.iteration, kernels_.real_zero, &line,
-                 errors.data());
-    });
-  }
-
-  // Quantizes rows [begin, end), adding up their energies.
-  absl::Status Quantize(int64_t begin, int64_t end, double* weight_energy, double* error_energy) {
-    return EachGroup(begin, end, [&](const WeightGroup& group, int64_t row, int64_t at) {
-      const size_t index = static_cast<size_t>(row * groups_ + at);
-      float& scale = out_.scales[index];
-      float& zero = out_.real_zeros[index];
-      Choose(group, &scale, &zero);
-      kernels_.real_zero.quantize(group.weights, group.count, scale, zero, settings_.codes,
-                                  out_.codes.data() + row * weight_.columns + at * group_size_,
-                                  weight_energy, error_energy);
-    });
-  }
-
- private:
-  template <typename Body>
-  absl::Status EachGroup(int64_t begin, int64_t end, const Body& body) const {
-    std::vector<float> row(static_cast<size_t>(weight_.columns));
-    for (int64_t n = begin; n < end; ++n) {
-      QD_RETURN_IF_ERROR(WidenRow(weight_, n, kernels_, row.data()));
-      for (int64_t at = 0; at < groups_; ++at) {
-        const float* importance = importance_ == nullptr ? nullptr : importance_ + at * group_size_;
-        body(WeightGroup{row.data() + at * group_size_, importance, group_size_}, n, at);
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  void Choose(const WeightGroup& group, float* scale, float* zero) const {
-    if (settings_.solver == Solver::kSearch) {
-      kernels_.real_zero.search(group.weights, group.importance, group.count, settings_.codes,
-                                scale, zero);
-      return;
-    }
-    const int most = settings_.most();
-    ZeroLine line = LineOfRange(group, most, settings_.round_start);
-    if (settings_.solver == Solver::kAdmm) {
-      UpdateZeroByAdmm(group, most, settings_.iteration, &line);
-    } else {
-      UpdateZero(group, most, settings_.iteration, kernels_.real_zero, &line, nullptr);
-    }
-    *scale = rules::RoundScale(1.0f / line.inverse, settings_.codes.dtype);
-    *zero =
-        rules::RoundZero(line.zero - static_cast<float>(settings_.codes.offset), settings_.codes);
-  }
-
-  const WeightRows& weight_;
-  HqqSettings settings_;
-  const QuantizeKernels& kernels_;
-  int64_t groups_, group_size_;
-  const float* importance_ = nullptr;
-  QuantizedRows& out_;
-};
-
-bool AllRows(const Scheme& scheme) { return HqqSettings(scheme).stop_together; }
-
-// All rows, in panels on all threads: once for the errors after each update, which say when to
-// stop, and once for the codes.
-absl::Status QuantizeTogether(RealZeroQuantizer& quantizer, const MethodContext& context,
-                              QuantizedRows* out) {
-  const int64_t panel = std::max<int64_t>(1, (256 << 10) / out->columns);
-  const int64_t panels = DivideRoundingUp(out->rows, panel);
-  const auto end_of = [&](int64_t at) { return std::min(out->rows, (at + 1) * panel); };
-  const size_t updates = static_cast<size_t>(quantizer.settings().iteration.updates.count);
-  std::vector<std::vector<double>> errors(static_cast<size_t>(panels),
-                                          std::vector<double>(updates, 0.0));
-  QD_RETURN_IF_ERROR(context.pool.ForEach(panels, [&](int64_t at) {
-    return quantizer.MeasureUpdates(at * panel, end_of(at), errors[static_cast<size_t>(at)]);
-  }));
-  std::vector<double> total(updates, 0.0);
-  for (const std::vector<double>& part : errors) {
-    for (size_t i = 0; i < updates; ++i) total[i] += part[i];
-  }
-  quantizer.Stop(UpdatesUntilWorse(total));
-  std::vector<std::pair<double, double>> energies(static_cast<size_t>(panels));
-  QD_RETURN_IF_ERROR(context.pool.ForEach(panels, [&](int64_t at) {
-    auto& [weight_energy, error_energy] = energies[static_cast<size_t>(at)];
-    return quantizer.Quantize(at * panel, end_of(at), &weight_energy, &error_energy);
-  }));
-  for (const auto& [weight_energy, error_energy] : energies) {
-    out->weight_energy += weight_energy;
-    out->error_energy += error_energy;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Quantize(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
-                      const MethodContext& context, QuantizedRows* out) {
-  *out = RoomFor(scheme, weight.rows, weight.columns);
-  RealZeroQuantizer quantizer(weight, scheme, prepared, context, *out);
-  if (quantizer.settings().stop_together) return QuantizeTogether(quantizer, context, out);
-  return quantizer.Quantize(0, weight.rows, &out->weight_energy, &out->error_energy);
-}
+bool AllRows(const Scheme& scheme) { return HqqSettings(scheme).all_rows(); }
 
 }  // namespace
 
@@ -259,7 +120,7 @@ const Method kHqq = {
     .needs = Needs,
     .fold = nullptr,
     .prepare = Prepare,
-    .quantize = Quantize,
+    .quantize = QuantizeHqq,
     .all_rows = AllRows,
 };
 

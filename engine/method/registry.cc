@@ -5,6 +5,7 @@
 #include "engine/method/awq_gptq.h"
 #include "engine/method/gptq.h"
 #include "engine/method/hqq.h"
+#include "engine/method/hqq_gptq.h"
 #include "engine/method/int8.h"
 #include "engine/method/rtn.h"
 #include "engine/method/smoothquant.h"
@@ -14,7 +15,8 @@ namespace quantd {
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Method> Methods() {
-  static const Method methods[] = {kRtn, kInt8, kHqq, kAwq, kGptq, kSmoothQuant, kAwqGptq, kAuto};
+  static const Method methods[] = {kRtn,         kInt8,    kHqq,     kAwq, kGptq,
+                                   kSmoothQuant, kAwqGptq, kHqqGptq, kAuto};
   return methods;
 }
 
