@@ -22,7 +22,7 @@ constexpr OptionRow kOptions[] = {
      "which weights share a scale: neighbouring inputs of a row, or a row"},
     {"group_size", "int", "128", "multiples of 8 that divide the inputs",
      "weights per scale, with granularity group"},
-    {"symmetric", "bool", "true", "true, false", "false adds an integer zero point per scale"},
+    {"symmetric", "bool", "false", "true, false", "false adds an integer zero point per scale"},
     {"scale_rule", "enum", "weighted-mse", "absmax, mse, weighted-mse, hessian",
      "how the scale of a group is chosen when its turn comes, from the weights as the errors "
      "before it have changed them"},
@@ -105,6 +105,8 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   Scheme defaults;
   defaults.method = std::string(method);
   defaults.scale_dtype = model_dtype;
+  const OptionRow* symmetric = FindOption(rows, "symmetric");
+  defaults.symmetric = symmetric != nullptr && symmetric->fallback == "true";
   const auto wants_reference = request.options.values().find("reference");
   const bool reference = wants_reference != request.options.values().end() &&
                          wants_reference->second == OptionValue(true);
