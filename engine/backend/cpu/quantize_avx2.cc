@@ -10,12 +10,10 @@ namespace quantd {
 namespace {
 
 struct Avx2Lanes {
+  static constexpr bool kFusesProducts = true;
   static constexpr int kTogether = 2;
   struct F {
     __m256 low, high;
-  };
-  struct D {
-    __m256d part[4];
   };
 
   static F Set(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
@@ -37,25 +35,6 @@ struct Avx2Lanes {
   }
   static F Min(F a, F b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
   static F Max(F a, F b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
-
-  static D Widen(F a) {
-    return {{_mm256_cvtps_pd(_mm256_castps256_ps128(a.low)),
-             _mm256_cvtps_pd(_mm256_extractf128_ps(a.low, 1)),
-             _mm256_cvtps_pd(_mm256_castps256_ps128(a.high)),
-             _mm256_cvtps_pd(_mm256_extractf128_ps(a.high, 1))}};
-  }
-  static D AddD(D a, D b) {
-    return {{_mm256_add_pd(a.part[0], b.part[0]), _mm256_add_pd(a.part[1], b.part[1]),
-             _mm256_add_pd(a.part[2], b.part[2]), _mm256_add_pd(a.part[3], b.part[3])}};
-  }
-  static D SubD(D a, D b) {
-    return {{_mm256_sub_pd(a.part[0], b.part[0]), _mm256_sub_pd(a.part[1], b.part[1]),
-             _mm256_sub_pd(a.part[2], b.part[2]), _mm256_sub_pd(a.part[3], b.part[3])}};
-  }
-  static D MulD(D a, D b) {
-    return {{_mm256_mul_pd(a.part[0], b.part[0]), _mm256_mul_pd(a.part[1], b.part[1]),
-             _mm256_mul_pd(a.part[2], b.part[2]), _mm256_mul_pd(a.part[3], b.part[3])}};
-  }
 
   static __m128 UpperHalf(__m256 a) { return _mm256_extractf128_ps(a, 1); }
   // Two sums to a register, then four: their halves and quarters meet on the way.
@@ -84,13 +63,6 @@ struct Avx2Lanes {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), UpperHalf(eight));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
-  }
-  static double SumD(D a) {
-    const __m256d low = _mm256_add_pd(a.part[0], a.part[2]);
-    const __m256d high = _mm256_add_pd(a.part[1], a.part[3]);
-    const __m256d four = _mm256_add_pd(low, high);
-    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
 
   static void Store(F value, float* to, int64_t count) {

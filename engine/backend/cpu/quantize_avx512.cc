@@ -15,11 +15,9 @@ namespace quantd {
 namespace {
 
 struct Avx512Lanes {
+  static constexpr bool kFusesProducts = true;
   static constexpr int kTogether = 4;
   using F = __m512;
-  struct D {
-    __m512d low, high;
-  };
 
   static __mmask16 First(int64_t count) {
     return count >= 16 ? static_cast<__mmask16>(0xffff)
@@ -38,14 +36,6 @@ struct Avx512Lanes {
   static F MulSub(F a, F b, F c) { return _mm512_fmsub_ps(a, b, c); }
   static F Min(F a, F b) { return _mm512_min_ps(a, b); }
   static F Max(F a, F b) { return _mm512_max_ps(a, b); }
-
-  static D Widen(F a) {
-    return {_mm512_cvtps_pd(_mm512_castps512_ps256(a)),
-            _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))};
-  }
-  static D AddD(D a, D b) { return {_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)}; }
-  static D SubD(D a, D b) { return {_mm512_sub_pd(a.low, b.low), _mm512_sub_pd(a.high, b.high)}; }
-  static D MulD(D a, D b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)}; }
 
   static __m256 LowerHalf(F a) { return _mm512_castps512_ps256(a); }
   static __m256 UpperHalf(F a) { return _mm512_extractf32x8_ps(a, 1); }
@@ -72,13 +62,6 @@ struct Avx512Lanes {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
-  }
-  static double SumD(D a) {
-    const __m512d eight = _mm512_add_pd(a.low, a.high);
-    const __m256d four =
-        _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
-    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
 
   static void Store(F value, float* to, int64_t count) {

@@ -1,13 +1,13 @@
 // The kernels of engine/backend/kernels.h, written once over a type `V` of 16 lanes. Each
 // quantize_<isa>.cc supplies its own V (in an unnamed namespace, so that no code of one instruction
 // set is ever linked into another) and instantiates MakeKernels. V has:
-//   F, D                        16 lanes of f32, 16 lanes of f64
+//   F                           16 lanes of f32
 //   Set, Load, LoadSome         LoadSome reads `count` < 16 values and fills with zeros
 //   Add Sub Mul Div Min Max     lane by lane; Min and Max give the second operand when equal
 //   MulAdd MulSub               a * b + c and a * b - c, rounded once
-//   Widen                       F -> D; AddD SubD MulD
-//   MaxF, MinF, SumD            folds, in the order of rules.h
+//   MaxF, MinF                  folds, in the order of rules.h
 //   SumFour                     four of F -> four sums, in that order
+//   kFusesProducts              whether MulAdd and MulSub cost no more than Mul
 //   kTogether                   how many candidates of a search its registers hold: 1, 2 or 4
 //   Store                       F -> f32, at most `count` of them
 //   StoreCodes                  integers in [-128, 127] held as F -> int8, at most `count` of them
@@ -26,7 +26,6 @@ namespace quantd {
 template <typename V>
 struct LaneKernels {
   using F = typename V::F;
-  using D = typename V::D;
   static constexpr int64_t kLanes = rules::kLanes;
 
   static F LoadUpTo(const float* from, int64_t count) {
@@ -175,24 +174,81 @@ struct LaneKernels {
     *zero = static_cast<int8_t>(chosen.zero);
   }
 
+  // w / scale clamped to [low - 1, high + 1], as division rounds it. A division costs a machine ten
+  // products: where products are fused, two rounds of residual correction of w * (1 / scale) give
+  // the same bits (Markstein, IBM J. Res. Dev. 34(1), 1990), as long as no residual underflows.
+  class Ratio {
+   public:
+    Ratio(float scale, rules::Steps steps)
+        : scale_(V::Set(scale)),
+          inverse_(V::Set(1.0f / scale)),
+          low_(V::Set(steps.low - 1)),
+          high_(V::Set(steps.high + 1)),
+          safe_(rules::Magnitude(scale) > 0x1p-100f && rules::Magnitude(scale) < 0x1p100f) {}
+
+    F operator()(F weight) const {
+      if constexpr (V::kFusesProducts) {
+        if (safe_) {
+          const F first = Clamped(V::Mul(weight, inverse_));
+          const F second = Clamped(Corrected(weight, first));
+          return Clamped(Corrected(weight, second));
+        }
+      }
+      return Clamped(V::Div(weight, scale_));
+    }
+
+   private:
+    F Clamped(F value) const { return V::Max(V::Min(value, high_), low_); }
+    F Corrected(F weight, F ratio) const {
+      const F residual = V::Sub(V::Set(0), V::MulSub(ratio, scale_, weight));
+      return V::MulAdd(residual, inverse_, ratio);
+    }
+    F scale_, inverse_, low_, high_;
+    bool safe_;
+  };
+
+  // For groups whose weights are so many steps that their squares do not fit f32.
+  static void AddWideEnergies(const float* weights, int64_t count, float scale, int8_t zero,
+                              const int8_t* codes, double* weight_energy, double* error_energy) {
+    for (int64_t i = 0; i < count; ++i) {
+      const double weight = static_cast<double>(weights[i]);
+      const double error =
+          weight - static_cast<double>(codes[i] - zero) * static_cast<double>(scale);
+      *weight_energy += weight * weight;
+      *error_energy += error * error;
+    }
+  }
+
+  // The energies are summed in units of scale^2, in f32 within a group. Clipped weights count in
+  // the error with all that was cut off, so the sums take the weight itself and not its ratio where
+  // that was clamped.
   static void Quantize(const float* weights, int64_t count, float scale, int8_t zero, int bits,
                        int8_t* codes, double* weight_energy, double* error_energy) {
     const rules::Steps steps = rules::StepsOf(bits, zero);
-    const F divisor = V::Set(scale), low = V::Set(steps.low), high = V::Set(steps.high);
-    const F shift = V::Set(static_cast<float>(zero));
-    const D wide_scale = V::Widen(divisor);
-    D weight_sum = V::Widen(V::Set(0)), error_sum = V::Widen(V::Set(0));
+    const F low = V::Set(steps.low), high = V::Set(steps.high);
+    const F shift = V::Set(static_cast<float>(zero)), inverse = V::Set(1.0f / scale);
+    const Ratio ratio(scale, steps);
+    F weight_sum = V::Set(0), error_sum = V::Set(0);
     for (int64_t i = 0; i < count; i += kLanes) {
       const F weight = LoadUpTo(weights + i, count - i);
-      const F step = Round(V::Max(V::Min(V::Div(weight, divisor), high), low));
+      const F step = Round(V::Max(V::Min(ratio(weight), high), low));
       V::StoreCodes(V::Add(step, shift), codes + i, count - i);
-      const D wide = V::Widen(weight);
-      const D error = V::SubD(wide, V::MulD(V::Widen(step), wide_scale));
-      weight_sum = V::AddD(weight_sum, V::MulD(wide, wide));
-      error_sum = V::AddD(error_sum, V::MulD(error, error));
+      const F units = V::Mul(weight, inverse);
+      const F error = V::Sub(units, step);
+      weight_sum = V::Add(weight_sum, V::Mul(units, units));
+      error_sum = V::Add(error_sum, V::Mul(error, error));
     }
-    *weight_energy += V::SumD(weight_sum);
-    *error_energy += V::SumD(error_sum);
+    const double unit = static_cast<double>(scale) * static_cast<double>(scale);
+    float sums[4];
+    const F four[4] = {weight_sum, error_sum, V::Set(0), V::Set(0)};
+    V::SumFour(four, sums);
+    constexpr float kOverflowed = 3.0e38f;
+    if (!(sums[0] < kOverflowed && sums[1] < kOverflowed)) {
+      AddWideEnergies(weights, count, scale, zero, codes, weight_energy, error_energy);
+      return;
+    }
+    *weight_energy += unit * static_cast<double>(sums[0]);
+    *error_energy += unit * static_cast<double>(sums[1]);
   }
 
   static void QuantizeToken(const float* x, int64_t count, int8_t* codes, float* scale) {

@@ -7,12 +7,10 @@ namespace {
 
 struct ScalarLanes {
   static constexpr int kCount = rules::kLanes;
+  static constexpr bool kFusesProducts = false;
   static constexpr int kTogether = 1;
   struct F {
     float lane[kCount];
-  };
-  struct D {
-    double lane[kCount];
   };
 
   template <typename T, typename Operation>
@@ -64,20 +62,6 @@ struct ScalarLanes {
   static F Max(const F& a, const F& b) {
     return Each(a, b, [](float x, float y) { return x > y ? x : y; });
   }
-  static D Widen(const F& a) {
-    D out;
-    for (int j = 0; j < kCount; ++j) out.lane[j] = a.lane[j];
-    return out;
-  }
-  static D AddD(const D& a, const D& b) {
-    return Each(a, b, [](double x, double y) { return x + y; });
-  }
-  static D SubD(const D& a, const D& b) {
-    return Each(a, b, [](double x, double y) { return x - y; });
-  }
-  static D MulD(const D& a, const D& b) {
-    return Each(a, b, [](double x, double y) { return x * y; });
-  }
 
   // lane j takes j + 8, then j + 4, j + 2, j + 1.
   template <typename T, typename Operation>
@@ -99,9 +83,6 @@ struct ScalarLanes {
   }
   static float MaxF(const F& a) {
     return Fold(a, [](float x, float y) { return x > y ? x : y; });
-  }
-  static double SumD(const D& a) {
-    return Fold(a, [](double x, double y) { return x + y; });
   }
 
   static void Store(const F& value, float* to, int64_t count) {

@@ -1,5 +1,6 @@
 // Every instruction set gives the bits of the scalar reference.
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <tuple>
@@ -86,6 +87,33 @@ TEST(Conformance, ScalarComesFirstAndTheBestIsPicked) {
   EXPECT_EQ(AllCpuKernels()[0]->isa, "scalar");
   for (const QuantizeKernels* kernels : AllCpuKernels()) {
     EXPECT_FALSE(kernels->isa.empty());
+  }
+}
+
+// Codes are those of a true division: weights at and next to every boundary between two codes, for
+// scales with every kind of mantissa.
+TEST(Conformance, BoundariesBetweenCodes) {
+  for (const QuantizeKernels* kernels : AllCpuKernels()) {
+    for (int trial = 0; trial < 400; ++trial) {
+      float scale = Gaussian(1, static_cast<uint32_t>(trial), 0.1f)[0];
+      if (trial % 4 == 1) scale = std::nextafter(std::ldexp(1.0f, trial % 60 - 30), 0.0f);
+      if (trial % 4 == 2) scale = std::ldexp(1.99999f, trial - 200 < -125 ? -125 : trial - 200);
+      std::vector<float> weights;
+      for (int half = -260; half <= 260; ++half) {
+        const float at = scale * (static_cast<float>(half) / 2);
+        for (const float weight : {std::nextafter(at, -INFINITY), at, std::nextafter(at, INFINITY)})
+          if (std::isfinite(weight)) weights.push_back(weight);
+      }
+      std::vector<int8_t> codes(weights.size());
+      double weight_energy = 0, error_energy = 0;
+      kernels->quantize(weights.data(), static_cast<int64_t>(weights.size()), scale, 0, 8,
+                        codes.data(), &weight_energy, &error_energy);
+      for (size_t i = 0; i < weights.size(); ++i) {
+        const float step = std::nearbyint(weights[i] / scale);
+        ASSERT_EQ(int{codes[i]}, static_cast<int>(std::fmin(std::fmax(step, -128.0f), 127.0f)))
+            << kernels->isa << ": " << weights[i] << " / " << scale;
+      }
+    }
   }
 }
 
