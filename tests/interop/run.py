@@ -54,6 +54,13 @@ SCHEMES = [
     ("int8-w8a16", "--method int8 --activations none", EXACT, "compressed"),
     ("int8-w8a8", "--method int8", ROUNDING, "compressed"),
     ("int8-w8a8-divisor-127", "--method int8", SAME_SCALES, "divisor 127"),
+    ("smoothquant", "--method smoothquant", ROUNDING, "compressed"),
+    ("int8-static", "--method int8 --activations static", SAME_SCALES, "compressed"),
+    ("int8-static-asym",
+     "--method int8 --activations static --option activation_symmetric=false", SAME_SCALES,
+     "compressed"),
+    ("smoothquant-static", "--method smoothquant --activations static", SAME_SCALES,
+     "compressed"),
 ]
 
 
