@@ -58,8 +58,12 @@ TEST(MethodRegistry, RowsAreComplete) {
   EXPECT_EQ(FindMethod("gptqq"), nullptr);
 }
 
+// Hands every linear to another method before a run, and resolves to what that one would do.
+bool StandsForAnother(const Method& method) { return method.name == "auto"; }
+
 TEST(MethodRegistry, DefaultsAreTheOnesOfTheTable) {
   for (const Method& method : Methods()) {
+    if (StandsForAnother(method)) continue;
     const absl::StatusOr<Scheme> scheme = Resolve(method.name, {});
     ASSERT_TRUE(scheme.ok()) << scheme.status();
     EXPECT_EQ(scheme->method, method.name);
@@ -80,12 +84,32 @@ TEST(MethodRegistry, DefaultsAreTheOnesOfTheTable) {
 
 TEST(MethodRegistry, EveryBitWidthOfTheTableResolves) {
   for (const Method& method : Methods()) {
+    if (StandsForAnother(method)) continue;
     for (int bits = 1; bits <= 9; ++bits) {
       const bool wanted =
           std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end();
       EXPECT_EQ(Resolve(method.name, {.bits = bits}).ok(), wanted) << method.name << " " << bits;
     }
   }
+}
+
+TEST(Auto, StandsForItsBaseNearTheBudget) {
+  const auto scheme = Resolve("auto", {});
+  ASSERT_TRUE(scheme.ok()) << scheme.status();
+  EXPECT_EQ(scheme->method, "awq+gptq");
+  EXPECT_EQ(scheme->bits, 4);
+  SchemeRequest request;
+  request.group_size = 64;
+  request.options.Set("base", std::string("rtn"));
+  request.options.Set("bits_per_weight", 7.5);
+  const auto wide = Resolve("auto", request);
+  ASSERT_TRUE(wide.ok()) << wide.status();
+  EXPECT_EQ(wide->method, "rtn");
+  EXPECT_EQ(wide->bits, 8);
+  EXPECT_EQ(wide->group_size, 64);
+  EXPECT_THAT(OnlyViolation(Resolve("auto", {.bits = 4})).wanted, HasSubstr("bits_per_weight"));
+  request.options.Set("bits_per_weight", 0.5);
+  EXPECT_THAT(OnlyViolation(Resolve("auto", request)).wanted, HasSubstr("1.5..16"));
 }
 
 TEST(Rtn, TakesOverTheModelsTypeAndTheRequest) {
