@@ -18,7 +18,7 @@ constexpr OptionRow kOptions[] = {
     {"group_size", "int", "128", "multiples of 8 that divide the inputs",
      "weights per scale, with granularity group"},
     {"symmetric", "bool", "false", "true, false", "false adds an integer zero point per scale"},
-    {"scale_rule", "enum", "weighted-mse", "absmax, mse, weighted-mse, hessian",
+    {"scale_rule", "enum", "hessian", "absmax, mse, weighted-mse, hessian",
      "how the scaled weights are rounded"},
     {"grid", "int", "10", "1..100",
      "steps of the exponent alpha in s = mean|x|^alpha / w_mean^beta, 0 to 1"},
@@ -71,7 +71,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   Scheme defaults;
   defaults.method = "awq";
   defaults.symmetric = false;
-  defaults.scale_rule = ScaleRule::kWeightedMse;
+  defaults.scale_rule = ScaleRule::kHessian;
   defaults.scale_dtype = model_dtype;
   SchemeReader reader(request, linear, defaults, kOptions);
   Scheme& scheme = reader.scheme();

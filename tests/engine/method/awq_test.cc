@@ -36,6 +36,7 @@ Scheme AwqScheme(const LinearSpec& spec, int bits, const Options& options = {}) 
   SchemeRequest request;
   request.bits = bits;
   request.group_size = 32;
+  request.scale_rule = ScaleRule::kWeightedMse;  // by which the search rounds
   request.options = options;
   const auto scheme = FindMethod("awq")->resolve(request, spec, DType::kF32);
   EXPECT_TRUE(scheme.ok()) << scheme.status();
