@@ -66,20 +66,21 @@ struct AffineFit {
 QD_HOST_DEVICE static inline void OfferLines(const AffineSums& sums,
                                              const AffineCandidates& candidates, float weight,
                                              int first_index, AffineFit* best) {
+  const float inverse_weight = 1.0f / weight;
+  float variance[kTogether], explained[kTogether];
   for (int c = 0; c < kTogether; ++c) {
-    const float mean = sums.code[c] / weight;
-    const float variance = sums.code_code[c] - sums.code[c] * mean;
-    const float covariance = sums.value_code[c];
+    variance[c] = sums.code_code[c] - sums.code[c] * (sums.code[c] * inverse_weight);
     // Codes that are all alike, up to rounding, explain nothing.
-    const bool sound = variance > 1e-6f * sums.code_code[c] && covariance > 0;
-    const float slope = sound ? covariance / variance : 0;
-    const float explained = covariance * slope;
-    const bool better = sound && explained > best->explained;
-    best->explained = better ? explained : best->explained;
-    best->index = better ? first_index + c : best->index;
-    best->span = better ? variance / covariance : best->span;
-    best->shift = better ? RoundToInteger(candidates.shift[c]) + mean : best->shift;
+    const bool sound = variance[c] > 1e-6f * sums.code_code[c] && sums.value_code[c] > 0;
+    explained[c] = sound ? sums.value_code[c] * sums.value_code[c] / variance[c] : 0;
   }
+  int winner = 0;
+  for (int c = 1; c < kTogether; ++c) winner = explained[c] > explained[winner] ? c : winner;
+  if (!(explained[winner] > best->explained)) return;
+  best->explained = explained[winner];
+  best->index = first_index + winner;
+  best->span = variance[winner] / sums.value_code[winner];
+  best->shift = RoundToInteger(candidates.shift[winner]) + sums.code[winner] * inverse_weight;
 }
 
 // How far each end of the range is moved inwards in the grid, as a part of the range: from `first`

@@ -92,6 +92,16 @@ TEST(RecipeTest, OverridesOnTheCommandLine) {
   }
 }
 
+TEST(RecipeTest, ThreeLevelsAreBits158) {
+  const auto recipe = ParseRecipe("default: {method: hqq, bits: 1.58, options: {axis: 0}}");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->default_scheme.bits, 2);
+  EXPECT_TRUE(recipe->default_scheme.options.Flag("ternary"));
+  EXPECT_EQ(recipe->default_scheme.options.Integer("axis"), 0);
+  EXPECT_FALSE(ParseRecipe("default: {method: hqq, bits: 1.6}").ok());
+  EXPECT_FALSE(ParseRecipe("default: {method: hqq, bits: 2.5}").ok());
+}
+
 TEST(GlobTest, MatchesWholeNames) {
   EXPECT_TRUE(GlobMatches("*", ""));
   EXPECT_TRUE(GlobMatches("a*c", "abbbc"));
