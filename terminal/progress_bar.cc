@@ -1,7 +1,6 @@
 #include "terminal/progress_bar.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "terminal/figures.h"
+#include "terminal/screen.h"
 #include "terminal/table.h"
 
 namespace quantd {
@@ -22,10 +22,9 @@ constexpr int kReadableName = 16;
 constexpr int kShortestName = 8;
 constexpr std::string_view kEraseLine = "\r\x1b[K";
 
-int TerminalColumns(int descriptor) {
-  winsize size{};
-  if (ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return kFallbackColumns;
-  return size.ws_col;
+int BarColumns(int descriptor) {
+  const int columns = ScreenColumns(descriptor);
+  return columns < 20 ? kFallbackColumns : columns;
 }
 
 // SNR is decibels (larger is better), the output error a fraction (smaller is better).
@@ -157,8 +156,7 @@ void ProgressBar::Redraw() {
   const absl::Time now = clock_.Now();
   if (now - last_drawn_ < options_.redraw_every) return;
   last_drawn_ = now;
-  const int columns =
-      options_.columns > 0 ? options_.columns : TerminalColumns(options_.descriptor);
+  const int columns = options_.columns > 0 ? options_.columns : BarColumns(options_.descriptor);
   // The last column stays free: some terminals wrap when it is written.
   std::string line = Line(columns - 1);
   if (colour_) {

@@ -15,11 +15,37 @@
 namespace quantd {
 namespace {
 
+constexpr size_t kGap = 2;        // spaces between columns
+constexpr size_t kNarrowest = 8;  // a column that has to give way stays this wide
+
 // Characters, not bytes: continuation bytes of UTF-8 take no column.
 size_t Columns(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
   }));
+}
+
+// How many bytes the first `columns` characters of `text` take.
+size_t BytesOf(std::string_view text, size_t columns) {
+  size_t at = 0;
+  for (size_t seen = 0; at < text.size(); ++at) {
+    if ((static_cast<unsigned char>(text[at]) & 0xC0) != 0x80 && seen++ == columns) break;
+  }
+  return at;
+}
+
+// `text` in lines of at most `width` characters, broken at spaces where there are any.
+std::vector<std::string> Wrap(std::string_view text, size_t width) {
+  std::vector<std::string> lines;
+  while (width > 0 && Columns(text) > width) {
+    const size_t room = BytesOf(text, width);
+    const size_t space = text.rfind(' ', room);
+    const bool at_space = space != std::string_view::npos && space > 0;
+    lines.emplace_back(text.substr(0, at_space ? space : room));
+    text.remove_prefix(at_space ? space + 1 : room);
+  }
+  lines.emplace_back(text);
+  return lines;
 }
 
 void AppendCell(std::string& line, std::string_view cell, size_t width, Align align) {
@@ -62,11 +88,13 @@ std::optional<Scheme> SchemeOfEntry(const Json& entry) {
   scheme.granularity =
       ByName(std::array{Granularity::kTensor, Granularity::kChannel, Granularity::kGroup},
              text("granularity"), Granularity::kChannel);
-  scheme.scale_rule =
-      ByName(std::array{ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRule::kWeightedMse},
-             text("scale_rule"), ScaleRule::kAbsmax);
-  scheme.activations = ByName(std::array{ActivationScheme::kNone, ActivationScheme::kDynamicToken},
+  scheme.scale_rule = ByName(
+      std::array{ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRule::kWeightedMse, ScaleRule::kHessian},
+      text("scale_rule"), ScaleRule::kAbsmax);
+  scheme.activations = ByName(std::array{ActivationScheme::kNone, ActivationScheme::kDynamicToken,
+                                         ActivationScheme::kStatic},
                               text("activations"), ActivationScheme::kNone);
+  scheme.real_zero = entry.contains("real_zero") && entry["real_zero"] == true;
   return scheme;
 }
 
@@ -98,26 +126,47 @@ void Table::Add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::Text() const {
+std::vector<size_t> Table::Widths(int columns) const {
   std::vector<size_t> widths;
+  size_t total = kGap * (columns_.size() - 1);
   for (size_t i = 0; i < columns_.size(); ++i) {
     size_t width = Columns(columns_[i].title);
     for (const auto& row : rows_) width = std::max(width, Columns(row[i]));
     widths.push_back(width);
+    total += width;
   }
+  for (; columns > 0 && total > static_cast<size_t>(columns); --total) {
+    const auto widest = std::max_element(widths.begin(), widths.end());
+    if (*widest <= kNarrowest) break;
+    --*widest;
+  }
+  return widths;
+}
+
+std::string Table::Text(int columns) const {
+  const std::vector<size_t> widths = Widths(columns);
   std::string text;
-  const auto add_line = [&](const auto& cell_of) {
+  const auto add = [&](const auto& cell_of) {
+    std::vector<std::vector<std::string>> cells;
+    size_t lines = 1;
     for (size_t i = 0; i < columns_.size(); ++i) {
-      if (i > 0) text += "  ";
-      AppendCell(text, cell_of(i), widths[i], columns_[i].align);
+      cells.push_back(Wrap(cell_of(i), widths[i]));
+      lines = std::max(lines, cells.back().size());
     }
-    EndLine(text);
+    for (size_t line = 0; line < lines; ++line) {
+      for (size_t i = 0; i < columns_.size(); ++i) {
+        if (i > 0) text.append(kGap, ' ');
+        // Not "": that would make a string of both, gone before it is read.
+        const std::string_view cell =
+            line < cells[i].size() ? std::string_view(cells[i][line]) : std::string_view();
+        AppendCell(text, cell, widths[i], columns_[i].align);
+      }
+      EndLine(text);
+    }
   };
-  add_line([&](size_t i) -> std::string { return columns_[i].title; });
-  add_line([&](size_t i) { return std::string(widths[i], '-'); });
-  for (const auto& row : rows_) {
-    add_line([&](size_t i) -> std::string { return row[i]; });
-  }
+  add([&](size_t i) -> std::string { return columns_[i].title; });
+  add([&](size_t i) { return std::string(widths[i], '-'); });
+  for (const auto& row : rows_) add([&](size_t i) -> std::string { return row[i]; });
   return text;
 }
 

@@ -1,5 +1,5 @@
-// Tables of plain text: columns as wide as they need to be, two spaces between them, a line under
-// the head.
+// Tables of plain text: columns as wide as they need to be, or as the terminal lets them be, two
+// spaces between them, a line under the head.
 #pragma once
 
 #include <span>
@@ -27,10 +27,13 @@ class Table {
   void Add(std::vector<std::string> cells);
   bool empty() const { return rows_.empty(); }
 
-  // Every line ends in a newline and has no spaces before it.
-  std::string Text() const;
+  // Every line ends in a newline and has no spaces before it. At most `columns` wide if that can be
+  // done: the widest columns give way, and what does not fit goes on below. 0: as wide as needed.
+  std::string Text(int columns = 0) const;
 
  private:
+  std::vector<size_t> Widths(int columns) const;
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };

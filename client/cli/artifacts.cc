@@ -43,7 +43,7 @@ class ArtifactsList : public Command {
       for (const v1::ArtifactFile& file : files) {
         table.Add({file.path(), HumanBytes(file.bytes()), file.sha256()});
       }
-      session.out() << table.Text();
+      session.out() << table.Text(session.columns());
     }
     return ExitCode::kDone;
   }

@@ -119,6 +119,8 @@ absl::StatusOr<Followed> Follow(Session& session, const FollowOptions& options, 
 }  // namespace
 
 absl::StatusOr<Json> FetchReport(Session& session, const std::string& job) {
+  // A stream waits long for a server that went away; one that was never there is told at once.
+  QD_RETURN_IF_ERROR(session.connection().GetJob(job).status());
   QD_ASSIGN_OR_RETURN(
       const std::string text,
       ReadArtifactText(session.connection(), {.job = job, .path = kReportPath}, kMaxReportBytes));

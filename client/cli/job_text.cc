@@ -135,7 +135,7 @@ std::string JobName(std::string_view text) {
                                                  : absl::StrCat("jobs/", ToAbsl(text));
 }
 
-std::string JobTable(std::span<const v1::Job> jobs) {
+std::string JobTable(std::span<const v1::Job> jobs, int columns) {
   Table table({{.title = "job"},
                {.title = "state"},
                {.title = "method"},
@@ -148,7 +148,7 @@ std::string JobTable(std::span<const v1::Job> jobs) {
                KeepEnd(model.filename().string(), kModelColumns),
                TimeText(job.create_time(), job.has_create_time()), ProgressText(job)});
   }
-  return table.Text();
+  return table.Text(columns);
 }
 
 std::string JobText(const v1::Job& job) {

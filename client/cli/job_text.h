@@ -20,8 +20,8 @@ std::string TimeText(const google::protobuf::Timestamp& time, bool set);
 // "jobs/ID" for both "jobs/ID" and "ID".
 std::string JobName(std::string_view text);
 
-// One line per job.
-std::string JobTable(std::span<const v1::Job> jobs);
+// One line per job; at most `columns` wide, 0: as wide as it needs to be.
+std::string JobTable(std::span<const v1::Job> jobs, int columns = 0);
 // Everything about one job.
 std::string JobText(const v1::Job& job);
 // Sizes, memory, time, and one line per scheme.

@@ -10,12 +10,15 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "client/cli/command.h"
 #include "client/cli/errors.h"
 #include "client/cli/follow.h"
 #include "client/cli/job_text.h"
 #include "client/cli/message_json.h"
 #include "client/cli/out_folder.h"
+#include "client/download.h"
+#include "terminal/figures.h"
 #include "terminal/progress_bar.h"
 #include "terminal/table.h"
 
@@ -23,6 +26,8 @@ namespace quantd {
 namespace {
 
 constexpr int kDefaultLimit = 20, kLargestPage = 1000;
+constexpr char kPagePath[] = "quantd/report.html";
+constexpr int64_t kMaxPageBytes = 64 << 20;
 
 void AddJobArgument(CLI::App& app, std::string& job) {
   app.add_option("JOB", job, "jobs/ID, or ID")->required();
@@ -97,7 +102,7 @@ class JobsList : public Command {
     } else if (jobs.empty()) {
       session.err() << "No jobs.\n";
     } else {
-      session.out() << JobTable(jobs);
+      session.out() << JobTable(jobs, session.columns());
     }
     return absl::OkStatus();
   }
@@ -200,8 +205,13 @@ absl::StatusOr<std::string> Delete(Session& session, const std::string& job) {
 
 class JobsReport : public Command {
  public:
-  explicit JobsReport(CLI::App& app) { AddJobArgument(app, job_); }
+  explicit JobsReport(CLI::App& app) {
+    AddJobArgument(app, job_);
+    app.add_option("--html", page_, "Write the report as a page to this file, - for stdout")
+        ->type_name("FILE");
+  }
   absl::StatusOr<ExitCode> Run(Session& session) override {
+    if (!page_.empty()) return WritePage(session);
     QD_ASSIGN_OR_RETURN(const Json json, FetchReport(session, JobName(job_)));
     if (session.json()) {
       session.PrintJson(json);
@@ -218,7 +228,25 @@ class JobsReport : public Command {
   }
 
  private:
-  std::string job_;
+  absl::StatusOr<ExitCode> WritePage(Session& session) const {
+    QD_RETURN_IF_ERROR(session.connection().GetJob(JobName(job_)).status());
+    QD_ASSIGN_OR_RETURN(const std::string page,
+                        ReadArtifactText(session.connection(),
+                                         {.job = JobName(job_), .path = kPagePath}, kMaxPageBytes));
+    if (page_ == "-") {
+      session.out() << page;
+      return ExitCode::kDone;
+    }
+    QD_ASSIGN_OR_RETURN(const SealedFile written, WriteFileAtomic(page_, page));
+    if (session.json()) {
+      session.PrintJson({{"file", page_}, {"bytes", written.bytes}});
+    } else {
+      session.out() << absl::StrCat("Page: ", page_, " (", HumanBytes(written.bytes), ")\n");
+    }
+    return ExitCode::kDone;
+  }
+
+  std::string job_, page_;
 };
 
 }  // namespace

@@ -37,8 +37,10 @@ int main(int argc, char** argv) {
   // The thread that catches interrupts may outlive main.
   auto& cancellation = *new quantd::Cancellation();
   CatchInterrupts(cancellation);
-  const quantd::Streams streams = {
-      .out = std::cout, .err = std::cerr, .err_descriptor = STDERR_FILENO};
+  const quantd::Streams streams = {.out = std::cout,
+                                   .err = std::cerr,
+                                   .err_descriptor = STDERR_FILENO,
+                                   .out_descriptor = STDOUT_FILENO};
   quantd::CommandLine command_line;
   const quantd::ExitCode code =
       command_line.Run(std::vector<std::string>(argv + 1, argv + argc), streams, cancellation);

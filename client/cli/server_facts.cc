@@ -47,7 +47,7 @@ class Methods : public Command {
       table.Add({method.name(), absl::StrJoin(method.bits(), " "),
                  method.needs_calibration() ? "for some options" : "no", method.summary()});
     }
-    session.out() << table.Text();
+    session.out() << table.Text(session.columns());
     return ExitCode::kDone;
   }
 
@@ -72,11 +72,16 @@ class Methods : public Command {
                                   "source:  ", found->source(), "\n",
                                   "bits:    ", absl::StrJoin(found->bits(), " "), "\n",
                                   "groups:  ", found->group_sizes(), "\n\n");
-    Table table({{.title = "option"}, {.title = "default"}, {.title = "values"}, {.title = ""}});
+    Table table({{.title = "option"},
+                 {.title = "type"},
+                 {.title = "default"},
+                 {.title = "values"},
+                 {.title = ""}});
     for (const v1::OptionInfo& option : found->options()) {
-      table.Add({option.name(), option.default_value(), option.values(), option.help()});
+      table.Add(
+          {option.name(), option.type(), option.default_value(), option.values(), option.help()});
     }
-    if (!table.empty()) session.out() << table.Text();
+    if (!table.empty()) session.out() << table.Text(session.columns());
     return ExitCode::kDone;
   }
 
@@ -99,7 +104,7 @@ class Formats : public Command {
       for (const v1::LoaderInfo& loader : format.loaders()) {
         table.Add({loader.name(), loader.shape_rules()});
       }
-      session.out() << table.Text();
+      session.out() << table.Text(session.columns());
     }
     return ExitCode::kDone;
   }
@@ -119,7 +124,7 @@ class Families : public Command {
     for (const v1::FamilyInfo& family : capabilities.families()) {
       table.Add({family.name(), family.summary()});
     }
-    session.out() << table.Text();
+    session.out() << table.Text(session.columns());
     return ExitCode::kDone;
   }
 };
@@ -153,7 +158,7 @@ class Workers : public Command {
            HumanBytes(worker.free_memory_bytes()) + " of " + HumanBytes(worker.memory_bytes()),
            TimeText(worker.last_seen_time(), worker.has_last_seen_time())});
     }
-    session.out() << table.Text();
+    session.out() << table.Text(session.columns());
     return ExitCode::kDone;
   }
 };

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "terminal/screen.h"
 
 namespace quantd {
 namespace {
@@ -78,6 +79,8 @@ absl::StatusOr<Session> Session::Create(const GlobalFlags& flags, Streams stream
       flags, streams,
       std::make_unique<Connection>(ConnectionOptions{.server = std::move(server)}, cancellation));
 }
+
+int Session::columns() const { return ScreenColumns(streams_.out_descriptor); }
 
 std::string Session::CommandLine(std::string_view rest) const {
   const std::string server = server_flag_.empty() ? "" : " --server " + server_flag_;

@@ -20,9 +20,10 @@ struct GlobalFlags {
 };
 
 struct Streams {
-  std::ostream& out;       // the result, and nothing else
-  std::ostream& err;       // progress and messages
-  int err_descriptor = 2;  // of `err`, for the progress bar; -1: never draw one
+  std::ostream& out;        // the result, and nothing else
+  std::ostream& err;        // progress and messages
+  int err_descriptor = 2;   // of `err`, for the progress bar; -1: never draw one
+  int out_descriptor = -1;  // of `out`, for the width of tables; -1: as wide as they need
 };
 
 // The flag > QUANTD_SERVER > `server:` of ~/.config/quantd/config.yaml (or under XDG_CONFIG_HOME) >
@@ -39,6 +40,8 @@ class Session {
   std::ostream& out() { return streams_.out; }
   std::ostream& err() { return streams_.err; }
   int err_descriptor() const { return streams_.err_descriptor; }
+  // Of the terminal that out() is; 0: it is none.
+  int columns() const;
   bool json() const { return json_; }
   Connection& connection() { return *connection_; }
   Cancellation& cancellation() { return connection_->cancellation(); }

@@ -203,6 +203,55 @@ TEST_F(QuantctlTest, AServerThatIsAwayIsToldInPlainWords) {
                              HasSubstr("quantd --local-workers 1"), Not(HasSubstr("ipv4"))));
 }
 
+TEST_F(QuantctlTest, TheReportAsAPageGoesToAFileOrToStdout) {
+  ScriptSuccess();
+  server_.AddFile("quantd/report.html", "<!DOCTYPE html>page");
+  const std::string file = Folder("page.html");
+  const Outcome run = Run({"jobs", "report", "a1", "--html", file});
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("Page: " + file));
+  EXPECT_EQ(*ReadFile(file, 1 << 20), "<!DOCTYPE html>page");
+  EXPECT_EQ(Run({"jobs", "report", "a1", "--html", "-"}).out, "<!DOCTYPE html>page");
+}
+
+TEST_F(QuantctlTest, CompareReadsJobsAndFolders) {
+  ScriptSuccess();
+  Report report;
+  report.bits_per_weight = 3;
+  report.evaluation = EvaluationResult{.tokens = 100,
+                                       .perplexity_original = 20.5,
+                                       .perplexity_quantized = 30,
+                                       .kl_mean = 0.5,
+                                       .kl_p99 = 1,
+                                       .top1_agreement = 0.5};
+  const std::string three = Folder("three"), worse = Folder("worse");
+  for (const std::string& folder : {three, worse}) {
+    ASSERT_TRUE(MakeFolders(folder + "/quantd").ok());
+    const std::string text = DumpJsonPretty(ToJson(report));
+    ASSERT_TRUE(WriteFileAtomic(folder + "/quantd/report.json", text).ok());
+    report.bits_per_weight = 5;  // more than the job's, with a higher KL
+  }
+  const Outcome table = Run({"compare", worse, "a1", three});
+  EXPECT_EQ(table.code, ExitCode::kDone) << table.err;
+  EXPECT_THAT(table.out, AllOf(HasSubstr("jobs/a1"), HasSubstr("0.03250"), HasSubstr("0.50000")));
+
+  const auto json = ParseJson(Run({"compare", worse, "a1", three, "--json"}).out, "stdout");
+  ASSERT_TRUE(json.ok()) << json.status();
+  std::vector<std::pair<std::string, bool>> marked;
+  for (const Json& entry : *json) marked.emplace_back(entry["name"], entry["frontier"]);
+  EXPECT_THAT(marked, ElementsAre(std::pair(three, true), std::pair("jobs/a1", true),
+                                  std::pair(worse, false)));
+
+  // What can be read is shown, and the exit code tells of the rest.
+  const Outcome missing = Run({"compare", three, Folder("nothing")});
+  EXPECT_NE(missing.code, ExitCode::kDone);
+  EXPECT_THAT(missing.err, HasSubstr("nothing/quantd/report.json"));
+  EXPECT_THAT(missing.out, HasSubstr(three));
+  server_.Stop();
+  EXPECT_EQ(Run({"compare", three, worse}).code, ExitCode::kDone);
+  EXPECT_EQ(Run({"compare", three, "a1"}).code, ExitCode::kUnreachable);
+}
+
 TEST_F(QuantctlTest, JobsListPutsItsFlagsIntoTheFilter) {
   server_.job.set_state(v1::Job::RUNNING);
   const Outcome run = Run({"jobs", "list", "--state", "running", "--label", "team=a\"b"});

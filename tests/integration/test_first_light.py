@@ -1,6 +1,7 @@
 """A real model goes in; a quantized model and its accuracy come out, with the programs that users
 have: quantctl against a server with a local worker."""
 
+import html.parser
 import json
 import pathlib
 import pty
@@ -60,7 +61,7 @@ def test_the_service_gives_what_the_engine_alone_gives(quantctl, tmp_path, flags
     assert files_below(through) == files_below(alone)
     assert "model.safetensors" in files_below(through)
     for name in files_below(alone):
-        if name in ("quantd/report.json", "quantd/manifest.json"):
+        if name in ("quantd/report.json", "quantd/report.html", "quantd/manifest.json"):
             continue
         assert (through / name).read_bytes() == (alone / name).read_bytes(), name
     reports = [json.loads((folder / "quantd/report.json").read_text("utf-8"))
@@ -92,6 +93,73 @@ def test_jobs_list_get_report(quantctl, done):
     report = json.loads(quantctl.ok("jobs", "report", done["job"], "--json"))
     assert report == json.loads((done["folder"] / "quantd/report.json").read_text("utf-8"))
     assert "rtn int4 g128" in quantctl.ok("jobs", "report", done["job"])
+
+
+class Page(html.parser.HTMLParser):
+    """The cells of a page; fails where a tag is not closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.rows = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        assert not any(name.startswith("on") or name in ("src", "href") for name, _ in attrs)
+        if tag not in ("meta", "input"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "td":
+            self.rows[-1][-1] += data
+
+
+def test_the_page_says_what_the_report_says(quantctl, done):
+    printed = quantctl.ok("jobs", "report", done["job"], "--html", "page.html")
+    text = (quantctl.home / "page.html").read_text("utf-8")
+    assert "page.html" in printed and len(text) < 100_000
+    assert text == (done["folder"] / "quantd/report.html").read_text("utf-8")
+    assert text == quantctl.ok("jobs", "report", done["job"], "--html", "-")
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == [] and page.tags.count("script") == 1 and "svg" in page.tags
+    rows = {row[0]: row for row in page.rows if row}
+    for layer in done["json"]["layers"]:
+        row = rows[layer["name"]]
+        assert row[2] == "{} × {}".format(*layer["shape"])
+        assert float(row[3]) == pytest.approx(layer["weight_snr_db"], abs=0.006)
+        assert float(row[4]) == pytest.approx(100 * layer["relative_output_error"], abs=0.006)
+    evaluation = done["json"]["evaluation"]
+    assert f"{evaluation['kl_mean']:.4g}" in text and "KL of the tokens" in text
+    assert sum(evaluation["kl_histogram"]["counts"]) == evaluation["tokens"]
+
+
+def test_compare_marks_the_frontier_with_and_without_a_server(quantctl, done):
+    other = quantctl("quantize", MODEL, *INT8, "--out", "int8", "--json")
+    assert other.returncode == 0, other.stderr
+    other = json.loads(other.stdout)
+    compared = json.loads(quantctl.ok("compare", done["job"], other["job"], "--json"))
+    assert [entry["name"] for entry in compared] == [done["job"], other["job"]]
+    assert compared[0]["bits_per_weight"] < compared[1]["bits_per_weight"]
+    assert compared[0]["kl_mean"] == done["json"]["evaluation"]["kl_mean"]
+    better = other["evaluation"]["kl_mean"] < done["json"]["evaluation"]["kl_mean"]
+    assert [entry["frontier"] for entry in compared] == [True, better]
+    # Folders need no server.
+    printed = quantctl("compare", "done", "int8", "--server", "127.0.0.1:1")
+    assert printed.returncode == 0, printed.stderr
+    assert "rtn int4 g128" in printed.stdout and "int8" in printed.stdout
+    missing = quantctl("compare", done["job"], "jobs/nosuchjob")
+    assert missing.returncode == 2 and done["job"] in missing.stdout
 
 
 def test_artifacts_list_and_get(quantctl, done):

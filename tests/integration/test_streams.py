@@ -44,7 +44,8 @@ def test_events_tell_the_whole_story(client, done):
     # The two files that name the others are not in the list that they hold.
     named = {file.path: file for file in done.result.files}
     assert named.items() <= sealed.items()
-    assert sealed.keys() - named.keys() == {"quantd/report.json", "quantd/manifest.json"}
+    assert sealed.keys() - named.keys() == {
+        "quantd/report.json", "quantd/report.html", "quantd/manifest.json"}
     assert {e.attempt for e in events[1:]} == {1}
     for event in events:
         if event.HasField("layer"):

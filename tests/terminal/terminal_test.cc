@@ -1,13 +1,18 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "terminal/comparison.h"
 #include "terminal/figures.h"
 #include "terminal/progress_bar.h"
 #include "terminal/table.h"
@@ -47,6 +52,30 @@ TEST(Table, AlignsAndNeverLetsTextMoveTheCursor) {
             "--------  ----\n"
             "é            1\n"
             "evil?[2J  1000\n");
+}
+
+TEST(Table, GivesWayToTheTerminal) {
+  Table table(
+      {{.title = "name"}, {.title = "what it does"}, {.title = "n", .align = Align::kRight}});
+  table.Add({"rtn", "rounds each weight to the nearest code", "1"});
+  table.Add({"hqq", "supercalifragilisticexpialidocious é", "22"});
+  EXPECT_EQ(table.Text(30),
+            "name  what it does           n\n"
+            "----  --------------------  --\n"
+            "rtn   rounds each weight     1\n"
+            "      to the nearest code\n"
+            "hqq   supercalifragilistic  22\n"
+            "      expialidocious é\n");
+  EXPECT_EQ(table.Text(0), table.Text(200));
+  for (int columns = 22; columns < 60; ++columns) {
+    std::istringstream lines(table.Text(columns));
+    for (std::string line; std::getline(lines, line);) {
+      const auto shown = std::count_if(line.begin(), line.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+      });
+      ASSERT_LE(shown, columns) << line;
+    }
+  }
 }
 
 TEST(Table, KeepEndCutsTheBeginning) {
@@ -90,6 +119,55 @@ TEST(ResultTable, ShowsWhatWasMeasuredAndADashForWhatWasNot) {
 TEST(ResultTable, NamesTheCommonestSchemeAndCountsTheOthers) {
   EXPECT_EQ(DescribeSchemes(ReportOf(3)), "rtn int4 g128 sym mse +3 others");
   EXPECT_EQ(DescribeSchemes(Report()), "16 bit");
+}
+
+ComparedResult Compared(const std::string& name, double bits, std::optional<double> divergence) {
+  ComparedResult result{.name = name, .report = ReportOf(0)};
+  result.report.bits_per_weight = bits;
+  if (divergence.has_value()) {
+    result.report.evaluation = EvaluationResult{.tokens = 10,
+                                                .perplexity_original = 20,
+                                                .perplexity_quantized = 21,
+                                                .kl_mean = *divergence,
+                                                .kl_p99 = 1,
+                                                .top1_agreement = 0.5};
+  }
+  return result;
+}
+
+TEST(Comparison, TheFrontierIsWhatNoOtherBeats) {
+  std::vector<ComparedResult> results = {
+      Compared("worse", 4.5, 0.011),  Compared("eight", 8, 0.001),  Compared("four", 4.125, 0.01),
+      Compared("same", 4.125, 0.01),  Compared("three", 3.1, 0.05), Compared("blind", 2, {}),
+      Compared("wasteful", 9, 0.001),
+  };
+  MarkFrontier(results);
+  std::vector<std::string> names, frontier;
+  for (const ComparedResult& result : results) {
+    names.push_back(result.name);
+    if (result.on_frontier) frontier.push_back(result.name);
+  }
+  EXPECT_THAT(names,
+              testing::ElementsAre("blind", "three", "four", "same", "worse", "eight", "wasteful"));
+  EXPECT_THAT(frontier, testing::ElementsAre("three", "four", "same", "eight"));
+  const std::string table = ComparisonTable(results, 0);
+  for (const char* text : {"frontier", "0.05000", "3.100", "-", "*"}) {
+    EXPECT_THAT(table, HasSubstr(text));
+  }
+  const Json json = ToJson(std::span<const ComparedResult>(results));
+  EXPECT_EQ(json[0]["kl_mean"], nullptr);
+  EXPECT_EQ(json[1]["frontier"], true);
+}
+
+TEST(Comparison, SaysWhatCannotBeCompared) {
+  std::vector<ComparedResult> results = {Compared("a", 4, 0.1), Compared("b", 4, 0.2),
+                                         Compared("c", 4, {})};
+  EXPECT_THAT(Incomparable(results), testing::IsEmpty());
+  results[1].report.evaluation_digest = "other";
+  results[2].report.model_fingerprint = "other";
+  EXPECT_THAT(Incomparable(results),
+              testing::ElementsAre(HasSubstr("different models"), HasSubstr("same tokens")));
+  EXPECT_THAT(Incomparable({}), testing::IsEmpty());
 }
 
 class BarTest : public testing::Test {
