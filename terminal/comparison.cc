@@ -68,13 +68,13 @@ std::vector<std::string> Incomparable(std::span<const ComparedResult> results) {
 std::string ComparisonTable(std::span<const ComparedResult> results, int columns) {
   Table table({{.title = "result"},
                {.title = "scheme"},
-               {.title = "bits/weight", .align = Align::kRight},
+               {.title = "bits", .align = Align::kRight},
                {.title = "size", .align = Align::kRight},
-               {.title = "perplexity", .align = Align::kRight},
+               {.title = "ppl", .align = Align::kRight},
                {.title = "mean KL", .align = Align::kRight},
                {.title = "top-1", .align = Align::kRight},
                {.title = "seconds", .align = Align::kRight},
-               {.title = "frontier"}});
+               {.title = "best"}});
   for (const ComparedResult& result : results) {
     const Report& report = result.report;
     std::string perplexity = "-", divergence = "-", top1 = "-";

@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -135,10 +136,19 @@ std::vector<size_t> Table::Widths(int columns) const {
     widths.push_back(width);
     total += width;
   }
+  // Figures stay whole: only text gives way.
+  const auto narrower = [&](size_t a, size_t b) {
+    const auto room = [&](size_t i) {
+      return columns_[i].align == Align::kRight || widths[i] <= kNarrowest ? 0 : widths[i];
+    };
+    return room(a) < room(b);
+  };
+  std::vector<size_t> order(widths.size());
+  std::iota(order.begin(), order.end(), size_t{0});
   for (; columns > 0 && total > static_cast<size_t>(columns); --total) {
-    const auto widest = std::max_element(widths.begin(), widths.end());
-    if (*widest <= kNarrowest) break;
-    --*widest;
+    const size_t widest = *std::max_element(order.begin(), order.end(), narrower);
+    if (columns_[widest].align == Align::kRight || widths[widest] <= kNarrowest) break;
+    --widths[widest];
   }
   return widths;
 }

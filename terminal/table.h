@@ -28,7 +28,8 @@ class Table {
   bool empty() const { return rows_.empty(); }
 
   // Every line ends in a newline and has no spaces before it. At most `columns` wide if that can be
-  // done: the widest columns give way, and what does not fit goes on below. 0: as wide as needed.
+  // done: the widest columns of text give way, and what does not fit goes on below. 0: as wide as
+  // needed.
   std::string Text(int columns = 0) const;
 
  private:
