@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -75,6 +77,8 @@ TEST_F(EvaluationTest, EqualsTransformers) {
   EXPECT_NEAR(result.top1_agreement, Wanted("top1_agreement"),
               1.5 / static_cast<double>(result.tokens));
   EXPECT_GT(result.kl_mean, 1e-4);  // the streams do differ
+  const std::vector<int64_t>& counts = result.kl_histogram.counts;
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), int64_t{0}), result.tokens);
 }
 
 TEST_F(EvaluationTest, IdenticalStreamsDoNotDiffer) {
@@ -85,6 +89,28 @@ TEST_F(EvaluationTest, IdenticalStreamsDoNotDiffer) {
   EXPECT_EQ(result.kl_p99, 0.0);
   EXPECT_EQ(result.top1_agreement, 1.0);
   EXPECT_EQ(result.perplexity_original, result.perplexity_quantized);
+  EXPECT_EQ(result.kl_histogram.counts[0], result.tokens);
+}
+
+TEST(DivergenceHistogram, BinsByTheLogarithmAndLosesNothing) {
+  DivergenceHistogram histogram;
+  for (const double small : {0.0, -1e-9, 1e-9, 1.2e-7}) histogram.Add(small);
+  for (const double large : {9.5, 1e9, std::numeric_limits<double>::infinity(),
+                             std::numeric_limits<double>::quiet_NaN()}) {
+    histogram.Add(large);
+  }
+  histogram.Add(0.0011);
+  ASSERT_EQ(histogram.counts.size(), 40U);
+  EXPECT_EQ(histogram.counts.front(), 4);
+  EXPECT_EQ(histogram.counts.back(), 4);
+  EXPECT_EQ(histogram.counts[20], 1);  // five bins a decade from 1e-7
+  EXPECT_NEAR(histogram.Edge(20), 1e-3, 1e-12);
+  EXPECT_NEAR(histogram.Edge(40), 10, 1e-9);
+  Report report;
+  report.evaluation = EvaluationResult{.tokens = 9, .kl_histogram = histogram};
+  const auto read = ReportFromJson(*ParseJson(DumpJson(ToJson(report)), "report"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->evaluation->kl_histogram == histogram);
 }
 
 TEST_F(EvaluationTest, ThreadsAndOrderDoNotMatter) {
