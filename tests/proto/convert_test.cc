@@ -25,7 +25,10 @@ QuantizeRequest FullRequest() {
                                    .group_size = 64,
                                    .symmetric = false,
                                    .scale_rule = ScaleRule::kWeightedMse,
-                                   .activations = ActivationScheme::kDynamicToken};
+                                   .activations = ActivationScheme::kDynamicToken,
+                                   .options = {}};
+  request.recipe.default_scheme.options.Set("damping", 0.05);
+  request.recipe.default_scheme.options.Set("act_order", std::string("static"));
   request.recipe.overrides.push_back({.match = "a.*", .skip = true, .scheme = {}});
   Override scheme;
   scheme.match = "b.?";
@@ -70,13 +73,16 @@ TEST(SpecTest, NoSkipListDiffersFromAnEmptyOne) {
   EXPECT_TRUE(FromProto(spec)->recipe.skip.empty());
 }
 
-TEST(SpecTest, TypedOptionsNameTheirMethod) {
+TEST(SpecTest, OptionsKeepTheirTypes) {
   v1::JobSpec spec;
   spec.mutable_model()->set_path("/m");
-  spec.mutable_recipe()->mutable_default_scheme()->mutable_awq()->set_grid(20);
-  EXPECT_EQ(FromProto(spec)->recipe.default_scheme.method, "awq");
-  spec.mutable_recipe()->mutable_default_scheme()->set_method("rtn");
-  EXPECT_EQ(ReasonOf(FromProto(spec).status()), Reason::kInvalidField);
+  spec.mutable_recipe()->mutable_default_scheme()->mutable_options()->set_grid(20);
+  spec.mutable_recipe()->mutable_default_scheme()->mutable_options()->set_duo(false);
+  const Options options = FromProto(spec)->recipe.default_scheme.options;
+  EXPECT_EQ(options.Integer("grid"), 20);
+  EXPECT_TRUE(options.values().contains("duo"));
+  EXPECT_FALSE(options.Flag("duo"));
+  EXPECT_EQ(options.values().size(), 2U);
 }
 
 TEST(SpecTest, EveryProblemIsNamedByItsPath) {
@@ -135,8 +141,11 @@ TEST(ReportTest, ProgressLayersAndFilesGoRound) {
                     .group_size = 32,
                     .symmetric = false,
                     .scale_rule = "mse",
+                    .granularity = "group",
+                    .activations = "none",
                     .weight_snr_db = 20.5,
                     .relative_output_error = std::nullopt,
+                    .figures = {{"alpha", 0.4}, {"damping", 0.01}},
                     .seconds = 0.25};
   EXPECT_EQ(ToJson(FromProto(ToProto(layer))), ToJson(layer));
   layer.relative_output_error = 0.01;

@@ -123,16 +123,17 @@ std::vector<Refusal> Refusals() {
        Reason::kModelNotFound, "job.spec.model.path"},
       {"upload", [](auto& r) { SpecOf(r)->mutable_model()->set_uploaded("models/a"); },
        Reason::kUnimplemented, "uploaded"},
-      {"method", [](auto& r) { SchemeOf(r)->set_method("awq"); }, Reason::kRecipeInvalid,
+      {"method", [](auto& r) { SchemeOf(r)->set_method("awqq"); }, Reason::kRecipeInvalid,
        "wanted one of rtn"},
-      {"typed options of a method that is not built",
+      {"an option of another method",
+       [](auto& r) { SchemeOf(r)->mutable_options()->set_damping(0.05); }, Reason::kRecipeInvalid,
+       "option damping"},
+      {"an option out of its range",
        [](auto& r) {
-         SchemeOf(r)->clear_method();
-         SchemeOf(r)->mutable_gptq();
+         SchemeOf(r)->set_method("gptq");
+         SchemeOf(r)->mutable_options()->set_damping(7);
        },
-       Reason::kRecipeInvalid, "gptq"},
-      {"options of another method", [](auto& r) { SchemeOf(r)->mutable_int8(); },
-       Reason::kInvalidField, "int8"},
+       Reason::kRecipeInvalid, "option damping 7"},
       {"bits", [](auto& r) { SchemeOf(r)->set_bits(99); }, Reason::kInvalidField,
        "default_scheme.bits: got 99"},
       {"group", [](auto& r) { SchemeOf(r)->set_group_size(60); }, Reason::kRecipeInvalid, "60"},
