@@ -83,40 +83,55 @@ QD_HOST_DEVICE static inline void OfferLines(const AffineSums& sums,
   best->shift = RoundToInteger(candidates.shift[winner]) + sums.code[winner] * inverse_weight;
 }
 
-// How far each end of the range is moved inwards in the grid, as a part of the range: from `first`
-// in steps of `step`, `count` positions for each end. The fewer the codes, the more clipping pays.
+// How far each end of the range is moved inwards in the grid, as a part of the range: `count`
+// positions for each end, a multiple of kTogether. The fewer the codes, the more clipping pays.
 struct EndGrid {
-  float first, step;
   int count;
+  float inwards[8];
+  float widening[8][8];  // by how much the span grows when the ends are at i and j
 };
-QD_HOST_DEVICE static inline EndGrid GridOf(int steps) {
-  if (steps <= 1) return {0.04f, 0.06f, 8};
-  if (steps <= 2) return {0.0f, 0.06f, 8};
-  if (steps <= 3) return {-0.02f, 0.05f, 8};
-  if (steps <= 7) return {-0.02f, 0.03f, 8};
-  if (steps <= 15) return {-0.02f, 0.02f, 6};
-  return {0.0f, 0.01f, 2};
+static constexpr EndGrid MakeEndGrid(float first, float step, int count) {
+  EndGrid grid = {count, {}, {}};
+  for (int i = 0; i < count; ++i) grid.inwards[i] = first + step * static_cast<float>(i);
+  for (int i = 0; i < count; ++i) {
+    for (int j = 0; j < count; ++j) {
+      grid.widening[i][j] = 1.0f / (1.0f - grid.inwards[i] - grid.inwards[j]);
+    }
+  }
+  return grid;
+}
+static constexpr EndGrid kTwoLevels = MakeEndGrid(0.04f, 0.06f, 8);
+static constexpr EndGrid kThreeLevels = MakeEndGrid(0.0f, 0.06f, 8);
+static constexpr EndGrid kTwoBits = MakeEndGrid(-0.02f, 0.05f, 8);
+static constexpr EndGrid kThreeBits = MakeEndGrid(-0.02f, 0.03f, 8);
+static constexpr EndGrid kFourBits = MakeEndGrid(-0.02f, 0.03f, 4);
+static constexpr EndGrid kMoreBits = MakeEndGrid(-0.004f, 0.006f, 4);
+static inline const EndGrid& GridOf(int steps) {
+  if (steps <= 1) return kTwoLevels;
+  if (steps <= 2) return kThreeLevels;
+  if (steps <= 3) return kTwoBits;
+  if (steps <= 7) return kThreeBits;
+  return steps <= 15 ? kFourBits : kMoreBits;
 }
 
 template <typename Measure>
 QD_HOST_DEVICE static inline AffineFit SearchLines(const Measure& measure, const GroupFrame& frame,
                                                    float low, float high, int first_code,
                                                    int steps) {
-  const EndGrid grid = GridOf(steps);
-  const float first = static_cast<float>(first_code), count = static_cast<float>(steps);
-  AffineFit best = {0, count / (high - low), first - low * count / (high - low), -1};
-  for (int at = 0; at < grid.count * grid.count; at += kTogether) {
-    AffineCandidates candidates;
-    for (int c = 0; c < kTogether; ++c) {
-      const float up = grid.first + grid.step * static_cast<float>((at + c) / grid.count);
-      const float down = grid.first + grid.step * static_cast<float>((at + c) % grid.count);
-      const float begin = low + (high - low) * up;
-      const float range = (high - low) * (1.0f - up - down);
-      const float span = count / Larger(range, 1e-3f);
-      candidates.span[c] = span;
-      candidates.shift[c] = first - begin * span;
+  const EndGrid& grid = GridOf(steps);
+  const float first = static_cast<float>(first_code), range = high - low;
+  const float whole = static_cast<float>(steps) / range;
+  AffineFit best = {0, whole, first - low * whole, -1};
+  for (int i = 0; i < grid.count; ++i) {
+    const float begin = low + range * grid.inwards[i];
+    for (int j = 0; j < grid.count; j += kTogether) {
+      AffineCandidates candidates;
+      for (int c = 0; c < kTogether; ++c) {
+        candidates.span[c] = whole * grid.widening[i][j + c];
+        candidates.shift[c] = first - begin * candidates.span[c];
+      }
+      OfferLines(measure.Fit(frame, candidates), candidates, frame.weight, 0, &best);
     }
-    OfferLines(measure.Fit(frame, candidates), candidates, frame.weight, at, &best);
   }
   return best;
 }
