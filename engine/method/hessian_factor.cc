@@ -115,7 +115,9 @@ class Cholesky {
           const int64_t row = end + tile * kTile;
           const int64_t rows = std::min(kTile, channels_ - row);
           std::vector<float> copy(static_cast<size_t>(rows * n));
-          for (int64_t i = 0; i < rows; ++i) std::copy_n(At(row + i, begin), n, &copy[i * n]);
+          for (int64_t i = 0; i < rows; ++i) {
+            std::copy_n(At(row + i, begin), n, copy.data() + i * n);
+          }
           return context_.backend.Product({.m = rows,
                                            .n = n,
                                            .k = n,

@@ -65,7 +65,7 @@ StatisticsNeeds Int8Needs(const Scheme& scheme) {
 absl::StatusOr<std::shared_ptr<const Prepared>> PrepareInt8Inputs(const Scheme& scheme,
                                                                   const InputStatistics* statistics,
                                                                   const MethodContext& context) {
-  QD_ASSIGN_OR_RETURN(const auto rounding, PrepareRoundToNearest(scheme, statistics, context));
+  QD_ASSIGN_OR_RETURN(auto rounding, PrepareRoundToNearest(scheme, statistics, context));
   if (scheme.activations != ActivationScheme::kStatic || statistics == nullptr) return rounding;
   const ObservedInput observed = Observe(*statistics, ObserverOf(scheme));
   auto prepared = std::make_shared<Prepared>(*rounding);

@@ -47,7 +47,7 @@ bool IsSchemeField(std::string_view name) {
 }
 
 OptionValue FallbackOf(const OptionRow& row) {
-  const std::string text(row.fallback);
+  std::string text(row.fallback);
   if (row.type == "bool") return text == "true";
   int64_t integer = 0;
   double number = 0;

@@ -131,7 +131,7 @@ REQUESTS_REFUSED = {
     "absurd-bits": (set_scheme(bits=9), None, "bits", "9"),
     "negative-bits": (set_scheme(bits=-1), None, "bits", "-1"),
     "unknown-method": (set_scheme(method="magic"), None, "method", "magic", "rtn"),
-    "method-not-built": (set_scheme(method="awq"), None, "method", "awq"),
+    "method-not-built": (set_scheme(method="admm"), None, "method", "admm"),
     "override-hits-nothing": (add_override("model.layers.9.*", bits=8), RECIPE,
                               "model.layers.9.*"),
     "format-cannot-hold": (set_scheme(bits=3), (INVALID, "FORMAT_CANNOT_HOLD"), "bits 3",
