@@ -42,13 +42,8 @@ absl::StatusOr<FoldRequest> RequestFor(const PlannedQuantization& planned,
   for (const int position : group.linears) {
     const ResolvedLinear& entry = linears[static_cast<size_t>(position)];
     const std::string tensor = entry.linear->name + ".weight";
-    const TensorInfo& info = *planned.checkpoint.Find(tensor);
-    const auto read = [&planned, tensor, dtype = info.dtype, width = entry.linear->in_features](
-                          int64_t row, int64_t count, float* to) -> absl::Status {
-      AlignedBuffer<std::byte> bytes(count * width * SizeOf(dtype));
-      QD_RETURN_IF_ERROR(planned.checkpoint.ReadRows(tensor, row, count, bytes.span()));
-      WidenToF32(bytes.data(), dtype, count * width, to);
-      return absl::OkStatus();
+    const auto read = [&planned, tensor](int64_t row, int64_t count, float* to) {
+      return planned.checkpoint.ReadRowsF32(tensor, row, count, to);
     };
     request.linears.push_back({entry.linear, &*entry.scheme, read});
   }
@@ -103,11 +98,6 @@ void DivideRows(const ScalingGroup& group, int64_t rows, std::span<const float> 
 }
 
 }  // namespace
-
-bool BlockFold::empty() const {
-  return std::all_of(linears.begin(), linears.end(),
-                     [](const LinearFold& fold) { return fold.empty(); });
-}
 
 void LinearFold::Apply(int64_t row, int64_t count, int64_t columns_count, float* weights) const {
   for (int64_t n = 0; n < count; ++n) {

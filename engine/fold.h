@@ -29,7 +29,6 @@ struct BlockFold {
   std::map<std::string, std::vector<float>> gains;  // of norms, by tensor name; representable in
                                                     // the tensor's type
   std::vector<std::string> warnings;
-  bool empty() const;
 };
 
 // Asks the methods of the block's linears for their scales (Method::fold), group by group, each on

@@ -77,19 +77,14 @@ absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const Linea
                                         WeightRows& weight) {
   const LinearSpec& linear = *entry.linear;
   const std::string tensor = TensorOf(linear, planned_.plan.model);
-  const DType dtype = planned_.checkpoint.Find(tensor)->dtype;
-  const int64_t weights = count * linear.in_features;
-  bytes = AlignedBuffer<std::byte>(weights * SizeOf(dtype));
-  QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRows(tensor, row, count, bytes.span()));
+  const bool folded = fold != nullptr && !fold->empty();
+  const DType dtype = folded ? DType::kF32 : planned_.checkpoint.Find(tensor)->dtype;
+  bytes = AlignedBuffer<std::byte>(count * linear.in_features * SizeOf(dtype));
   weight = {.data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
-  if (fold == nullptr || fold->empty()) return absl::OkStatus();
-  AlignedBuffer<std::byte> wide(weights * SizeOf(DType::kF32));
-  auto* values = reinterpret_cast<float*>(wide.data());
-  WidenToF32(bytes.data(), dtype, weights, values);
+  if (!folded) return planned_.checkpoint.ReadRows(tensor, row, count, bytes.span());
+  auto* values = reinterpret_cast<float*>(bytes.data());
+  QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRowsF32(tensor, row, count, values));
   fold->Apply(row, count, linear.in_features, values);
-  bytes = std::move(wide);
-  weight.data = bytes.data();
-  weight.dtype = DType::kF32;
   return absl::OkStatus();
 }
 

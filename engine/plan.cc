@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "engine/backend/backend.h"
+#include "engine/calibrate/gatherer.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
 #include "engine/text/windows.h"
@@ -21,8 +22,6 @@ namespace {
 // Texts up to this size are cut into windows while planning, so that one which is too short is
 // refused at once.
 constexpr size_t kCutWhilePlanningBytes = 4 << 20;
-// Windows that a gathering pass runs at once at least: see Stream.
-constexpr int64_t kWindowsAtOnce = 8;
 // Rates for the time estimate, of two cores of a 2023 server: see docs/numerics.md. Only an
 // estimate.
 constexpr double kBytesPerSecond = 1e9;
@@ -177,7 +176,7 @@ int64_t BlockParameters(const ModelSpec& model) {
 // those are summed.
 int64_t StatisticsBytes(const QuantizeRequest& request, const Plan& plan, int64_t threads) {
   if (plan.statistics.gram_block == 0) return 0;
-  const int64_t batch = std::max(kWindowsAtOnce, threads) * request.calibration.tokens_per_sample;
+  const int64_t batch = WindowsAtOnce(threads) * request.calibration.tokens_per_sample;
   int64_t most = 0, bytes = 0;
   int block = -1, input = -1;
   for (const ResolvedLinear& entry : plan.linears) {

@@ -169,6 +169,10 @@ absl::StatusOr<Json> ParseYaml(std::string_view text) {
 
 }  // namespace
 
+bool IsSchemeField(std::string_view name) {
+  return std::find(kSchemeFields.begin(), kSchemeFields.end(), name) != kSchemeFields.end();
+}
+
 absl::StatusOr<Recipe> ParseRecipe(std::string_view text) {
   if (text.size() > kMaxRecipeBytes) {
     return MakeError(Reason::kInvalidField, "refused",
@@ -258,9 +262,7 @@ absl::StatusOr<Override> ParseOverride(std::string_view text) {
     if (pair.first.empty() || pair.second.empty()) return refuse("KEY=VALUE after each ':'");
     YAML::Node value;
     value = pair.second;
-    const bool common =
-        std::find(kSchemeFields.begin(), kSchemeFields.end(), pair.first) != kSchemeFields.end();
-    (common ? json : json["options"])[pair.first] = ScalarToJson(value);
+    (IsSchemeField(pair.first) ? json : json["options"])[pair.first] = ScalarToJson(value);
   }
   return ReadOverride(json, "--override");
 }

@@ -33,6 +33,10 @@ struct SchemeRequest {
   bool operator==(const SchemeRequest&) const = default;
 };
 
+// Whether `name` is a field of SchemeRequest ("method", "bits", ...); any other name in a scheme is
+// an option of its method.
+bool IsSchemeField(std::string_view name);
+
 struct Override {
   std::string match;  // glob over module names: '*' any run of characters, '?' one; the whole name
                       // must match

@@ -38,17 +38,12 @@ class SampleObserver : public InputObserver {
   InputSamples samples_;
 };
 
-// Windows of one batch of a gathering pass: enough for every thread, and for long sums of products.
-int64_t WindowsAtOnce(const ForwardContext& context) {
-  return std::max<int64_t>(8, context.pool.threads());
-}
-
 // Runs `forward(window, observer)` for every window, batch by batch.
 template <typename Forward>
 absl::StatusOr<std::vector<InputStatistics>> GatherInBatches(
     const ForwardContext& context, int64_t windows, const std::vector<StatisticsNeeds>& needs,
     const Divisors& divisors, const Forward& forward) {
-  const int64_t at_once = std::min(windows, WindowsAtOnce(context));
+  const int64_t at_once = std::min(windows, WindowsAtOnce(context.pool.threads()));
   Gatherer gatherer(needs, at_once, divisors);
   for (int64_t first = 0; first < windows; first += at_once) {
     const int64_t count = std::min(at_once, windows - first);

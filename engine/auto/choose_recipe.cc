@@ -26,28 +26,18 @@ constexpr int kMostTrials = 4;
 // How near to a budget in KL is near enough, from below.
 constexpr double kNearEnough = 0.9;
 
-const OptionRow& Row(std::string_view name) {
-  return *FindOption(FindMethod("auto")->options, name);
-}
-
-double NumberOr(const Options& options, std::string_view name) {
-  const auto found = options.values().find(name);
-  if (found != options.values().end()) return options.Number(name);
-  Options fallback;
-  fallback.Set(name, FallbackOf(Row(name)));
-  return fallback.Number(name);
-}
-
-std::string TextOr(const Options& options, std::string_view name) {
-  const auto found = options.values().find(name);
-  return found != options.values().end() ? ToText(found->second) : std::string(Row(name).fallback);
+// What the default scheme asks of auto; its defaults where it asks nothing.
+Options AutoOptions(const QuantizeRequest& request) {
+  Options options = FallbacksOf(FindMethod("auto")->options);
+  options.Update(request.recipe.default_scheme.options);
+  return options;
 }
 
 // The same request with every linear of method auto in one width.
 QuantizeRequest Uniform(const QuantizeRequest& request, int bits) {
   QuantizeRequest uniform = request;
   SchemeRequest& scheme = uniform.recipe.default_scheme;
-  scheme.method = TextOr(scheme.options, "base");
+  scheme.method = AutoOptions(request).Text("base");
   scheme.options = {};
   scheme.bits = bits;
   return uniform;
@@ -69,14 +59,14 @@ class TrialSink : public ProgressSink {
 
 class Chooser {
  public:
-  Chooser(const QuantizeRequest& request, ProgressSink& sink) : request_(request), sink_(sink) {}
+  Chooser(const QuantizeRequest& request, ProgressSink& sink)
+      : request_(request), options_(AutoOptions(request)), sink_(sink) {}
 
   absl::Status PlanCandidates();
   absl::Status Measure();
   absl::StatusOr<Recipe> Choose();
 
  private:
-  const Options& options() const { return request_.recipe.default_scheme.options; }
   int64_t BitsOfBudget() const;
   absl::StatusOr<Recipe> ChooseForKl(double most_kl);
   Recipe RecipeOf(const Allocation& allocation) const;
@@ -84,6 +74,7 @@ class Chooser {
   void Tell(const Allocation& allocation);
 
   const QuantizeRequest& request_;
+  Options options_;
   ProgressSink& sink_;
   std::vector<std::unique_ptr<PlannedQuantization>> plans_;
   Sensitivity sensitivity_;
@@ -92,7 +83,7 @@ class Chooser {
 // Those widths that the method, the format and its loader take.
 absl::Status Chooser::PlanCandidates() {
   absl::Status refused;
-  for (const absl::string_view text : absl::StrSplit(TextOr(options(), "widths"), '-')) {
+  for (const absl::string_view text : absl::StrSplit(options_.Text("widths"), '-')) {
     int bits = 0;
     if (!absl::SimpleAtoi(text, &bits)) continue;
     auto planned = MakePlan(Uniform(request_, bits));
@@ -107,7 +98,7 @@ absl::Status Chooser::PlanCandidates() {
   return MakeError(
       Reason::kRecipeInvalid, "nothing to choose from",
       Violation{.where = "recipe.default.method auto",
-                .got = absl::StrCat(plans_.size(), " of the widths ", TextOr(options(), "widths"),
+                .got = absl::StrCat(plans_.size(), " of the widths ", options_.Text("widths"),
                                     " fit format ", request_.output.format),
                 .wanted = "at least two; format dequantized holds all"});
 }
@@ -125,13 +116,12 @@ absl::Status Chooser::Measure() {
 
 // What the units may take together.
 int64_t Chooser::BitsOfBudget() const {
-  if (const double bytes = NumberOr(options(), "budget_bytes"); bytes > 0) {
+  if (const double bytes = options_.Number("budget_bytes"); bytes > 0) {
     return static_cast<int64_t>(bytes) * 8;
   }
   int64_t weights = 0;
   for (const Unit& unit : sensitivity_.units) weights += unit.weights;
-  return static_cast<int64_t>(NumberOr(options(), "bits_per_weight") *
-                              static_cast<double>(weights));
+  return static_cast<int64_t>(options_.Number("bits_per_weight") * static_cast<double>(weights));
 }
 
 // Overrides by name, the most common width as the default; before the user's own, which win.
@@ -208,7 +198,7 @@ absl::StatusOr<Recipe> Chooser::ChooseForKl(double most_kl) {
 }
 
 absl::StatusOr<Recipe> Chooser::Choose() {
-  if (const double most_kl = NumberOr(options(), "max_kl"); most_kl > 0) {
+  if (const double most_kl = options_.Number("max_kl"); most_kl > 0) {
     return ChooseForKl(most_kl);
   }
   const Allocation allocation = AllocateBits(sensitivity_, BitsOfBudget());

@@ -13,6 +13,8 @@ constexpr int64_t kPanelRows = 256;
 
 }  // namespace
 
+int64_t WindowsAtOnce(int64_t threads) { return std::max<int64_t>(8, threads); }
+
 class Gatherer::Observer : public InputObserver {
  public:
   Observer(const std::vector<StatisticsNeeds>& needs, const Divisors& divisors)

@@ -17,6 +17,9 @@ namespace quantd {
 // not there, or is empty, is taken as it is.
 using Divisors = std::vector<std::vector<float>>;
 
+// Windows of one batch: enough for every thread, and for long sums of products.
+int64_t WindowsAtOnce(int64_t threads);
+
 // Windows run in batches: those of a batch at once, on any threads, each showing its inputs to its
 // own observer; between batches the Gram matrices are updated, on all threads. Windows are added in
 // their order, so the result depends neither on the threads nor on the size of a batch.

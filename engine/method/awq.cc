@@ -5,38 +5,26 @@
 #include "engine/method/awq_search.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
+#include "engine/method/weight_only_rows.h"
 
 namespace quantd {
 namespace {
 
-constexpr int kBits[] = {2, 3, 4, 5, 6, 7, 8};
+constexpr std::array<OptionRow, 1> kRuleRow = {
+    {{"scale_rule", "enum", "hessian", "absmax, mse, weighted-mse, hessian",
+      "how the scaled weights are rounded"}}};
 
-constexpr OptionRow kOptions[] = {
-    {"bits", "int", "4", "2..8", "bits of one code"},
-    {"granularity", "enum", "group", "group, channel",
-     "which weights share a scale: neighbouring inputs of a row, a row"},
-    {"group_size", "int", "128", "multiples of 8 that divide the inputs",
-     "weights per scale, with granularity group"},
-    {"symmetric", "bool", "false", "true, false", "false adds an integer zero point per scale"},
-    {"scale_rule", "enum", "hessian", "absmax, mse, weighted-mse, hessian",
-     "how the scaled weights are rounded"},
-    {"grid", "int", "10", "1..100",
-     "steps of the exponent alpha in s = mean|x|^alpha / w_mean^beta, 0 to 1"},
-    {"duo", "bool", "true", "true, false",
-     "beta = 0, 1/4, .., 1: looks at the weights too; false: 0 alone"},
-    {"loss", "enum", "diagonal", "diagonal, blocks, gram",
-     "by what alpha is chosen: the squared error of the weights weighted by mean x^2, or through "
-     "X^T X in blocks of a group, or through all of X^T X"},
-    {"clip", "bool", "false", "true, false",
-     "instead of scale_rule: the range of each group is cut to 1, 0.95, .., 0.55 of itself, by the "
-     "error through its block of X^T X; q and k are rounded by their range"},
-    {"reference", "bool", "false", "true, false",
-     "what AutoAWQ 0.2.9 chooses: its range of a group, s = mean|x|^alpha / w_mean^(1 - alpha) "
-     "with alpha = 0, 1/20, .., 19/20, its clip search; sets grid, loss, clip and scale_rule"},
-    {"search", "enum", "auto", "auto, range, rule",
-     "how candidates are rounded in the search: by the range of a group, or by scale_rule; auto: "
-     "by scale_rule at 2 and 3 bits, where the two differ most"},
-};
+constexpr std::array<OptionRow, 2> kOwnRows = {
+    {{"clip", "bool", "false", "true, false",
+      "instead of scale_rule: the range of each group is cut to 1, 0.95, .., 0.55 of itself, by "
+      "the "
+      "error through its block of X^T X; q and k are rounded by their range"},
+     {"reference", "bool", "false", "true, false",
+      "what AutoAWQ 0.2.9 chooses: its range of a group, s = mean|x|^alpha / w_mean^(1 - alpha) "
+      "with alpha = 0, 1/20, .., 19/20, its clip search; sets grid, loss, clip and scale_rule"}}};
+
+constexpr auto kOptions =
+    JoinRows(kBits2To8Row, kIntegerZeroRows, kRuleRow, kAwqSearchRows, kOwnRows);
 
 // AutoAWQ's settings, but for those that the request names.
 void BeTheReference(const SchemeRequest& request, Scheme& scheme) {
@@ -116,7 +104,7 @@ const Method kAwq = {
     .source =
         "arXiv 2306.00978, equations 4 and 5; the choice of alpha through statistics of the inputs "
         "is quantd's (docs/numerics.md)",
-    .bits = kBits,
+    .bits = kBits2To8,
     .needs_calibration = true,
     .options = kOptions,
     .resolve = Resolve,

@@ -10,34 +10,17 @@
 #include "engine/method/hessian_factor.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
+#include "engine/method/weight_only_rows.h"
 
 namespace quantd {
 namespace {
 
-constexpr int kBits[] = {2, 3, 4, 5, 6, 7, 8};
+constexpr std::array<OptionRow, 1> kOwnRow = {
+    {{"reference", "bool", "false", "true, false",
+      "what the reference implementation does: scales by range, no refit"}}};
 
-constexpr OptionRow kOptions[] = {
-    {"bits", "int", "4", "2..8", "bits of one code"},
-    {"granularity", "enum", "group", "group, channel",
-     "which weights share a scale: neighbouring inputs of a row, or a row"},
-    {"group_size", "int", "128", "multiples of 8 that divide the inputs",
-     "weights per scale, with granularity group"},
-    {"symmetric", "bool", "false", "true, false", "false adds an integer zero point per scale"},
-    {"scale_rule", "enum", "weighted-mse", "absmax, mse, weighted-mse, hessian",
-     "how the scale of a group is chosen when its turn comes, from the weights as the errors "
-     "before it have changed them"},
-    {"damping", "float", "0.01", "0.000001..1",
-     "added to the diagonal of X^T X, as a part of its mean; raised tenfold, three times at most, "
-     "when the matrix is not positive definite"},
-    {"act_order", "enum", "group-aware", "none, static, group-aware",
-     "none: columns as they lie; static: by falling mean x^2 over the row, scales chosen before; "
-     "group-aware: groups by falling maximum, columns by falling mean x^2 inside each"},
-    {"refit", "int", "-1", "-1..100",
-     "sweeps after the rounding that fit scales to codes and move codes by the error of the whole "
-     "row; -1: 2 up to 3 bits, 1 at 4, none above"},
-    {"reference", "bool", "false", "true, false",
-     "what the reference implementation does: scales by range, no refit"},
-};
+constexpr auto kOptions =
+    JoinRows(kBits2To8Row, kIntegerZeroRows, kGptqRuleRow, kGptqRoundingRows, kOwnRow);
 
 ActOrder OrderOf(const Scheme& scheme) {
   const std::string text = scheme.options.Text("act_order");
@@ -96,8 +79,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
 }
 
 }  // namespace
-
-std::span<const OptionRow> GptqOptions() { return kOptions; }
 
 absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpec& linear,
                                    DType model_dtype, std::string_view method,
@@ -188,7 +169,7 @@ const Method kGptq = {
     .name = "gptq",
     .summary = "rounding with feedback through the Hessian of the inputs, weight-only, 2-8 bits",
     .source = "GPTQ (arXiv 2210.17323) in the form of LDLQ (arXiv 2307.13304, equation 2)",
-    .bits = kBits,
+    .bits = kBits2To8,
     .needs_calibration = true,
     .options = kOptions,
     .resolve = Resolve,

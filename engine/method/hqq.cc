@@ -8,39 +8,38 @@
 #include "engine/method/hqq_rows.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
+#include "engine/method/weight_only_rows.h"
 
 namespace quantd {
 namespace {
 
 constexpr int kBits[] = {1, 2, 3, 4, 5, 6, 8};
 
-constexpr OptionRow kOptions[] = {
-    {"bits", "int", "4", "1, 2, 3, 4, 5, 6, 8",
-     "bits of one code; 1.58 is said as bits 2 with option ternary"},
-    {"granularity", "enum", "group", "group, channel",
-     "which weights share a scale and a zero point: neighbouring inputs of a row, or a row"},
-    {"group_size", "int", "64", "multiples of 8 that divide the inputs",
-     "weights per scale, with granularity group"},
-    {"symmetric", "bool", "false", "false", "zero points are real numbers"},
-    {"solver", "enum", "search", "search, half-quadratic, admm",
-     "search: scale and zero with the least squared error; half-quadratic: the reference's "
-     "iteration over the zero, the scale from the range; admm: the same split with a multiplier; "
-     "half-quadratic by default where weighted is false"},
-    {"weighted", "bool", "true", "true, false",
-     "weight errors by the mean x^2 of their input (needs calibration)"},
-    {"axis", "int", "1", "0..1",
-     "1: a group is neighbouring inputs of a row; 0: outputs of one input, every N / group_size "
-     "rows "
-     "(all of them alike to the inputs: weighted changes nothing)"},
-    {"ternary", "bool", "false", "true, false", "three levels (1.58 bits), stored in 2 bits"},
-    {"stop", "enum", "tensor", "tensor, group",
-     "half-quadratic: all groups stop together when the mean error of the tensor grows (the "
-     "reference), or each keeps its own best zero"},
-    {"iterations", "int", "20", "1..1000", "updates of half-quadratic and admm"},
-    {"lp_norm", "float", "0.7", "0.1..1", "p of |error|^p in half-quadratic and admm"},
-    {"beta", "float", "10", "0.001..1000000", "weight of the split in half-quadratic and admm"},
-    {"kappa", "float", "1.01", "1..10", "growth of beta per update"},
-};
+constexpr std::array<OptionRow, 1> kBitsRow = {
+    {{"bits", "int", "4", "1, 2, 3, 4, 5, 6, 8",
+      "bits of one code; 1.58 is said as bits 2 with option ternary"}}};
+
+constexpr std::array<OptionRow, 9> kOwnRows = {
+    {{"solver", "enum", "search", "search, half-quadratic, admm",
+      "search: scale and zero with the least squared error; half-quadratic: the reference's "
+      "iteration over the zero, the scale from the range; admm: the same split with a multiplier; "
+      "half-quadratic by default where weighted is false"},
+     {"weighted", "bool", "true", "true, false",
+      "weight errors by the mean x^2 of their input (needs calibration)"},
+     {"axis", "int", "1", "0..1",
+      "1: a group is neighbouring inputs of a row; 0: outputs of one input, every N / group_size "
+      "rows "
+      "(all of them alike to the inputs: weighted changes nothing)"},
+     {"ternary", "bool", "false", "true, false", "three levels (1.58 bits), stored in 2 bits"},
+     {"stop", "enum", "tensor", "tensor, group",
+      "half-quadratic: all groups stop together when the mean error of the tensor grows (the "
+      "reference), or each keeps its own best zero"},
+     {"iterations", "int", "20", "1..1000", "updates of half-quadratic and admm"},
+     {"lp_norm", "float", "0.7", "0.1..1", "p of |error|^p in half-quadratic and admm"},
+     {"beta", "float", "10", "0.001..1000000", "weight of the split in half-quadratic and admm"},
+     {"kappa", "float", "1.01", "1..10", "growth of beta per update"}}};
+
+constexpr auto kOptions = JoinRows(kBitsRow, kRealZeroRows, kOwnRows);
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {

@@ -1,7 +1,6 @@
 #include "engine/method/option_row.h"
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,12 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "engine/recipe.h"
 
 namespace quantd {
 namespace {
-
-constexpr std::array<std::string_view, 6> kSchemeFields = {
-    "bits", "granularity", "group_size", "symmetric", "scale_rule", "activations"};
 
 absl::Status Wrong(const OptionRow& row, const OptionValue& value) {
   return MakeError(Reason::kInvalidField, "refused",
@@ -40,12 +37,6 @@ bool InRange(const OptionRow& row, double value) {
   return value >= low && value <= high;
 }
 
-}  // namespace
-
-bool IsSchemeField(std::string_view name) {
-  return std::find(kSchemeFields.begin(), kSchemeFields.end(), name) != kSchemeFields.end();
-}
-
 OptionValue FallbackOf(const OptionRow& row) {
   std::string text(row.fallback);
   if (row.type == "bool") return text == "true";
@@ -54,6 +45,16 @@ OptionValue FallbackOf(const OptionRow& row) {
   if (row.type == "int" && absl::SimpleAtoi(text, &integer)) return integer;
   if (row.type == "float" && absl::SimpleAtod(text, &number)) return number;
   return text;
+}
+
+}  // namespace
+
+Options FallbacksOf(std::span<const OptionRow> rows) {
+  Options options;
+  for (const OptionRow& row : rows) {
+    if (!IsSchemeField(row.name)) options.Set(row.name, FallbackOf(row));
+  }
+  return options;
 }
 
 absl::StatusOr<OptionValue> CheckOption(const OptionRow& row, const OptionValue& value) {

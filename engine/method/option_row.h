@@ -2,6 +2,9 @@
 // GetCapabilities are made.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <span>
 #include <string_view>
 
@@ -19,11 +22,17 @@ struct OptionRow {
   std::string_view help;
 };
 
-// Whether the row is one of the fields that every scheme has, which are checked elsewhere.
-bool IsSchemeField(std::string_view name);
+// The rows of several tables in one: methods that share options share their rows.
+template <size_t... counts>
+constexpr auto JoinRows(const std::array<OptionRow, counts>&... tables) {
+  std::array<OptionRow, (counts + ...)> all = {};
+  auto end = all.begin();
+  ((end = std::copy(tables.begin(), tables.end(), end)), ...);
+  return all;
+}
 
-// The fallback of an own option.
-OptionValue FallbackOf(const OptionRow& row);
+// The fallbacks of the method's own options: of every row that is no field of all schemes.
+Options FallbacksOf(std::span<const OptionRow> rows);
 // `value` as the row's type; INVALID_FIELD with got and wanted. An integer is good for a float.
 absl::StatusOr<OptionValue> CheckOption(const OptionRow& row, const OptionValue& value);
 // The row of that name, or nullptr.

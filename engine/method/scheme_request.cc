@@ -31,11 +31,11 @@ SchemeReader::SchemeReader(const SchemeRequest& request, const LinearSpec& linea
 }
 
 void SchemeReader::ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows) {
+  scheme_.options = FallbacksOf(rows);
   std::string known;
   for (const OptionRow& row : rows) {
     if (IsSchemeField(row.name)) continue;
     absl::StrAppend(&known, known.empty() ? "" : ", ", ToAbsl(row.name));
-    scheme_.options.Set(row.name, FallbackOf(row));
   }
   for (const auto& [name, value] : request.options.values()) {
     const OptionRow* row = IsSchemeField(name) ? nullptr : FindOption(rows, name);

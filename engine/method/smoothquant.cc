@@ -29,12 +29,7 @@ constexpr std::array<OptionRow, 3> kOwnOptions = {{
      "smooths the inputs of o_proj and down_proj too, into v_proj and up_proj"},
 }};
 
-constexpr auto kOptions = [] {
-  std::array<OptionRow, kInt8Options.size() + kOwnOptions.size()> all = {};
-  std::copy(kInt8Options.begin(), kInt8Options.end(), all.begin());
-  std::copy(kOwnOptions.begin(), kOwnOptions.end(), all.begin() + kInt8Options.size());
-  return all;
-}();
+constexpr auto kOptions = JoinRows(kInt8Options, kOwnOptions);
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {

@@ -161,6 +161,17 @@ absl::Status Checkpoint::ReadRows(std::string_view name, int64_t begin, int64_t 
   return files_[location->file].Read(location->offset + begin * row_bytes, out);
 }
 
+absl::Status Checkpoint::ReadRowsF32(std::string_view name, int64_t begin, int64_t count,
+                                     float* out) const {
+  const TensorInfo* info = Find(name);
+  if (info == nullptr) return Read(name).status();
+  const int64_t width = info->shape.size() == 2 ? info->shape[1] : 1;
+  AlignedBuffer<std::byte> bytes(count * width * SizeOf(info->dtype));
+  QD_RETURN_IF_ERROR(ReadRows(name, begin, count, bytes.span()));
+  WidenToF32(bytes.data(), info->dtype, count * width, out);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<AlignedBuffer<float>> Checkpoint::ReadF32(std::string_view name) const {
   QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
   const TensorInfo& info = location->info;

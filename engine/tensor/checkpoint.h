@@ -56,6 +56,8 @@ class Checkpoint {
   // exactly their size.
   absl::Status ReadRows(std::string_view name, int64_t begin, int64_t count,
                         std::span<std::byte> out) const;
+  // The same widened to f32, out[count * width].
+  absl::Status ReadRowsF32(std::string_view name, int64_t begin, int64_t count, float* out) const;
   // A 1-D or 2-D tensor widened to f32.
   absl::StatusOr<AlignedBuffer<float>> ReadF32(std::string_view name) const;
 

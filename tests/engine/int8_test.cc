@@ -8,19 +8,11 @@
 #include "engine/quantize.h"
 #include "engine/tensor/checkpoint.h"
 #include "gtest/gtest.h"
+#include "tests/engine/silent_sink.h"
 #include "tests/shared_data.h"
 
 namespace quantd {
 namespace {
-
-class Nobody : public ProgressSink {
- public:
-  void OnProgress(const ProgressReport& /*report*/) override {}
-  void OnLayer(const LayerReport& /*report*/) override {}
-  void OnFile(const SealedFile& /*file*/) override {}
-  void OnWarning(std::string_view /*text*/) override {}
-  bool Cancelled() override { return false; }
-};
 
 class Int8Test : public ::testing::Test {
  protected:
@@ -37,7 +29,7 @@ class Int8Test : public ::testing::Test {
     request.resources.threads = threads;
     auto planned = MakePlan(request);
     if (!planned.ok()) return planned.status();
-    Nobody nobody;
+    SilentSink nobody;
     return Quantize(**planned, nobody);
   }
   double Kl(const std::string& model, const std::string& recipe) {

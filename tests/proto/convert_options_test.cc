@@ -39,10 +39,7 @@ TEST(MethodOptions, HaveAFieldForEveryOptionOfEveryMethodAndNoOther) {
 
 TEST(MethodOptions, GoToTheWireAndBack) {
   for (const Method& method : Methods()) {
-    Options options;
-    for (const OptionRow& row : method.options) {
-      if (!IsSchemeField(row.name)) options.Set(row.name, FallbackOf(row));
-    }
+    const Options options = FallbacksOf(method.options);
     EXPECT_EQ(FromProto(ToProto(options)), options) << method.name;
   }
 }

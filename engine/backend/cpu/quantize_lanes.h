@@ -174,7 +174,8 @@ struct LaneKernels {
     *zero = static_cast<int8_t>(chosen.zero);
   }
 
-  // w / scale clamped to [low - 1, high + 1], as division rounds it. A division costs a machine ten
+  // w / scale as division rounds it where it lies in [low - 1, high + 1]; elsewhere anything beyond
+  // the same end. A division costs a machine ten
   // products: where products are fused, two rounds of residual correction of w * (1 / scale) give
   // the same bits (Markstein, IBM J. Res. Dev. 34(1), 1990), as long as no residual underflows.
   class Ratio {
@@ -191,10 +192,10 @@ struct LaneKernels {
         if (safe_) {
           const F first = Clamped(V::Mul(weight, inverse_));
           const F second = Clamped(Corrected(weight, first));
-          return Clamped(Corrected(weight, second));
+          return Corrected(weight, second);
         }
       }
-      return Clamped(V::Div(weight, scale_));
+      return V::Div(weight, scale_);
     }
 
    private:

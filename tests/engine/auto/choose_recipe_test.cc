@@ -7,18 +7,10 @@
 #include "engine/plan.h"
 #include "engine/quantize.h"
 #include "gtest/gtest.h"
+#include "tests/engine/silent_sink.h"
 
 namespace quantd {
 namespace {
-
-class Quiet : public ProgressSink {
- public:
-  void OnProgress(const ProgressReport& /*report*/) override {}
-  void OnLayer(const LayerReport& /*report*/) override {}
-  void OnFile(const SealedFile& /*file*/) override {}
-  void OnWarning(std::string_view /*text*/) override {}
-  bool Cancelled() override { return false; }
-};
 
 class ChooseRecipeTest : public ::testing::Test {
  protected:
@@ -39,7 +31,7 @@ class ChooseRecipeTest : public ::testing::Test {
   }
 
   absl::StatusOr<Recipe> Choose() {
-    Quiet quiet;
+    SilentSink quiet;
     return ChooseRecipe(request_, quiet);
   }
   Plan PlanOf(const Recipe& recipe) {
@@ -53,7 +45,7 @@ class ChooseRecipeTest : public ::testing::Test {
   double KlOf(const Recipe& recipe) {
     QuantizeRequest request = request_;
     request.recipe = recipe;
-    Quiet quiet;
+    SilentSink quiet;
     const auto planned = MakePlan(request);
     const auto report = Quantize(**planned, quiet);
     EXPECT_TRUE(report.ok()) << report.status();

@@ -43,12 +43,6 @@ Scheme AwqScheme(const LinearSpec& spec, int bits, const Options& options = {}) 
   return *scheme;
 }
 
-Options With(std::string_view name, OptionValue value) {
-  Options options;
-  options.Set(name, std::move(value));
-  return options;
-}
-
 // The mean squared error of the outputs on the inputs that were seen, with the weights scaled,
 // rounded, and scaled back.
 double OutputError(const AwqLinear& linear, const Scheme& scheme,

@@ -35,12 +35,6 @@ Scheme GptqScheme(const CalibratedLinear& linear, int bits, int64_t group_size, 
   return *scheme;
 }
 
-Options With(std::string_view name, OptionValue value) {
-  Options options;
-  options.Set(name, std::move(value));
-  return options;
-}
-
 QuantizedRows Quantized(const CalibratedLinear& linear, const Scheme& scheme) {
   QuantizedRows out;
   const auto prepared = kGptq.prepare(scheme, &linear.statistics, TestContext());

@@ -92,12 +92,6 @@ class SmoothQuantTest : public ::testing::Test {
   Scheme scheme_;
 };
 
-Options With(std::string_view name, OptionValue value) {
-  Options options;
-  options.Set(name, std::move(value));
-  return options;
-}
-
 TEST_F(SmoothQuantTest, ScalesAreEquationFour) {
   for (const double alpha : {0.0, 0.5, 0.8, 1.0}) {
     const FoldChoice choice = Choose(With("alpha", alpha));

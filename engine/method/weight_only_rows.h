@@ -1,0 +1,31 @@
+// What weight-only methods with integer codes may be told in common.
+#pragma once
+
+#include <array>
+
+#include "engine/method/option_row.h"
+
+namespace quantd {
+
+inline constexpr int kBits2To8[] = {2, 3, 4, 5, 6, 7, 8};
+
+inline constexpr std::array<OptionRow, 1> kBits2To8Row = {
+    {{"bits", "int", "4", "2..8", "bits of one code"}}};
+
+// Groups of 128 with integer zero points unless told otherwise.
+inline constexpr std::array<OptionRow, 3> kIntegerZeroRows = {
+    {{"granularity", "enum", "group", "group, channel",
+      "which weights share a scale: neighbouring inputs of a row, or a row"},
+     {"group_size", "int", "128", "multiples of 8 that divide the inputs",
+      "weights per scale, with granularity group"},
+     {"symmetric", "bool", "false", "true, false", "false adds an integer zero point per scale"}}};
+
+// Groups of 64 with real zero points.
+inline constexpr std::array<OptionRow, 3> kRealZeroRows = {
+    {{"granularity", "enum", "group", "group, channel",
+      "which weights share a scale and a zero point: neighbouring inputs of a row, or a row"},
+     {"group_size", "int", "64", "multiples of 8 that divide the inputs",
+      "weights per scale, with granularity group"},
+     {"symmetric", "bool", "false", "false", "zero points are real numbers"}}};
+
+}  // namespace quantd
