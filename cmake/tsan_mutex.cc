@@ -25,22 +25,36 @@ Function Next(const char* symbol) {
   return reinterpret_cast<Function>(dlsym(RTLD_NEXT, symbol));
 }
 
-void LockAnnotated(absl::Mutex* mutex, Method real, unsigned flags) {
+// The program's own code lies between these (GNU ld).
+extern "C" char __executable_start;
+extern "C" char etext;
+
+// gRPC hands a call from one of its threads to another by lock-free queues, which cannot be seen
+// either, but takes its locks before and after. So what a library does under any lock comes after
+// what a library did under any lock before. Our own locks order only what they protect.
+char library_order;
+
+bool FromLibrary(const void* caller) { return caller < &__executable_start || caller >= &etext; }
+
+void LockAnnotated(absl::Mutex* mutex, Method real, unsigned flags, const void* caller) {
   __tsan_mutex_pre_lock(mutex, flags);
   real(mutex);
   __tsan_mutex_post_lock(mutex, flags, 0);
+  if (FromLibrary(caller)) __tsan_acquire(&library_order);
 }
 
-void UnlockAnnotated(absl::Mutex* mutex, Method real, unsigned flags) {
+void UnlockAnnotated(absl::Mutex* mutex, Method real, unsigned flags, const void* caller) {
+  if (FromLibrary(caller)) __tsan_release(&library_order);
   __tsan_mutex_pre_unlock(mutex, flags);
   real(mutex);
   __tsan_mutex_post_unlock(mutex, flags);
 }
 
-bool TryLockAnnotated(absl::Mutex* mutex, TryMethod real, unsigned flags) {
+bool TryLockAnnotated(absl::Mutex* mutex, TryMethod real, unsigned flags, const void* caller) {
   const unsigned all = flags | __tsan_mutex_try_lock;
   __tsan_mutex_pre_lock(mutex, all);
   const bool locked = real(mutex);
+  if (locked && FromLibrary(caller)) __tsan_acquire(&library_order);
   __tsan_mutex_post_lock(mutex, locked ? all : all | __tsan_mutex_try_lock_failed, 0);
   return locked;
 }
@@ -60,31 +74,33 @@ bool PollUntil(absl::Mutex* mutex, const absl::Condition& condition, absl::Time 
 namespace absl {
 ABSL_NAMESPACE_BEGIN
 
-Mutex::~Mutex() { __tsan_mutex_destroy(this, 0); }
+Mutex::~Mutex() {
+  if (!FromLibrary(__builtin_return_address(0))) __tsan_mutex_destroy(this, 0);
+}
 
 void Mutex::Lock() {
   static const Method real = Next<Method>("_ZN4absl7debian35Mutex4LockEv");
-  LockAnnotated(this, real, 0);
+  LockAnnotated(this, real, 0, __builtin_return_address(0));
 }
 
 void Mutex::Unlock() {
   static const Method real = Next<Method>("_ZN4absl7debian35Mutex6UnlockEv");
-  UnlockAnnotated(this, real, 0);
+  UnlockAnnotated(this, real, 0, __builtin_return_address(0));
 }
 
 bool Mutex::TryLock() {
   static const TryMethod real = Next<TryMethod>("_ZN4absl7debian35Mutex7TryLockEv");
-  return TryLockAnnotated(this, real, 0);
+  return TryLockAnnotated(this, real, 0, __builtin_return_address(0));
 }
 
 void Mutex::ReaderLock() {
   static const Method real = Next<Method>("_ZN4absl7debian35Mutex10ReaderLockEv");
-  LockAnnotated(this, real, __tsan_mutex_read_lock);
+  LockAnnotated(this, real, __tsan_mutex_read_lock, __builtin_return_address(0));
 }
 
 void Mutex::ReaderUnlock() {
   static const Method real = Next<Method>("_ZN4absl7debian35Mutex12ReaderUnlockEv");
-  UnlockAnnotated(this, real, __tsan_mutex_read_lock);
+  UnlockAnnotated(this, real, __tsan_mutex_read_lock, __builtin_return_address(0));
 }
 
 void Mutex::Await(const Condition& condition) { PollUntil(this, condition, InfiniteFuture()); }
@@ -123,3 +139,35 @@ bool CondVar::WaitWithTimeout(Mutex* mutex, Duration timeout) {
 
 ABSL_NAMESPACE_END
 }  // namespace absl
+
+// The doors between this program and gRPC: what was done before a batch of operations is given to
+// it comes before what follows their completion, and what was done to memory before it is given
+// back comes before its next use.
+extern "C" {
+
+int grpc_call_start_batch(void* call, const void* ops, size_t count, void* tag, void* reserved) {
+  using Function = int (*)(void*, const void*, size_t, void*, void*);
+  static const auto real = Next<Function>("grpc_call_start_batch");
+  __tsan_release(&library_order);
+  return real(call, ops, count, tag, reserved);
+}
+
+void grpc_call_unref(void* call) {
+  static const auto real = Next<void (*)(void*)>("grpc_call_unref");
+  __tsan_release(&library_order);
+  real(call);
+}
+
+void* gpr_malloc(size_t bytes) {
+  static const auto real = Next<void* (*)(size_t)>("gpr_malloc");
+  __tsan_acquire(&library_order);
+  return real(bytes);
+}
+
+void gpr_free(void* memory) {
+  static const auto real = Next<void (*)(void*)>("gpr_free");
+  __tsan_acquire(&library_order);
+  __tsan_release(&library_order);
+  real(memory);
+}
+}

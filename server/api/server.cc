@@ -106,6 +106,9 @@ class RunningServer final : public Server {
       hub_.Stop();
       grpc_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
       grpc_->Wait();
+      if (const int open = api_->streams.load(); open != 0) {
+        spdlog::error("{} streams are open after the server has stopped", open);
+      }
     }
     hub_.Stop();
     if (reaper_ != nullptr) reaper_->Stop();

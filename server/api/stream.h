@@ -50,7 +50,11 @@ class Stream : public grpc::ServerWriteReactor<Response> {
     if (ticket_.has_value()) api_.hub.WakeNow(*ticket_);
   }
 
+  // gRPC calls it when OnCancel has returned; by the lock that order is ours as well.
   void OnDone() final {
+    {
+      absl::MutexLock lock(&mutex_);
+    }
     --api_.streams;
     delete this;
   }
