@@ -29,7 +29,7 @@ if(QUANTD_SANITIZE)
   add_link_options(-fsanitize=${QUANTD_SANITIZE})
 endif()
 if(QUANTD_SANITIZE MATCHES thread)
-  set(QUANTD_PROGRAM_SOURCES ${CMAKE_SOURCE_DIR}/cmake/tsan_mutex.cc)
+  set(QUANTD_PROGRAM_SOURCES ${CMAKE_SOURCE_DIR}/cmake/tsan_libraries.cc)
 endif()
 
 # quantd_library(engine_tensor DEPS base nlohmann_json::nlohmann_json)

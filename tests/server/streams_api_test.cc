@@ -193,6 +193,40 @@ TEST_F(StreamsApiTest, ABrokenDownloadGoesOnWhereItStopped) {
   EXPECT_TRUE(got == bytes);
 }
 
+TEST_F(StreamsApiTest, ManyClientsAtOnceGetWhatIsTheirs) {
+  const auto read = Create(NewJob());
+  std::string bytes((size_t{1} << 20) + 3, 'x');
+  for (size_t i = 0; i < bytes.size(); i += 997) bytes[i] = static_cast<char>(i % 251);
+  ASSERT_TRUE(Finish(Take(), bytes, nullptr).ok());
+  const auto watched = Create(NewJob());
+
+  // Each breaks off and comes back now and then, between jobs of its own.
+  const auto client = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    std::vector<v1::JobEvent> events;
+    bool ended = false;
+    while (!ended) {
+      const size_t limit = 1 + random() % 20;
+      const int64_t sequence = events.empty() ? 0 : events.back().sequence();
+      ended = Watch(watched->name(), sequence, limit, &events).ok();
+      std::string part;
+      const auto offset = static_cast<int64_t>(random() % bytes.size());
+      EXPECT_TRUE(Read(read->name(), "model.safetensors", offset, 5000, &part).ok());
+      EXPECT_EQ(part, bytes.substr(static_cast<size_t>(offset), 5000));
+      const auto own = Create(NewJob());
+      EXPECT_TRUE(own.ok() && Cancel(own->name()).ok() && Delete(own->name()).ok());
+    }
+    for (size_t i = 0; i < events.size(); ++i) {
+      EXPECT_EQ(events[i].sequence(), static_cast<int64_t>(i) + 1);
+    }
+    EXPECT_GT(events.size(), 100U);
+  };
+  std::vector<std::thread> clients;
+  for (unsigned seed = 0; seed < 6; ++seed) clients.emplace_back(client, seed);
+  RunJob(100);
+  for (std::thread& thread : clients) thread.join();
+}
+
 TEST_F(StreamsApiTest, TooManyStreamsAreRefused) {
   options_.limits.streams = 1;
   StartServer();
