@@ -38,25 +38,25 @@ char library_order;
 bool FromLibrary(const void* caller) { return caller < &__executable_start || caller >= &etext; }
 
 void LockAnnotated(absl::Mutex* mutex, Method real, unsigned flags, const void* caller) {
-  __tsan_libraries_pre_lock(mutex, flags);
+  __tsan_mutex_pre_lock(mutex, flags);
   real(mutex);
-  __tsan_libraries_post_lock(mutex, flags, 0);
+  __tsan_mutex_post_lock(mutex, flags, 0);
   if (FromLibrary(caller)) __tsan_acquire(&library_order);
 }
 
 void UnlockAnnotated(absl::Mutex* mutex, Method real, unsigned flags, const void* caller) {
   if (FromLibrary(caller)) __tsan_release(&library_order);
-  __tsan_libraries_pre_unlock(mutex, flags);
+  __tsan_mutex_pre_unlock(mutex, flags);
   real(mutex);
-  __tsan_libraries_post_unlock(mutex, flags);
+  __tsan_mutex_post_unlock(mutex, flags);
 }
 
 bool TryLockAnnotated(absl::Mutex* mutex, TryMethod real, unsigned flags, const void* caller) {
-  const unsigned all = flags | __tsan_libraries_try_lock;
-  __tsan_libraries_pre_lock(mutex, all);
+  const unsigned all = flags | __tsan_mutex_try_lock;
+  __tsan_mutex_pre_lock(mutex, all);
   const bool locked = real(mutex);
   if (locked && FromLibrary(caller)) __tsan_acquire(&library_order);
-  __tsan_libraries_post_lock(mutex, locked ? all : all | __tsan_libraries_try_lock_failed, 0);
+  __tsan_mutex_post_lock(mutex, locked ? all : all | __tsan_mutex_try_lock_failed, 0);
   return locked;
 }
 
@@ -76,7 +76,7 @@ namespace absl {
 ABSL_NAMESPACE_BEGIN
 
 Mutex::~Mutex() {
-  if (!FromLibrary(__builtin_return_address(0))) __tsan_libraries_destroy(this, 0);
+  if (!FromLibrary(__builtin_return_address(0))) __tsan_mutex_destroy(this, 0);
 }
 
 void Mutex::Lock() {
@@ -96,12 +96,12 @@ bool Mutex::TryLock() {
 
 void Mutex::ReaderLock() {
   static const Method real = Next<Method>("_ZN4absl7debian35Mutex10ReaderLockEv");
-  LockAnnotated(this, real, __tsan_libraries_read_lock, __builtin_return_address(0));
+  LockAnnotated(this, real, __tsan_mutex_read_lock, __builtin_return_address(0));
 }
 
 void Mutex::ReaderUnlock() {
   static const Method real = Next<Method>("_ZN4absl7debian35Mutex12ReaderUnlockEv");
-  UnlockAnnotated(this, real, __tsan_libraries_read_lock, __builtin_return_address(0));
+  UnlockAnnotated(this, real, __tsan_mutex_read_lock, __builtin_return_address(0));
 }
 
 void Mutex::Await(const Condition& condition) { PollUntil(this, condition, InfiniteFuture()); }
