@@ -16,6 +16,13 @@ add_library(dnnl_cpu INTERFACE)
 target_include_directories(dnnl_cpu SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(dnnl_cpu INTERFACE ${DNNL_LIBRARY})
 
+# Debian's RE2 has no CMake file.
+find_path(RE2_INCLUDE_DIR re2/re2.h REQUIRED)
+find_library(RE2_LIBRARY re2 REQUIRED)
+add_library(re2_regex INTERFACE)
+target_include_directories(re2_regex SYSTEM INTERFACE ${RE2_INCLUDE_DIR})
+target_link_libraries(re2_regex INTERFACE ${RE2_LIBRARY})
+
 if(QUANTD_SERVICE)
   # Debian's protobuf has no config file; gRPC's config needs the module's targets first.
   find_package(Protobuf REQUIRED)

@@ -22,6 +22,7 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"artifacts list", "List the files of a job that are finished so far", MakeArtifactsList},
     {"artifacts get", "Download the files of a job, or one of them", MakeArtifactsGet},
     {"compare", "Set results side by side and mark the best for their size", MakeCompare},
+    {"inspect", "Show what is in a model folder or GGUF file, and what is wrong", MakeInspect},
     {"methods", "List quantization methods, or describe one", MakeMethods},
     {"formats", "List output formats and the engines that load them", MakeFormats},
     {"families", "List model families", MakeFamilies},

@@ -14,6 +14,7 @@ constexpr std::array kRows = std::to_array<ExitCodeRow>({
     {ExitCode::kRefused, "bad usage, or the server refused the request"},
     {ExitCode::kUnreachable, "the server could not be reached"},
     {ExitCode::kGateMissed, "the result missed the quality gate; its files are kept"},
+    {ExitCode::kProblemsFound, "inspect found problems in the model"},
     {ExitCode::kInterrupted, "interrupted; a job that was submitted goes on"},
 });
 

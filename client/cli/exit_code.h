@@ -15,6 +15,7 @@ enum class ExitCode {
   kRefused = 2,
   kUnreachable = 3,
   kGateMissed = 4,
+  kProblemsFound = 6,
   kInterrupted = 130,
 };
 

@@ -322,5 +322,30 @@ TEST(ExitCode, FollowsTheError) {
   EXPECT_EQ(ExitCodeOf(MakeError(Reason::kJobNotFound, "")), ExitCode::kRefused);
 }
 
+TEST_F(QuantctlTest, InspectShowsAModelAndNeedsNoServer) {
+  const std::string model = QUANTD_SOURCE_DIR "/models/books-3m";
+  const Outcome whole = Run({"inspect", model, "--tensors"});
+  EXPECT_EQ(whole.code, ExitCode::kDone) << whole.err;
+  EXPECT_THAT(whole.out, AllOf(HasSubstr("llama (LlamaForCausalLM)"), HasSubstr("3.28 M"),
+                               HasSubstr("no problems found"),
+                               HasSubstr("model.layers.3.mlp.up_proj.weight")));
+  const Outcome json = Run({"inspect", model, "--json"});
+  EXPECT_EQ(json.code, ExitCode::kDone);
+  const auto parsed = ParseJson(json.out, "stdout");
+  ASSERT_TRUE(parsed.ok()) << json.out;
+  EXPECT_EQ((*parsed)["layout"], "dense");
+  EXPECT_EQ((*parsed)["tensors"].size(), 38);
+  EXPECT_EQ(Run({"inspect", Folder("nothing")}).code, ExitCode::kRefused);
+}
+
+TEST_F(QuantctlTest, InspectOfADamagedModelHasItsExitCode) {
+  const std::string model = QUANTD_SOURCE_DIR "/models/books-3m", copy = Folder("copy");
+  std::filesystem::copy(model, copy);
+  std::filesystem::resize_file(copy + "/model.safetensors", 1'000'000);
+  const Outcome cut = Run({"inspect", copy});
+  EXPECT_EQ(cut.code, ExitCode::kProblemsFound);
+  EXPECT_THAT(cut.out, AllOf(HasSubstr("cut short"), HasSubstr("problems found: 1")));
+}
+
 }  // namespace
 }  // namespace quantd

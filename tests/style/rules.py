@@ -33,6 +33,10 @@ ZONES = [
     ("engine/planning", ["engine/plan.*", "engine/resolve.*"],
      ["base", "engine/report_page"] + ENGINE_ALL),
     ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
+    # Looks into models; computes nothing.
+    ("engine/inspect", ["engine/inspect/*"],
+     ["base", "engine/types", "engine/tensor", "engine/model", "engine/format", "engine/gguf"]),
+    ("engine/gguf", ["engine/gguf/*"], ["base", "engine/types", "engine/tensor"]),
     ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
@@ -62,7 +66,7 @@ ZONES = [
      ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine", "engine/auto",
       "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
     ("client", ["client/*"],
-     ["base", "proto", "terminal", "engine/flags", "engine/types"]),
+     ["base", "proto", "terminal", "engine/flags", "engine/types", "engine/inspect"]),
 ]
 
 # (headers in <> or "", zones that may include them). Tests may include anything.
@@ -74,6 +78,7 @@ HEADERS = [
     (["prometheus/*"], ["server", "server/api", "server/main"]),
     (["yaml-cpp/*"], ["engine/types", "server", "server/main", "worker", "client"]),
     (["openssl/*"], ["base"]),
+    (["re2/*"], ["engine/inspect"]),
     (["CLI/*"], ["engine/flags", "server", "server/main", "worker", "worker/command",
                  "worker/agent", "worker/runner", "client"]),
 ]

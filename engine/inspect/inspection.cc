@@ -1,0 +1,210 @@
+#include "engine/inspect/inspection.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "engine/inspect/contents.h"
+#include "engine/inspect/declared.h"
+#include "engine/inspect/model_check.h"
+#include "engine/inspect/stored_module.h"
+#include "engine/inspect/tensor_folder.h"
+
+namespace quantd {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 16 << 20;
+
+// Files beside config.json in which older tools keep the configuration of the quantization.
+constexpr std::array<const char*, 2> kConfigFiles = {"quantize_config.json", "quant_config.json"};
+constexpr std::array<std::string_view, 7> kTokenizerFiles = {"tokenizer.json",
+                                                             "tokenizer.model",
+                                                             "tokenizer_config.json",
+                                                             "special_tokens_map.json",
+                                                             "vocab.json",
+                                                             "merges.txt",
+                                                             "tekken.json"};
+
+// An object; empty, with a problem, if it cannot be read.
+Json ReadObject(const std::string& folder, const std::string& name, Findings* findings) {
+  const absl::StatusOr<std::string> text = ReadFile(folder + "/" + name, kMaxConfigBytes);
+  if (!text.ok()) {
+    findings->Problem(
+        name, PathExists(folder + "/" + name) ? std::string(text.status().message()) : "missing");
+    return Json::object();
+  }
+  absl::StatusOr<Json> json = ParseJson(*text, name);
+  if (json.ok() && json->is_object()) return *std::move(json);
+  findings->Problem(name, json.ok() ? "no object" : std::string(json.status().message()));
+  return Json::object();
+}
+
+Json QuantizationConfig(const std::string& folder, const Json& config, Findings* findings) {
+  for (const char* key : {"quantization_config", "compression_config"}) {
+    if (const auto found = config.find(key); found != config.end() && !found->is_null()) {
+      return *found;
+    }
+  }
+  for (const char* name : kConfigFiles) {
+    if (!PathExists(folder + "/" + name)) continue;
+    findings->Note(name, "config.json has no quantization_config: read from here");
+    return ReadObject(folder, name, findings);
+  }
+  return nullptr;
+}
+
+void ReadFacts(const Json& config, Inspection* inspection) {
+  if (const auto found = config.find("model_type"); found != config.end() && found->is_string()) {
+    inspection->family = *found;
+  }
+  const auto found = config.find("architectures");
+  if (found != config.end() && found->is_array() && !found->empty() && found->front().is_string()) {
+    inspection->architecture = found->front();
+  }
+}
+
+std::string LayoutText(std::span<const StoredModule> modules, const Declared& declared) {
+  std::set<std::string> layouts;
+  for (const StoredModule& module : modules) {
+    if (module.layout != Layout::kDense) layouts.insert(std::string(NameOf(module.layout)));
+  }
+  if (layouts.empty()) return "dense";
+  if (declared.method.empty() || declared.method == "unknown") return *layouts.begin();
+  const bool said = declared.variant.empty() || declared.variant == declared.method;
+  return absl::StrCat(declared.method, said ? "" : " ", said ? "" : declared.variant);
+}
+
+void AddTensors(const TensorFolder& folder, Inspection* inspection) {
+  for (const TensorFolder::File& file : folder.files()) {
+    inspection->files.push_back({file.name, file.bytes});
+  }
+  for (const auto& [name, tensor] : folder.tensors()) {
+    inspection->bytes += tensor.info.bytes();
+    inspection->tensors.push_back({name, std::string(NameOf(tensor.info.dtype)), tensor.info.shape,
+                                   tensor.info.bytes(), folder.files()[tensor.file].name});
+  }
+}
+
+void AddModules(const TensorFolder& folder, std::span<const StoredModule> modules,
+                Inspection* inspection) {
+  int64_t quantized = 0, quantized_bytes = 0;
+  std::set<const FolderTensor*> counted;
+  for (const StoredModule& module : modules) {
+    const bool is_quantized = module.layout != Layout::kDense;
+    inspection->modules.push_back({.name = module.name,
+                                   .scheme = DescribeStored(module),
+                                   .quantized = is_quantized,
+                                   .out_features = module.out_features,
+                                   .in_features = module.in_features,
+                                   .bytes = module.bytes()});
+    inspection->parameters += module.parameters();
+    for (const auto& [suffix, tensor] : module.parts) {
+      if (suffix != "bias") counted.insert(tensor);
+    }
+    if (!is_quantized || module.parameters() == 0) continue;
+    quantized += module.parameters();
+    quantized_bytes += module.bytes();
+  }
+  for (const auto& [name, tensor] : folder.tensors()) {
+    if (!counted.contains(&tensor)) inspection->parameters += tensor.info.elements();
+  }
+  const auto bits = [](int64_t bytes, int64_t weights) {
+    return weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0.0;
+  };
+  inspection->bits_quantized = bits(quantized_bytes, quantized);
+  inspection->bits_overall = bits(inspection->bytes, inspection->parameters);
+}
+
+absl::Status InspectFolder(const std::string& path, const InspectOptions& options,
+                           Inspection* inspection) {
+  Findings* findings = &inspection->findings;
+  inspection->kind = "safetensors";
+  QD_ASSIGN_OR_RETURN(const TensorFolder folder, TensorFolder::Open(path, findings));
+  inspection->has_index = folder.has_index();
+  const Json config = ReadObject(path, "config.json", findings);
+  ReadFacts(config, inspection);
+  absl::StatusOr<Declared> declared = ReadDeclared(QuantizationConfig(path, config, findings));
+  if (!declared.ok()) {
+    findings->Problem("config.json:quantization_config", std::string(declared.status().message()));
+    declared = Declared{.method = "unknown", .variant = "", .config = {}, .scheme_of = nullptr};
+  }
+  inspection->config = declared->config;
+  std::vector<StoredModule> modules = StoredModules(folder, findings);
+  for (StoredModule& module : modules) {
+    if (module.layout != Layout::kGptq || declared->scheme_of == nullptr) continue;
+    const auto scheme = declared->scheme_of(module.name);
+    if (scheme.has_value()) module.scheme.symmetric = scheme->symmetric.value_or(true);
+  }
+  inspection->layout = LayoutText(modules, *declared);
+  AddTensors(folder, inspection);
+  AddModules(folder, modules, inspection);
+  CheckModel(folder, modules, config, findings);
+  CheckDeclared(modules, *declared, findings);
+  CheckLoaders(modules, config, options.loader, findings);
+  if (options.contents == ReadContents::kAll) CheckContents(folder, modules, *declared, findings);
+  for (const std::string_view name : kTokenizerFiles) {
+    if (PathExists(absl::StrCat(path, "/", ToAbsl(name)))) inspection->tokenizer.emplace_back(name);
+  }
+  if (inspection->tokenizer.empty()) findings->Note("tokenizer", "no file of one");
+  return absl::OkStatus();
+}
+
+// "model.layers.12.mlp.up_proj" -> {"model.layers.", 12, "mlp.up_proj"}; the first number counts.
+struct NumberedName {
+  std::string label;
+  std::string number;
+};
+
+NumberedName WithoutNumber(const std::string& name) {
+  for (size_t at = 0; at < name.size();) {
+    const size_t dot = std::min(name.find('.', at), name.size());
+    const std::string part = name.substr(at, dot - at);
+    const bool digits = !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
+    if (digits && dot < name.size()) return {name.substr(dot + 1), part};
+    at = dot + 1;
+  }
+  return {name, ""};
+}
+
+}  // namespace
+
+absl::StatusOr<Inspection> Inspect(const std::string& path, const InspectOptions& options) {
+  static constexpr std::array<std::string_view, 4> kLoaders = {"transformers", "vllm", "sglang",
+                                                               "llama.cpp"};
+  if (!options.loader.empty() &&
+      std::find(kLoaders.begin(), kLoaders.end(), options.loader) == kLoaders.end()) {
+    return MakeError(
+        Reason::kInvalidField, "unknown loader",
+        Violation{"--loader", options.loader, "transformers, vllm, sglang, llama.cpp"});
+  }
+  Inspection inspection;
+  inspection.path = path;
+  if (!PathExists(path)) {
+    return MakeError(Reason::kModelNotFound, "nothing to inspect",
+                     Violation{path, "nothing there", "the folder of a model, or a GGUF file"});
+  }
+  QD_RETURN_IF_ERROR(InspectFolder(path, options, &inspection));
+  return inspection;
+}
+
+std::vector<ModuleGroup> GroupModules(const Inspection& inspection) {
+  std::vector<ModuleGroup> groups;
+  std::map<std::pair<std::string, std::string>, size_t> places;
+  for (const InspectedModule& module : inspection.modules) {
+    const NumberedName name = WithoutNumber(module.name);
+    const auto [place, added] = places.emplace(std::pair(name.label, module.scheme), groups.size());
+    if (added) groups.push_back({name.label, module.scheme, 0, 0, 0});
+    ModuleGroup& group = groups[place->second];
+    ++group.count;
+    group.parameters += module.parameters();
+    group.bytes += module.bytes;
+  }
+  return groups;
+}
+
+}  // namespace quantd
