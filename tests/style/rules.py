@@ -4,7 +4,7 @@
 # (zone, path patterns, zones it may include)
 ENGINE_TYPES = ["options", "scheme", "recipe", "request", "progress", "report"]
 ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
-              "engine/model", "engine/method", "engine/format", "engine/evaluate"]
+              "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf"]
 
 ZONES = [
     ("base", ["base/*"], []),
@@ -23,7 +23,7 @@ ZONES = [
     ("engine/method", ["engine/method/*"],
      ["base", "engine/types", "engine/tensor", "engine/calibrate", "engine/backend"]),
     ("engine/format", ["engine/format/*"],
-     ["base", "engine/types", "engine/tensor", "engine/backend"]),
+     ["base", "engine/types", "engine/tensor", "engine/backend", "engine/gguf"]),
     ("engine/evaluate", ["engine/evaluate/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend", "engine/model"]),
     ("engine/flags", ["engine/flags/*"], ["base", "engine/types"]),
@@ -36,7 +36,8 @@ ZONES = [
     # Looks into models; computes nothing.
     ("engine/inspect", ["engine/inspect/*"],
      ["base", "engine/types", "engine/tensor", "engine/model", "engine/format", "engine/gguf"]),
-    ("engine/gguf", ["engine/gguf/*"], ["base", "engine/types", "engine/tensor"]),
+    ("engine/gguf", ["engine/gguf/*"],
+     ["base", "engine/types", "engine/tensor", "engine/backend"]),
     ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
