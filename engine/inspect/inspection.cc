@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "engine/inspect/contents.h"
 #include "engine/inspect/declared.h"
+#include "engine/inspect/gguf_inspection.h"
 #include "engine/inspect/model_check.h"
 #include "engine/inspect/stored_module.h"
 #include "engine/inspect/tensor_folder.h"
@@ -188,7 +189,8 @@ absl::StatusOr<Inspection> Inspect(const std::string& path, const InspectOptions
     return MakeError(Reason::kModelNotFound, "nothing to inspect",
                      Violation{path, "nothing there", "the folder of a model, or a GGUF file"});
   }
-  QD_RETURN_IF_ERROR(InspectFolder(path, options, &inspection));
+  QD_RETURN_IF_ERROR(LooksLikeGguf(path) ? InspectGguf(path, options, &inspection)
+                                         : InspectFolder(path, options, &inspection));
   return inspection;
 }
 

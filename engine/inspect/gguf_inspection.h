@@ -1,0 +1,17 @@
+// The inspection of one GGUF file.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/inspect/inspection.h"
+
+namespace quantd {
+
+// Whether the file begins as GGUF does.
+bool LooksLikeGguf(const std::string& path);
+// Fills everything but the path. A header that cannot be read is a problem. Errors: of opening.
+absl::Status InspectGguf(const std::string& path, const InspectOptions& options,
+                         Inspection* inspection);
+
+}  // namespace quantd
