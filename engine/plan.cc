@@ -219,13 +219,16 @@ void EstimateCost(const QuantizeRequest& request, Plan& plan) {
   const int64_t tokens = calibration_tokens + 2 * evaluation_tokens;
   const int64_t block = BlockParameters(model);
   const int64_t head = model.vocabulary * model.hidden;
-  // Two prepared copies of a block (original and quantized) and its codes; the output
-  // projection; the activations of all streams; one tile of logits and the working
+  const bool runs_quantized =
+      request.evaluation.enabled || request.recipe.propagate == Propagate::kQuantized;
+  // A prepared copy of a block, where the quantized block runs too a second one and its codes; the
+  // output projection; the activations of all streams; one tile of logits and the working
   // space of one window per thread.
-  plan.peak_memory_bytes += 2 * block * 4 + block + head * 4 + tokens * model.hidden * 4 +
-                            threads * (2 * 128 * model.vocabulary * 4 +
-                                       request.evaluation.tokens_per_window *
-                                           (6 * model.hidden + 2 * model.intermediate) * 4);
+  plan.peak_memory_bytes +=
+      (runs_quantized ? 9 : 4) * block + head * 4 + tokens * model.hidden * 4 +
+      threads *
+          (2 * 128 * model.vocabulary * 4 +
+           request.evaluation.tokens_per_window * (6 * model.hidden + 2 * model.intermediate) * 4);
   plan.peak_memory_bytes += StatisticsBytes(request, plan, threads);
   const double flops = 2.0 * static_cast<double>(tokens) *
                        (static_cast<double>(block) * static_cast<double>(model.blocks.size()) +

@@ -13,7 +13,7 @@ constexpr int64_t kPanelRows = 256;
 
 }  // namespace
 
-int64_t WindowsAtOnce(int64_t threads) { return std::max<int64_t>(8, threads); }
+int64_t WindowsAtOnce(int64_t threads) { return std::max<int64_t>(1, threads); }
 
 class Gatherer::Observer : public InputObserver {
  public:

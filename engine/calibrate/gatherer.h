@@ -17,7 +17,7 @@ namespace quantd {
 // not there, or is empty, is taken as it is.
 using Divisors = std::vector<std::vector<float>>;
 
-// Windows of one batch: enough for every thread, and for long sums of products.
+// Windows of one batch: one for every thread. Sums go window by window, whatever the batch.
 int64_t WindowsAtOnce(int64_t threads);
 
 // Windows run in batches: those of a batch at once, on any threads, each showing its inputs to its
