@@ -20,7 +20,7 @@ int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Metho
                      const Format& format) {
   if (scheme.granularity == Granularity::kTensor) return linear.out_features;
   if (method.all_rows != nullptr && method.all_rows(scheme)) return linear.out_features;
-  const int64_t alignment = format.row_alignment(scheme);
+  const int64_t alignment = format.pack == nullptr ? 1 : format.row_alignment(scheme);
   const int64_t rows = std::max<int64_t>(1, method.panel_weights / linear.in_features);
   return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
 }
@@ -88,6 +88,32 @@ absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const Linea
   return absl::OkStatus();
 }
 
+absl::Status LinearQuantizer::Write(const LinearSpec& linear, const std::vector<TensorInfo>& parts,
+                                    const std::vector<PackedPiece>& pieces) {
+  for (const PackedPiece& piece : pieces) {
+    QD_RETURN_IF_ERROR(
+        artifact_.Write(linear.name + "." + parts[piece.index].name, piece.offset, piece.bytes));
+  }
+  return absl::OkStatus();
+}
+
+// Of the linear as a whole: stripes, if its format has them, and what does not depend on rows.
+absl::Status LinearQuantizer::WriteWhole(const ResolvedLinear& entry,
+                                         const std::vector<TensorInfo>& parts,
+                                         const std::optional<QuantizedRows>& rows,
+                                         const std::optional<StaticInput>& input) {
+  const LinearSpec& linear = *entry.linear;
+  const Scheme& scheme = *entry.scheme;
+  const Format& format = *planned_.plan.format;
+  if (format.pack == nullptr) {
+    QD_RETURN_IF_ERROR(
+        context_.pool.ForEach(format.stripes(linear, scheme), [&](int64_t stripe) -> absl::Status {
+          return Write(linear, parts, format.pack_stripe(linear, scheme, *rows, stripe));
+        }));
+  }
+  return Write(linear, parts, format.constants(linear, scheme, input));
+}
+
 absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry,
                                                      const LinearInputs& inputs, KeepRows keep) {
   const auto start = std::chrono::steady_clock::now();
@@ -97,18 +123,13 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   const Method& method = *FindMethod(scheme.method);
   const std::string tensor = TensorOf(linear, planned_.plan.model);
   const std::vector<TensorInfo> parts = format.tensors(linear, scheme);
-  const auto write = [&](const std::vector<PackedPiece>& pieces) -> absl::Status {
-    for (const PackedPiece& piece : pieces) {
-      QD_RETURN_IF_ERROR(
-          artifact_.Write(linear.name + "." + parts[piece.index].name, piece.offset, piece.bytes));
-    }
-    return absl::OkStatus();
-  };
 
   std::optional<StaticInput> input;
   if (inputs.prepared != nullptr) input = inputs.prepared->input;
   QuantizedLinear result{.report = ReportOf(linear, scheme), .rows = std::nullopt};
-  if (keep == KeepRows::kYes) {
+  // Stripes are packed of all rows.
+  const bool in_stripes = format.pack == nullptr;
+  if (keep == KeepRows::kYes || in_stripes) {
     result.rows = RoomFor(scheme, linear.out_features, linear.in_features);
     result.rows->input = input;
   }
@@ -126,7 +147,9 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
     QuantizedRows quantized;
     QD_RETURN_IF_ERROR(InTensor(
         method.quantize(weight, scheme, inputs.prepared, context_, &quantized), tensor, row));
-    QD_RETURN_IF_ERROR(write(format.pack(linear, scheme, row, quantized)));
+    if (!in_stripes) {
+      QD_RETURN_IF_ERROR(Write(linear, parts, format.pack(linear, scheme, row, quantized)));
+    }
     energies[static_cast<size_t>(panel)] = {quantized.weight_energy, quantized.error_energy};
     if (!result.rows.has_value()) return absl::OkStatus();
     if (panels == 1) {
@@ -140,7 +163,8 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   // A method that sees all rows at once has the pool to itself.
   QD_RETURN_IF_ERROR(panels == 1 ? quantize_panel(0)
                                  : context_.pool.ForEach(panels, quantize_panel));
-  QD_RETURN_IF_ERROR(write(format.constants(linear, scheme, input)));
+  QD_RETURN_IF_ERROR(WriteWhole(entry, parts, result.rows, input));
+  if (keep == KeepRows::kNo) result.rows.reset();
 
   double weight_energy = 0, error_energy = 0;
   for (const auto& [weight, error] : energies) {

@@ -42,11 +42,16 @@ class LinearQuantizer {
         cancelled_(std::move(cancelled)) {}
 
   // Errors: MODEL_NOT_FINITE naming the tensor, DISK_FULL, CANCELLED. Memory: a panel per thread,
-  // and the rows if kept.
+  // and the rows (a byte per weight) if kept or if the format packs stripes of all of them.
   absl::StatusOr<QuantizedLinear> Run(const ResolvedLinear& entry, const LinearInputs& inputs,
                                       KeepRows keep);
 
  private:
+  absl::Status Write(const LinearSpec& linear, const std::vector<TensorInfo>& parts,
+                     const std::vector<PackedPiece>& pieces);
+  absl::Status WriteWhole(const ResolvedLinear& entry, const std::vector<TensorInfo>& parts,
+                          const std::optional<QuantizedRows>& rows,
+                          const std::optional<StaticInput>& input);
   absl::Status ReadPanel(const ResolvedLinear& entry, const LinearFold* fold, int64_t row,
                          int64_t count, AlignedBuffer<std::byte>& bytes, WeightRows& weight);
   const PlannedQuantization& planned_;

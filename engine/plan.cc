@@ -202,9 +202,14 @@ void EstimateCost(const QuantizeRequest& request, Plan& plan) {
       request.resources.threads > 0 ? request.resources.threads : AvailableCpus();
   plan.peak_memory_bytes = kBaseMemoryBytes + threads * kPanelMemoryBytes;
   double weights = 0;
+  int64_t largest = 0;
   for (const ResolvedLinear& entry : plan.linears) {
-    if (entry.scheme.has_value()) weights += static_cast<double>(entry.linear->parameters());
+    if (!entry.scheme.has_value()) continue;
+    weights += static_cast<double>(entry.linear->parameters());
+    largest = std::max(largest, entry.linear->parameters());
   }
+  // The codes of one linear.
+  if (plan.format->pack == nullptr) plan.peak_memory_bytes += largest;
   plan.estimated_seconds =
       static_cast<double>(plan.bytes_original + plan.bytes_quantized) / kBytesPerSecond +
       weights / kWeightsPerSecond;
@@ -299,7 +304,10 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
   QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(request.model_folder, planned->checkpoint));
   QD_ASSIGN_OR_RETURN(plan.linears, ResolveRecipe(request.recipe, plan.model));
   QD_ASSIGN_OR_RETURN(plan.format, PickFormat(request.output));
-  QD_RETURN_IF_ERROR(plan.format->accepts(plan.linears, plan.model, request.output.loader));
+  if (plan.format->settle != nullptr) plan.format->settle(plan.linears, plan.model);
+  QD_RETURN_IF_ERROR(plan.format->accepts(
+      plan.linears, plan.model,
+      {.name = request.output.loader, .tensor_parallel = request.output.tensor_parallel}));
   for (const ResolvedLinear& entry : plan.linears) {
     if (entry.scheme.has_value())
       plan.statistics = plan.statistics | FindMethod(entry.scheme->method)->needs(*entry.scheme);

@@ -100,6 +100,7 @@ Json ToJson(const QuantizeRequest& request) {
           {"output",
            {{"format", request.output.format},
             {"loader", request.output.loader},
+            {"tensor_parallel", request.output.tensor_parallel},
             {"sync", request.output.sync},
             {"shard_bytes", request.output.shard_bytes}}},
           {"resources",
@@ -146,6 +147,7 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
     auto& output = request.output;
     output.format = section.String("format", output.format);
     output.loader = section.String("loader", output.loader);
+    output.tensor_parallel = section.Integer("tensor_parallel", output.tensor_parallel, 1, 1024);
     output.sync = section.Bool("sync", output.sync);
     output.shard_bytes = section.Integer("shard_bytes", output.shard_bytes, 1 << 20, INT64_MAX);
   });

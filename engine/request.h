@@ -43,6 +43,7 @@ struct QualityGate {
 struct OutputRequest {
   std::string format = "compressed-tensors";  // registry name
   std::string loader;                         // "", "transformers", "vllm", "sglang", "llama.cpp"
+  int64_t tensor_parallel = 1;                // devices that the loader splits each linear over
   bool sync = true;  // weights are on the disk before their file has its name; false: as cp does
   int64_t shard_bytes = int64_t{5} << 30;  // shards hold at most this many bytes of tensors
   bool operator==(const OutputRequest&) const = default;

@@ -45,6 +45,7 @@ struct Scheme {
   ActivationScheme activations = ActivationScheme::kNone;
   DType scale_dtype = DType::kBF16;  // scales are rounded to this before codes are chosen
   Options options;                   // of the method alone, all of them
+  std::string layout;                // which of the format's layouts, where it has several
 
   int qmin() const { return -(1 << (bits - 1)); }
   int qmax() const { return (1 << (bits - 1)) - 1; }

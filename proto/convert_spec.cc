@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kMaxWindows = 65536;
 constexpr int64_t kMaxTokensPerWindow = 131072;
 constexpr int64_t kMaxShardBytes = int64_t{1} << 44;
+constexpr int64_t kMaxTensorParallel = 1024;
 constexpr int64_t kMaxMemoryBytes = int64_t{1} << 50;
 constexpr int kMaxThreads = 1024;
 constexpr int kMaxLogitsWindows = 64;
@@ -173,6 +174,10 @@ absl::Status ReadOutput(const v1::Output& message, OutputRequest& output, FieldC
     output.shard_bytes =
         checks.InRange("shard_bytes", message.shard_bytes(), 1 << 20, kMaxShardBytes);
   }
+  if (message.has_tensor_parallel()) {
+    output.tensor_parallel =
+        checks.InRange("tensor_parallel", message.tensor_parallel(), 1, kMaxTensorParallel);
+  }
   all.Collect(checks.Finish());
   return absl::OkStatus();
 }
@@ -290,6 +295,7 @@ v1::JobSpec ToProto(const QuantizeRequest& request) {
   output->set_format(request.output.format);
   output->set_loader(request.output.loader);
   output->set_shard_bytes(request.output.shard_bytes);
+  output->set_tensor_parallel(request.output.tensor_parallel);
   v1::Resources* resources = spec.mutable_resources();
   for (const BackendName& row : kBackends) {
     if (row.name == request.resources.backend) resources->set_backend(row.kind);

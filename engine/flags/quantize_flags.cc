@@ -36,7 +36,7 @@ struct QuantizeFlags::Values {
   bool no_evaluation = false;
   std::optional<double> gate_kl, gate_perplexity_ratio, gate_top1;
   std::optional<std::string> format, loader, backend, compute;
-  std::optional<int64_t> shard_bytes, max_memory_bytes;
+  std::optional<int64_t> shard_bytes, max_memory_bytes, tensor_parallel;
 };
 
 namespace {
@@ -154,6 +154,8 @@ void AddOutputFlags(CLI::App& command, Values& values) {
                      "Output format (see `formats`); default compressed-tensors");
   command.add_option("--loader", values.loader,
                      "Check the shape rules of this engine: transformers, vllm, sglang");
+  command.add_option("--tensor-parallel", values.tensor_parallel,
+                     "Devices that the engine splits the model over, for its shape rules");
   command.add_option("--shard-bytes", values.shard_bytes, "Largest size of one safetensors file");
   command.add_option("--backend", values.backend, "cpu, cuda or any");
   command.add_option("--compute", values.compute,
@@ -202,6 +204,7 @@ absl::Status QuantizeFlags::Apply(QuantizeRequest& request) const {
   set("gate", "min_top1_agreement", values.gate_top1);
   set("output", "format", values.format);
   set("output", "loader", values.loader);
+  set("output", "tensor_parallel", values.tensor_parallel);
   set("output", "shard_bytes", values.shard_bytes);
   set("resources", "backend", values.backend);
   set("resources", "compute", values.compute);

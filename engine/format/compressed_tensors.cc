@@ -5,6 +5,8 @@
 
 #include "base/checked.h"
 #include "engine/backend/kernels.h"
+#include "engine/format/packed_words.h"
+#include "engine/format/serving_rules.h"
 
 namespace quantd {
 namespace {
@@ -26,19 +28,6 @@ bool IsPacked(const Scheme& scheme) { return scheme.activations == ActivationSch
 
 std::string_view FormatNameOf(const Scheme& scheme) {
   return IsPacked(scheme) ? "pack-quantized" : "int-quantized";
-}
-
-int64_t WordsFor(int64_t codes, int bits) { return DivideRoundingUp(codes * bits, 32); }
-
-bool HasStaticInput(const Scheme& scheme) {
-  return scheme.activations == ActivationScheme::kStatic;
-}
-
-// Static inputs have a zero point when the method was asked for one.
-bool HasInputZero(const Scheme& scheme) {
-  const Options::Map& options = scheme.options.values();
-  return HasStaticInput(scheme) && options.contains("activation_symmetric") &&
-         !scheme.options.Flag("activation_symmetric");
 }
 
 std::vector<int64_t> ScaleShape(const LinearSpec& linear, const Scheme& scheme) {
@@ -93,9 +82,7 @@ std::vector<std::byte> PackCodes(const int8_t* codes, int64_t rows, int64_t colu
       }
     }
   }
-  std::vector<std::byte> packed(words.size() * sizeof(uint32_t));
-  std::memcpy(packed.data(), words.data(), packed.size());
-  return packed;
+  return BytesOf<uint32_t>(words);
 }
 
 // Zero points [rows, groups] packed along the rows: word [r, g] holds those of rows 32/bits * r and
@@ -105,14 +92,11 @@ std::vector<std::byte> PackZeros(const QuantizedRows& rows, int bits) {
   std::vector<uint32_t> words(static_cast<size_t>(word_rows * rows.groups), 0);
   for (int64_t n = 0; n < rows.rows; ++n) {
     for (int64_t g = 0; g < rows.groups; ++g) {
-      const int zero = rows.zeros[static_cast<size_t>(n * rows.groups + g)];
-      const uint32_t stored = static_cast<uint32_t>(zero + (1 << (bits - 1)));
+      const uint32_t stored = Unsigned(rows.zeros[static_cast<size_t>(n * rows.groups + g)], bits);
       words[static_cast<size_t>(n / per_word * rows.groups + g)] |= stored << (n % per_word * bits);
     }
   }
-  std::vector<std::byte> packed(words.size() * sizeof(uint32_t));
-  std::memcpy(packed.data(), words.data(), packed.size());
-  return packed;
+  return BytesOf<uint32_t>(words);
 }
 
 // With granularity tensor every panel carries the one scale; the first writes it.
@@ -258,12 +242,6 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/)
 }
 
 }  // namespace
-
-bool StoredAlike(const Scheme& a, const Scheme& b) {
-  return a.bits == b.bits && a.granularity == b.granularity && a.group_size == b.group_size &&
-         a.symmetric == b.symmetric && a.activations == b.activations &&
-         HasInputZero(a) == HasInputZero(b) && a.scale_dtype == b.scale_dtype;
-}
 
 const Format kCompressedTensors = {
     .name = "compressed-tensors",

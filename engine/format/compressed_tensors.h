@@ -8,12 +8,8 @@ namespace quantd {
 
 extern const Format kCompressedTensors;
 
-// What the format can hold and what each loader takes. `loader` is a name of
-// kCompressedTensors.loaders or "".
+// What the format can hold and what each loader takes.
 absl::Status CompressedTensorsAccepts(std::span<const ResolvedLinear> linears,
-                                      const ModelSpec& model, std::string_view loader);
-
-// Whether two schemes are stored alike: everything but how codes and scales were found.
-bool StoredAlike(const Scheme& a, const Scheme& b);
+                                      const ModelSpec& model, const LoaderTarget& target);
 
 }  // namespace quantd

@@ -15,7 +15,7 @@ constexpr LoaderRow kLoaders[] = {
 
 // Any weight can be held; a loader would not know that it must quantize the inputs.
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/,
-                     std::string_view /*loader*/) {
+                     const LoaderTarget& /*target*/) {
   std::vector<Violation> violations;
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) continue;

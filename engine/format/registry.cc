@@ -1,14 +1,18 @@
 #include "engine/format/registry.h"
 
+#include "engine/format/awq.h"
 #include "engine/format/compressed_tensors.h"
 #include "engine/format/dequantized.h"
+#include "engine/format/gptq.h"
+#include "engine/format/hqq.h"
 
 namespace quantd {
 
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Format> Formats() {
-  static const Format formats[] = {kCompressedTensors, kDequantized};
+  static const Format formats[] = {kCompressedTensors, kAwqFormat, kGptqFormat, kHqqFormat,
+                                   kDequantized};
   return formats;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/json.h"
 #include "engine/model/model_spec.h"
 #include "engine/recipe.h"
@@ -22,6 +23,12 @@ namespace quantd {
 struct LoaderRow {
   std::string_view name;         // "transformers", "vllm", "sglang"
   std::string_view shape_rules;  // in words, for GetCapabilities and docs
+};
+
+// Who is to load the result.
+struct LoaderTarget {
+  std::string_view name;        // of the format's loaders, or "": nobody in particular
+  int64_t tensor_parallel = 1;  // devices that share each linear
 };
 
 // Where one packed tensor of a panel of rows goes: `bytes` are written at `offset` of tensor
@@ -40,12 +47,12 @@ struct Format {
 
   // FORMAT_CANNOT_HOLD or LOADER_REFUSES, with every module that does not fit and what would.
   absl::Status (*accepts)(std::span<const ResolvedLinear> linears, const ModelSpec& model,
-                          std::string_view loader);
+                          const LoaderTarget& target);
   // The tensors that stand for `linear.weight`, names without the module prefix ("weight_packed").
   std::vector<TensorInfo> (*tensors)(const LinearSpec& linear, const Scheme& scheme);
   // Rows per panel must be a multiple of this so that no packed word spans two panels.
   int64_t (*row_alignment)(const Scheme& scheme);
-  // Packs rows [row_begin, row_begin + rows.rows) of a linear.
+  // Packs rows [row_begin, row_begin + rows.rows) of a linear. Null: the format has stripes.
   std::vector<PackedPiece> (*pack)(const LinearSpec& linear, const Scheme& scheme,
                                    int64_t row_begin, const QuantizedRows& rows);
   // Tensors that are written whole, once per linear (weight_shape).
@@ -54,6 +61,22 @@ struct Format {
                                         const std::optional<StaticInput>& input);
   // The value of "quantization_config" in config.json; null: it has none.
   Json (*config)(std::span<const ResolvedLinear> linears, const ModelSpec& model);
+
+  // What follows may be left out.
+
+  // Bytes back to rows: `tensors` are the bytes of tensors(linear, scheme), in that order. Errors:
+  // MODEL_CORRUPT for bytes that no scheme like this gives.
+  absl::StatusOr<QuantizedRows> (*unpack)(const LinearSpec& linear, const Scheme& scheme,
+                                          std::span<const std::span<const std::byte>> tensors) =
+      nullptr;
+  // Before anything is planned: what the format settles for schemes that it will store (the type of
+  // scales), so that codes are chosen with scales as they are stored.
+  void (*settle)(std::span<ResolvedLinear> linears, const ModelSpec& model) = nullptr;
+  // For tensors whose words or rows lie across the rows of a linear: pieces are made of all rows at
+  // once, in that many stripes, from any thread.
+  int64_t (*stripes)(const LinearSpec& linear, const Scheme& scheme) = nullptr;
+  std::vector<PackedPiece> (*pack_stripe)(const LinearSpec& linear, const Scheme& scheme,
+                                          const QuantizedRows& all, int64_t stripe) = nullptr;
 };
 
 std::span<const Format> Formats();

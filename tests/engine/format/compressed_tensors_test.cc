@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "engine/format/serving_rules.h"
 #include "engine/method/registry.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -196,7 +197,7 @@ struct SmallModel {
 
 absl::Status Accepts(const SmallModel& small, const std::vector<ResolvedLinear>& linears,
                      std::string_view loader) {
-  return kCompressedTensors.accepts(linears, small.model, loader);
+  return kCompressedTensors.accepts(linears, small.model, {.name = loader});
 }
 
 TEST(CompressedTensors, EveryLoaderTakesTheCommonSchemes) {
@@ -355,8 +356,10 @@ TEST(FormatRegistry, RowsAreComplete) {
     EXPECT_FALSE(format.loaders.empty());
     EXPECT_NE(format.accepts, nullptr);
     EXPECT_NE(format.tensors, nullptr);
-    EXPECT_NE(format.row_alignment, nullptr);
-    EXPECT_NE(format.pack, nullptr);
+    // Panels or stripes.
+    EXPECT_NE(format.pack == nullptr, format.pack_stripe == nullptr);
+    EXPECT_EQ(format.pack == nullptr, format.row_alignment == nullptr);
+    EXPECT_EQ(format.stripes == nullptr, format.pack_stripe == nullptr);
     EXPECT_NE(format.constants, nullptr);
     EXPECT_NE(format.config, nullptr);
   }

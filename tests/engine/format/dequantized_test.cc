@@ -56,10 +56,10 @@ TEST(Dequantized, RefusesWhatALoaderWouldNotQuantize) {
   const LinearSpec linear = Linear();
   Scheme scheme = GroupsOf3(false, DType::kBF16);
   const std::vector<ResolvedLinear> weights_alone = {{&linear, scheme}};
-  EXPECT_TRUE(kDequantized.accepts(weights_alone, {}, "vllm").ok());
+  EXPECT_TRUE(kDequantized.accepts(weights_alone, {}, {.name = "vllm"}).ok());
   scheme.activations = ActivationScheme::kDynamicToken;
   const std::vector<ResolvedLinear> integers = {{&linear, scheme}};
-  EXPECT_EQ(ReasonOf(kDequantized.accepts(integers, {}, "")), Reason::kFormatCannotHold);
+  EXPECT_EQ(ReasonOf(kDequantized.accepts(integers, {}, {.name = ""})), Reason::kFormatCannotHold);
 }
 
 }  // namespace

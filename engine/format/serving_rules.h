@@ -1,0 +1,62 @@
+// What engines ask of a checkpoint whatever its format: the shapes their kernels take, linears that
+// they fuse on loading, parts of a linear per device. Every module that does not fit is named, with
+// what would.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/error.h"
+#include "engine/format/registry.h"
+
+namespace quantd {
+
+// "int4 asymmetric per group of 128, activations none".
+std::string SchemeText(const Scheme& scheme);
+
+// Static inputs have a zero point when the method was asked for one.
+bool HasStaticInput(const Scheme& scheme);
+bool HasInputZero(const Scheme& scheme);
+
+// Whether two schemes are stored alike: everything but how codes and scales were found.
+bool StoredAlike(const Scheme& a, const Scheme& b);
+
+// LOADER_REFUSES for a loader that is not among the format's, and for tensor parallelism with one
+// that does not split linears.
+absl::Status CheckTarget(const Format& format, const LoaderTarget& target);
+// Whether the target has the rules below.
+bool IsServingEngine(const LoaderTarget& target);  // vllm, sglang
+
+// One linear of a recipe on its way into an engine.
+struct ServedLinear {
+  std::span<const ResolvedLinear> linears;  // all of the model
+  const ModelSpec& model;
+  const ResolvedLinear& resolved;
+  int64_t tensor_parallel = 1;
+};
+
+// A head that is tied to the embedding cannot be quantized, by anybody.
+void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violations);
+// q, k, v of a block and gate, up become one matrix each: stored alike, or all skipped.
+void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations);
+// The parts of a linear per device: heads, outputs and groups are split evenly.
+void CheckParts(const ServedLinear& served, std::vector<Violation>* violations);
+
+// What a kernel takes, per device.
+struct KernelShapes {
+  int64_t outputs = 64, inputs = 128;  // multiples of these
+  std::span<const int64_t> group_sizes;
+};
+// The Marlin kernels of vLLM and SGLang.
+KernelShapes MarlinShapes();
+void CheckKernelShapes(const ServedLinear& served, const KernelShapes& shapes,
+                       std::vector<Violation>* violations);
+
+// OK, or `reason` with the violations.
+absl::Status Verdict(Reason reason, std::string_view what, std::vector<Violation> violations);
+
+}  // namespace quantd

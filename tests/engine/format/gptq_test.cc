@@ -1,0 +1,216 @@
+#include "engine/format/gptq.h"
+
+#include "base/error.h"
+#include "engine/format/packed_words.h"
+#include "gmock/gmock.h"
+#include "tests/engine/format/packing.h"
+
+namespace quantd {
+namespace {
+
+TEST(PackedWords, CodesOfThreeBitsLieAcrossWords) {
+  for (const int bits : {1, 2, 3, 4, 5, 6, 7, 8}) {
+    std::vector<uint32_t> words(static_cast<size_t>(WordsFor(65, bits)), 0);
+    for (int64_t i = 0; i < 65; ++i) {
+      PutCode(static_cast<uint32_t>(i * 5) & ((1U << bits) - 1), i, bits, words.data());
+    }
+    for (int64_t i = 0; i < 65; ++i) {
+      ASSERT_EQ(CodeAt(words.data(), i, bits), static_cast<uint32_t>(i * 5) & ((1U << bits) - 1))
+          << bits << " bits, code " << i;
+    }
+  }
+}
+
+TEST(Gptq, PacksAsGptqmodelDoes) {
+  const auto golden = GoldenPacking("gptqmodel");
+  const LinearSpec linear = PackedLinear(golden["rows"], golden["columns"]);
+  int compared = 0;
+  for (const auto& one : golden["cases"]) {
+    const int bits = one["bits"];
+    Scheme scheme = PackedScheme(bits, golden["group_size"], one["symmetric"]);
+    const QuantizedRows rows = GoldenRows(golden, one);
+    for (const std::string layout : {"", kGptqV2}) {
+      // Its 3-bit zero points less one are those of nobody else: such checkpoints are written as
+      // v2.
+      if (bits == 3 && layout.empty()) continue;
+      SCOPED_TRACE(one["bits"].dump() + " bits " + one["symmetric"].dump() + layout);
+      scheme.layout = layout;
+      const PackedTensors tensors = PackAllStripes(kGptqFormat, linear, scheme, rows);
+      EXPECT_EQ(ValuesIn<int32_t>(tensors[0]), one["qweight"].get<std::vector<int32_t>>());
+      EXPECT_EQ(ValuesIn<int32_t>(tensors[1]),
+                one[layout.empty() ? "qzeros_v1" : "qzeros_v2"].get<std::vector<int32_t>>());
+      EXPECT_EQ(FloatsIn(tensors[2], DType::kF16), one["stored_scales"].get<std::vector<float>>());
+      EXPECT_EQ(ValuesIn<int32_t>(tensors[3]), one["g_idx"].get<std::vector<int32_t>>());
+      const auto back = UnpackAll(kGptqFormat, linear, scheme, tensors);
+      ASSERT_TRUE(back.ok()) << back.status();
+      EXPECT_EQ(back->codes, rows.codes);
+      EXPECT_EQ(back->zeros, rows.zeros);
+      EXPECT_EQ(back->scales, rows.scales);
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, 14);
+}
+
+// Several stripes, the last one short; one group; zero points of every value.
+TEST(Gptq, EveryShapeComesBack) {
+  for (const int bits : {2, 3, 4, 8}) {
+    for (const int64_t group_size : {int64_t{0}, int64_t{8}, int64_t{96}}) {
+      for (const bool symmetric : {true, false}) {
+        const LinearSpec linear = PackedLinear(32, 288 * 2);
+        Scheme scheme = PackedScheme(bits, group_size, symmetric);
+        const QuantizedRows rows = RandomRows(linear, scheme);
+        for (const std::string layout : {"", kGptqV2}) {
+          scheme.layout = layout;
+          const auto back = UnpackAll(kGptqFormat, linear, scheme,
+                                      PackAllStripes(kGptqFormat, linear, scheme, rows));
+          ASSERT_TRUE(back.ok()) << back.status();
+          EXPECT_EQ(DequantizeAll(*back), DequantizeAll(rows)) << bits << " " << group_size;
+        }
+      }
+    }
+  }
+}
+
+// Stored less one, zero point 0 would run into its neighbours: the group is turned round instead.
+TEST(Gptq, ZeroPointZeroIsStoredTheOtherWayRound) {
+  const LinearSpec linear = PackedLinear(32, 32);
+  const Scheme scheme = PackedScheme(4, 32, false);
+  QuantizedRows rows = RandomRows(linear, scheme);
+  for (int8_t& zero : rows.zeros) zero = -8;
+  const PackedTensors tensors = PackAllStripes(kGptqFormat, linear, scheme, rows);
+  for (const uint32_t word : ValuesIn<uint32_t>(tensors[1])) EXPECT_EQ(word, 0xeeeeeeeeU);
+  const auto back = UnpackAll(kGptqFormat, linear, scheme, tensors);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->scales[0], -rows.scales[0]);
+  EXPECT_EQ(DequantizeAll(*back), DequantizeAll(rows));
+}
+
+TEST(Gptq, RefusesBytesThatAreNoSuchLinear) {
+  const LinearSpec linear = PackedLinear(32, 64);
+  const Scheme scheme = PackedScheme(4, 32, true);
+  const PackedTensors tensors =
+      PackAllStripes(kGptqFormat, linear, scheme, RandomRows(linear, scheme));
+  const auto refused = [&](const PackedTensors& changed) {
+    return ReasonOf(UnpackAll(kGptqFormat, linear, scheme, changed).status()) ==
+           Reason::kModelCorrupt;
+  };
+  for (size_t part = 0; part < tensors.size(); ++part) {
+    PackedTensors changed = tensors;
+    changed[part].pop_back();
+    EXPECT_TRUE(refused(changed)) << part;
+  }
+  PackedTensors changed = tensors;
+  changed.pop_back();
+  EXPECT_TRUE(refused(changed));
+  changed = tensors;
+  changed[1][0] ^= std::byte{1};  // a zero point of a symmetric scheme
+  EXPECT_TRUE(refused(changed));
+  changed = tensors;
+  changed[3][0] = std::byte{1};  // input 0 in group 1
+  EXPECT_TRUE(refused(changed));
+}
+
+class GptqRules : public ::testing::Test {
+ protected:
+  GptqRules() {
+    const auto add = [&](const std::string& name, LinearRole role, int64_t outputs,
+                         int64_t inputs) {
+      LinearSpec linear = PackedLinear(outputs, inputs);
+      linear.name = name;
+      linear.role = role;
+      linear.block = role == LinearRole::kHead ? -1 : 0;
+      linears_.push_back(linear);
+    };
+    add("model.layers.0.self_attn.q_proj", LinearRole::kQ, 512, 512);
+    add("model.layers.0.self_attn.k_proj", LinearRole::kK, 256, 512);
+    add("model.layers.0.self_attn.v_proj", LinearRole::kV, 256, 512);
+    add("model.layers.0.mlp.down_proj", LinearRole::kDown, 512, 1280);
+    add("lm_head", LinearRole::kHead, 2048, 512);
+    model_.heads = 8;
+    model_.kv_heads = 4;
+    for (const LinearSpec& linear : linears_) resolved_.push_back({&linear, std::nullopt});
+    SetAll(PackedScheme(4, 128, true));
+  }
+  void SetAll(const Scheme& scheme) {
+    for (size_t i = 0; i + 1 < resolved_.size(); ++i) resolved_[i].scheme = scheme;
+  }
+  std::vector<Violation> Violations(std::string_view loader, int64_t tensor_parallel = 1) {
+    return ViolationsOf(kGptqFormat.accepts(resolved_, model_,
+                                            {.name = loader, .tensor_parallel = tensor_parallel}));
+  }
+
+  std::vector<LinearSpec> linears_;
+  ModelSpec model_;
+  std::vector<ResolvedLinear> resolved_;
+};
+
+TEST_F(GptqRules, EveryLoaderTakesFourBitsSymmetric) {
+  for (const LoaderRow& loader : kGptqFormat.loaders) {
+    EXPECT_TRUE(Violations(loader.name).empty()) << loader.name;
+  }
+  EXPECT_EQ(Violations("vllm", 2).size(), 0U);
+}
+
+TEST_F(GptqRules, DevicesMustGetWholeGroupsAndHeads) {
+  // 1280 / 4 = 320 inputs are not whole groups of 128, nor a multiple of 128.
+  std::vector<Violation> violations = Violations("vllm", 4);
+  ASSERT_EQ(violations.size(), 2U);
+  EXPECT_EQ(violations[0].where, "model.layers.0.mlp.down_proj");
+  EXPECT_EQ(violations[0].got, "1280 inputs over 4 devices");
+  EXPECT_EQ(violations[1].got, "320 inputs on each of 4 devices");
+  violations = Violations("sglang", 3);
+  ASSERT_FALSE(violations.empty());
+  EXPECT_EQ(violations[0].got, "8 heads over 3 devices");
+  violations = Violations("transformers", 2);
+  ASSERT_EQ(violations.size(), 1U);
+  EXPECT_EQ(violations[0].where, "output.tensor_parallel");
+}
+
+TEST_F(GptqRules, MixedRecipesNeedLoadersThatReadThem) {
+  resolved_[3].scheme = PackedScheme(8, 64, true);
+  EXPECT_TRUE(Violations("vllm").empty());
+  const std::vector<Violation> violations = Violations("transformers");
+  ASSERT_EQ(violations.size(), 1U);
+  EXPECT_EQ(violations[0].where, "model.layers.0.mlp.down_proj");
+  const Json config = kGptqFormat.config(resolved_, model_);
+  EXPECT_EQ(config["bits"], 8);  // most weights
+  EXPECT_EQ(config["dynamic"].size(), 3U);
+  EXPECT_EQ(config["dynamic"]["+:^model\\.layers\\.0\\.self_attn\\.(q_proj|qkv_proj)$"],
+            (Json{{"bits", 4}, {"group_size", 128}, {"sym", true}}));
+}
+
+TEST_F(GptqRules, SkippedModulesAreNamed) {
+  resolved_[3].scheme.reset();
+  EXPECT_TRUE(Violations("transformers").empty());
+  const Json config = kGptqFormat.config(resolved_, model_);
+  EXPECT_EQ(config["dynamic"].size(), 1U);
+  EXPECT_TRUE(config["dynamic"].contains("-:^model\\.layers\\.0\\.mlp\\.down_proj$"));
+  EXPECT_EQ(config["modules_in_block_to_quantize"][0].size(), 3U);
+}
+
+TEST_F(GptqRules, WidthsAndZeroPoints) {
+  SetAll(PackedScheme(5, 128, true));
+  EXPECT_EQ(Violations("").size(), 4U);
+  SetAll(PackedScheme(4, 128, false));
+  EXPECT_EQ(Violations("vllm").size(), 4U);
+  EXPECT_TRUE(Violations("sglang").empty());
+  linears_[3].in_features = 1272;
+  SetAll(PackedScheme(4, 0, true));
+  EXPECT_EQ(Violations("")[0].got, "[512, 1272]");
+}
+
+TEST_F(GptqRules, ThreeBitsTurnAllZeroPointsIntoPlainOnes) {
+  resolved_[3].scheme = PackedScheme(3, 128, true);
+  resolved_[3].scheme->scale_dtype = DType::kBF16;
+  kGptqFormat.settle(resolved_, model_);
+  EXPECT_EQ(resolved_[0].scheme->layout, kGptqV2);
+  EXPECT_EQ(resolved_[3].scheme->scale_dtype, DType::kF16);
+  EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq_v2");
+  SetAll(PackedScheme(4, 128, true));
+  kGptqFormat.settle(resolved_, model_);
+  EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq");
+}
+
+}  // namespace
+}  // namespace quantd
