@@ -155,6 +155,20 @@ absl::Status InspectFolder(const std::string& path, const InspectOptions& option
   return absl::OkStatus();
 }
 
+// The GGUF file that `path` is, or that is the only model in the folder `path`; empty: none.
+std::string GgufIn(const std::string& path) {
+  if (!IsFolder(path)) return LooksLikeGguf(path) ? path : "";
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(path);
+  std::string only;
+  for (const std::string& name : names.ok() ? *names : std::vector<std::string>{}) {
+    if (name.ends_with(".safetensors")) return "";
+    if (!name.ends_with(".gguf")) continue;
+    if (!only.empty()) return "";
+    only = path + "/" + name;
+  }
+  return only;
+}
+
 // "model.layers.12.mlp.up_proj" -> {"model.layers.", 12, "mlp.up_proj"}; the first number counts.
 struct NumberedName {
   std::string label;
@@ -189,8 +203,9 @@ absl::StatusOr<Inspection> Inspect(const std::string& path, const InspectOptions
     return MakeError(Reason::kModelNotFound, "nothing to inspect",
                      Violation{path, "nothing there", "the folder of a model, or a GGUF file"});
   }
-  QD_RETURN_IF_ERROR(LooksLikeGguf(path) ? InspectGguf(path, options, &inspection)
-                                         : InspectFolder(path, options, &inspection));
+  const std::string gguf = GgufIn(path);
+  QD_RETURN_IF_ERROR(gguf.empty() ? InspectFolder(path, options, &inspection)
+                                  : InspectGguf(gguf, options, &inspection));
   return inspection;
 }
 
