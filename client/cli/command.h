@@ -48,6 +48,7 @@ std::unique_ptr<Command> MakeArtifactsList(CLI::App& app);
 std::unique_ptr<Command> MakeArtifactsGet(CLI::App& app);
 std::unique_ptr<Command> MakeCompare(CLI::App& app);
 std::unique_ptr<Command> MakeInspect(CLI::App& app);
+std::unique_ptr<Command> MakeConvert(CLI::App& app);
 std::unique_ptr<Command> MakeMethods(CLI::App& app);
 std::unique_ptr<Command> MakeFormats(CLI::App& app);
 std::unique_ptr<Command> MakeFamilies(CLI::App& app);

@@ -23,6 +23,7 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"artifacts get", "Download the files of a job, or one of them", MakeArtifactsGet},
     {"compare", "Set results side by side and mark the best for their size", MakeCompare},
     {"inspect", "Show what is in a model folder or GGUF file, and what is wrong", MakeInspect},
+    {"convert", "Write a quantized model in another layout, without loss", MakeConvert},
     {"methods", "List quantization methods, or describe one", MakeMethods},
     {"formats", "List output formats and the engines that load them", MakeFormats},
     {"families", "List model families", MakeFamilies},

@@ -10,19 +10,13 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "engine/inspect/contents.h"
-#include "engine/inspect/declared.h"
 #include "engine/inspect/gguf_inspection.h"
 #include "engine/inspect/model_check.h"
-#include "engine/inspect/stored_module.h"
-#include "engine/inspect/tensor_folder.h"
+#include "engine/inspect/model_source.h"
 
 namespace quantd {
 namespace {
 
-constexpr int64_t kMaxConfigBytes = 16 << 20;
-
-// Files beside config.json in which older tools keep the configuration of the quantization.
-constexpr std::array<const char*, 2> kConfigFiles = {"quantize_config.json", "quant_config.json"};
 constexpr std::array<std::string_view, 7> kTokenizerFiles = {"tokenizer.json",
                                                              "tokenizer.model",
                                                              "tokenizer_config.json",
@@ -30,34 +24,6 @@ constexpr std::array<std::string_view, 7> kTokenizerFiles = {"tokenizer.json",
                                                              "vocab.json",
                                                              "merges.txt",
                                                              "tekken.json"};
-
-// An object; empty, with a problem, if it cannot be read.
-Json ReadObject(const std::string& folder, const std::string& name, Findings* findings) {
-  const absl::StatusOr<std::string> text = ReadFile(folder + "/" + name, kMaxConfigBytes);
-  if (!text.ok()) {
-    findings->Problem(
-        name, PathExists(folder + "/" + name) ? std::string(text.status().message()) : "missing");
-    return Json::object();
-  }
-  absl::StatusOr<Json> json = ParseJson(*text, name);
-  if (json.ok() && json->is_object()) return *std::move(json);
-  findings->Problem(name, json.ok() ? "no object" : std::string(json.status().message()));
-  return Json::object();
-}
-
-Json QuantizationConfig(const std::string& folder, const Json& config, Findings* findings) {
-  for (const char* key : {"quantization_config", "compression_config"}) {
-    if (const auto found = config.find(key); found != config.end() && !found->is_null()) {
-      return *found;
-    }
-  }
-  for (const char* name : kConfigFiles) {
-    if (!PathExists(folder + "/" + name)) continue;
-    findings->Note(name, "config.json has no quantization_config: read from here");
-    return ReadObject(folder, name, findings);
-  }
-  return nullptr;
-}
 
 void ReadFacts(const Json& config, Inspection* inspection) {
   if (const auto found = config.find("model_type"); found != config.end() && found->is_string()) {
@@ -125,29 +91,19 @@ absl::Status InspectFolder(const std::string& path, const InspectOptions& option
                            Inspection* inspection) {
   Findings* findings = &inspection->findings;
   inspection->kind = "safetensors";
-  QD_ASSIGN_OR_RETURN(const TensorFolder folder, TensorFolder::Open(path, findings));
+  QD_ASSIGN_OR_RETURN(const ModelSource source, ReadModelSource(path, findings));
+  const TensorFolder& folder = source.folder;
+  const std::vector<StoredModule>& modules = source.modules;
   inspection->has_index = folder.has_index();
-  const Json config = ReadObject(path, "config.json", findings);
-  ReadFacts(config, inspection);
-  absl::StatusOr<Declared> declared = ReadDeclared(QuantizationConfig(path, config, findings));
-  if (!declared.ok()) {
-    findings->Problem("config.json:quantization_config", std::string(declared.status().message()));
-    declared = Declared{.method = "unknown", .variant = "", .config = {}, .scheme_of = nullptr};
-  }
-  inspection->config = declared->config;
-  std::vector<StoredModule> modules = StoredModules(folder, findings);
-  for (StoredModule& module : modules) {
-    if (module.layout != Layout::kGptq || declared->scheme_of == nullptr) continue;
-    const auto scheme = declared->scheme_of(module.name);
-    if (scheme.has_value()) module.scheme.symmetric = scheme->symmetric.value_or(true);
-  }
-  inspection->layout = LayoutText(modules, *declared);
+  ReadFacts(source.config, inspection);
+  inspection->config = source.declared.config;
+  inspection->layout = LayoutText(modules, source.declared);
   AddTensors(folder, inspection);
   AddModules(folder, modules, inspection);
-  CheckModel(folder, modules, config, findings);
-  CheckDeclared(modules, *declared, findings);
-  CheckLoaders(modules, config, options.loader, findings);
-  if (options.contents == ReadContents::kAll) CheckContents(folder, modules, *declared, findings);
+  CheckLoaders(modules, source.config, options.loader, findings);
+  if (options.contents == ReadContents::kAll) {
+    CheckContents(folder, modules, source.declared, findings);
+  }
   for (const std::string_view name : kTokenizerFiles) {
     if (PathExists(absl::StrCat(path, "/", ToAbsl(name)))) inspection->tokenizer.emplace_back(name);
   }

@@ -49,7 +49,8 @@ void CheckLoaders(std::span<const StoredModule> modules, const Json& config,
   if (format == nullptr) return;
   const StoredLinears stored(modules, config);
   for (const LoaderRow& row : format->loaders) {
-    const absl::Status accepted = format->accepts(stored.linears(), stored.model(), row.name);
+    const absl::Status accepted =
+        format->accepts(stored.linears(), stored.model(), {.name = row.name});
     if (accepted.ok()) continue;
     const std::string where = absl::StrCat("loader ", ToAbsl(row.name));
     if (row.name == loader) {

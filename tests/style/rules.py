@@ -36,6 +36,9 @@ ZONES = [
     # Looks into models; computes nothing.
     ("engine/inspect", ["engine/inspect/*"],
      ["base", "engine/types", "engine/tensor", "engine/model", "engine/format", "engine/gguf"]),
+    ("engine/convert", ["engine/convert/*"],
+     ["base", "engine/types", "engine/tensor", "engine/model", "engine/format",
+      "engine/inspect"]),
     ("engine/gguf", ["engine/gguf/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend"]),
     ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
@@ -67,7 +70,8 @@ ZONES = [
      ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine", "engine/auto",
       "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
     ("client", ["client/*"],
-     ["base", "proto", "terminal", "engine/flags", "engine/types", "engine/inspect"]),
+     ["base", "proto", "terminal", "engine/flags", "engine/types", "engine/inspect",
+      "engine/convert"]),
 ]
 
 # (headers in <> or "", zones that may include them). Tests may include anything.
