@@ -3,6 +3,7 @@
 // fold by a division, a histogram does not.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -10,33 +11,43 @@
 #include "absl/status/statusor.h"
 #include "engine/fold.h"
 #include "engine/recipe.h"
+#include "engine/saved_statistics.h"
 #include "engine/stream.h"
 
 namespace quantd {
 
 class BlockStatistics {
  public:
-  // Of a block with those linears, calibrated by `stream`, which goes on through the block unless
-  // `propagate` is kQuantized.
-  BlockStatistics(Stream& stream, Propagate propagate, std::span<const ResolvedLinear> linears);
+  // Of the block number `block` with those linears, calibrated by `stream`, which goes on through
+  // the block unless `propagate` is kQuantized or `saved` has the rest.
+  BlockStatistics(Stream& stream, Propagate propagate, int64_t block,
+                  std::span<const ResolvedLinear> linears, SavedStatistics& saved)
+      : stream_(stream),
+        propagate_(propagate),
+        block_(block),
+        linears_(linears),
+        saved_(saved),
+        needs_(NeedsOf(linears)) {}
 
-  // Each input gets what the linears reading it ask for, by LinearSpec::input.
-  absl::StatusOr<std::vector<InputStatistics>> Gather(const ForwardContext& context,
+  // Each input gets what the linears reading it ask for, by LinearSpec::input: from a file, if one
+  // has it, else gathered and saved where that was asked for. `context` is not read where nothing
+  // runs.
+  absl::StatusOr<std::vector<InputStatistics>> Gather(const std::optional<ForwardContext>& context,
                                                       const BlockSpec& block,
                                                       const BlockWeights& weights);
   // Adds the histograms that had to wait for `fold`. To be called whether or not there are any; no
   // work when there are none.
-  absl::Status GatherFolded(const ForwardContext& context, const BlockSpec& block,
+  absl::Status GatherFolded(const std::optional<ForwardContext>& context, const BlockSpec& block,
                             const BlockWeights& weights, const BlockFold& fold,
                             std::vector<InputStatistics>& statistics);
 
  private:
-  bool GathersAgain() const;
-
   Stream& stream_;
   Propagate propagate_;
+  int64_t block_;
   std::span<const ResolvedLinear> linears_;
-  std::vector<StatisticsNeeds> needs_, folded_;  // by LinearSpec::input
+  SavedStatistics& saved_;
+  BlockNeeds needs_;
 };
 
 }  // namespace quantd

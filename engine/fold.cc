@@ -154,4 +154,30 @@ absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const 
   return all;
 }
 
+BlockWeights FoldedWeights(const BlockSpec& block, const BlockFold& fold,
+                           const BlockWeights& original) {
+  BlockWeights weights = original;
+  const auto replace = [&](const std::string& norm,
+                           std::shared_ptr<const AlignedBuffer<float>>& gain) {
+    const auto folded = fold.gains.find(norm);
+    if (folded == fold.gains.end()) return;
+    AlignedBuffer<float> values(static_cast<int64_t>(folded->second.size()));
+    std::copy(folded->second.begin(), folded->second.end(), values.data());
+    gain = std::make_shared<const AlignedBuffer<float>>(std::move(values));
+  };
+  replace(block.input_norm, weights.input_norm);
+  replace(block.post_attention_norm, weights.post_attention_norm);
+  for (size_t i = 0; i < block.linears.size(); ++i) {
+    const std::vector<float>& factors = fold.linears[i].rows;
+    auto& bias = weights.linears[i].bias;
+    if (factors.empty() || bias == nullptr) continue;
+    AlignedBuffer<float> values(bias->size());
+    for (int64_t n = 0; n < values.size(); ++n) {
+      values.data()[n] = bias->data()[n] * factors[static_cast<size_t>(n)];
+    }
+    bias = std::make_shared<const AlignedBuffer<float>>(std::move(values));
+  }
+  return weights;
+}
+
 }  // namespace quantd

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/method/registry.h"
+#include "engine/model/forward.h"
 #include "engine/plan.h"
 
 namespace quantd {
@@ -41,5 +42,10 @@ absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const 
                                       std::span<const ResolvedLinear> linears,
                                       const MethodContext& context,
                                       std::vector<InputStatistics>& statistics);
+
+// The original block but for the norms and biases that scales were folded into. Linears that were
+// folded are quantized, and take their place later.
+BlockWeights FoldedWeights(const BlockSpec& block, const BlockFold& fold,
+                           const BlockWeights& original);
 
 }  // namespace quantd

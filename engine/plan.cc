@@ -270,7 +270,13 @@ absl::Status CheckTexts(const QuantizeRequest& request, const Plan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status CheckGateCanBeMeasured(const QuantizeRequest& request) {
+absl::Status CheckCanBeMeasured(const QuantizeRequest& request) {
+  if (request.evaluation.analyze && !request.evaluation.enabled) {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "evaluation.analyze",
+                               .got = "an analysis without evaluation",
+                               .wanted = "evaluation.enabled"});
+  }
   const QualityGate& gate = request.gate;
   const bool asked = gate.max_perplexity_ratio || gate.max_mean_kl || gate.min_top1_agreement;
   if (!asked || request.evaluation.enabled) return absl::OkStatus();
@@ -278,6 +284,27 @@ absl::Status CheckGateCanBeMeasured(const QuantizeRequest& request) {
       Reason::kInvalidField, "refused",
       Violation{
           .where = "gate", .got = "a gate without evaluation", .wanted = "evaluation.enabled"});
+}
+
+// Statistics behind quantized blocks depend on how those were quantized: they are of use to no
+// other run.
+absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
+  const CalibrationRequest& calibration = request.calibration;
+  if (calibration.statistics_folder.empty() && calibration.save_statistics_folder.empty()) {
+    return absl::OkStatus();
+  }
+  if (request.recipe.propagate == Propagate::kQuantized) {
+    const bool reads = !calibration.statistics_folder.empty();
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = reads ? "calibration.statistics_folder"
+                                              : "calibration.save_statistics_folder",
+                               .got = "a folder, with propagate quantized",
+                               .wanted = "propagate original"});
+  }
+  if (!plan.statistics.any()) {
+    plan.warnings.push_back("no method of the recipe asks for statistics: none are read or saved");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -295,7 +322,7 @@ WindowOptions EvaluationWindows(const QuantizeRequest& request) {
 }
 
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {
-  QD_RETURN_IF_ERROR(CheckGateCanBeMeasured(request));
+  QD_RETURN_IF_ERROR(CheckCanBeMeasured(request));
   QD_RETURN_IF_ERROR(FindBackend(request.resources.backend).status());
   auto planned = std::make_unique<PlannedQuantization>();
   planned->request = request;
@@ -312,6 +339,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
     if (entry.scheme.has_value())
       plan.statistics = plan.statistics | FindMethod(entry.scheme->method)->needs(*entry.scheme);
   }
+  QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
   plan.needs_forward = plan.statistics.any() || request.evaluation.enabled;
   plan.shards = CutShards(OutputTensors(*planned, plan.warnings), request.output.shard_bytes);
   CountSizes(planned->checkpoint, plan);

@@ -55,6 +55,7 @@ Json ToJson(const LayerReport& report) {
   Json figures = Json::object();
   for (const auto& [name, value] : report.figures) figures[name] = value;
   if (!figures.empty()) json["figures"] = std::move(figures);
+  if (report.analysis) json["analysis"] = ToJson(*report.analysis);
   json["seconds"] = report.seconds;
   return json;
 }
@@ -106,6 +107,9 @@ absl::StatusOr<LayerReport> LayerReportFromJson(const Json& json) {
     report.relative_output_error = fields.Number("relative_output_error", 0, 0, kHuge);
   }
   report.seconds = fields.Number("seconds", 0, 0, kHuge);
+  if (const Json* analysis = fields.Value("analysis")) {
+    QD_ASSIGN_OR_RETURN(report.analysis, LayerAnalysisFromJson(*analysis));
+  }
   if (absl::Status status = fields.FinishIgnoringUnknown(); !status.ok()) return status;
   return report;
 }

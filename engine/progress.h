@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "engine/layer_analysis.h"
 #include "engine/scheme.h"
 
 namespace quantd {
@@ -40,6 +41,7 @@ struct LayerReport {
                                                                // tokens, when there are activations
   Figures figures;                                             // of the method: {"alpha", 0.35}
   double seconds = 0;
+  std::optional<LayerAnalysis> analysis = std::nullopt;  // when it was asked for
 };
 
 // Receives reports, one at a time, though not always from the same thread.

@@ -10,14 +10,18 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/threads.h"
+#include "engine/analyzed_inputs.h"
 #include "engine/artifact.h"
 #include "engine/backend/backend.h"
 #include "engine/block_statistics.h"
 #include "engine/evaluate/evaluation.h"
 #include "engine/fold.h"
 #include "engine/linear_quantizer.h"
+#include "engine/logits_file.h"
 #include "engine/method/registry.h"
 #include "engine/output_error.h"
 #include "engine/prepared_cache.h"
@@ -63,20 +67,21 @@ class Run {
   absl::StatusOr<Report> Finish();
 
  private:
-  absl::Status OpenStreams();
+  absl::Status OpenStreams(ComputeType compute);
+  absl::Status OpenCalibration(ComputeType compute, const Tokenizer& tokenizer,
+                               const Embedding& embedding);
   absl::Status Fold(BlockState& state);
   absl::Status WriteNorms(const BlockState& state);
   absl::Status WriteBias(const LinearSpec& linear, const LinearFold& fold);
   absl::StatusOr<QuantizedLinear> WriteLinear(const BlockState& state, size_t index,
                                               PreparedCache& prepared);
   absl::StatusOr<BlockWeights> QuantizeBlock(const BlockState& state);
-  absl::StatusOr<BlockWeights> FoldedWeights(const BlockState& state);
+  absl::Status Analyze(const BlockState& state, std::vector<QuantizedLinear>& results);
   absl::Status PrepareForEvaluation(const BlockState& state, std::vector<QuantizedLinear>& results,
                                     BlockWeights& quantized);
   absl::StatusOr<QuantizedLinear> RunHead(KeepRows keep);
   absl::StatusOr<Head> QuantizeHead(const Head& original);
   absl::Status Evaluate(const Head& original, const Head& quantized);
-  absl::Status WriteLogits(const Head& original, const Head& quantized);
   void Tell(Stage stage);
   // Whether somebody reads what the quantized block computes.
   bool RunsQuantized() const {
@@ -100,6 +105,7 @@ class Run {
   std::optional<MethodContext> context_;
   std::optional<RopeTable> rope_;
   std::optional<ForwardContext> forward_;  // set when the plan needs a forward pass
+  SavedStatistics saved_;
   Stream calibration_, original_, evaluated_;
   int64_t blocks_done_ = 0, tokens_done_ = 0, bytes_read_ = 0;
 };
@@ -157,27 +163,23 @@ absl::Status Run::Open() {
   context_.emplace(MethodContext{pool_, *backend_, CpuKernels()});
   quantizer_.emplace(planned_, *artifact_, *context_, [this] { return sink_.Cancelled(); });
   if (plan_.needs_forward) {
+    QD_RETURN_IF_ERROR(OpenStreams(compute));
+  }
+  if (!calibration_.empty() || !original_.empty()) {
     const int64_t tokens = std::max(planned_.request.calibration.tokens_per_sample,
                                     planned_.request.evaluation.tokens_per_window);
     rope_ = RopeTable::Make(model_.rope, tokens);
     forward_.emplace(ForwardContext{model_, *rope_, *backend_, compute, pool_});
-    QD_RETURN_IF_ERROR(OpenStreams());
   }
   return artifact_->CopyTensor(planned_.checkpoint, model_.embedding);
 }
 
-absl::Status Run::OpenStreams() {
+absl::Status Run::OpenStreams(ComputeType compute) {
   const QuantizeRequest& request = planned_.request;
   QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(request.model_folder));
   QD_ASSIGN_OR_RETURN(const Embedding embedding, Embedding::Load(model_, planned_.checkpoint));
   if (plan_.statistics.any()) {
-    QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.calibration.text));
-    QD_ASSIGN_OR_RETURN(Windows windows, CutWindows(text, *tokenizer, CalibrationWindows(request)));
-    report_.calibration_digest = windows.digest;
-    report_.calibration_tokens = windows.total_tokens();
-    report_.calibration_seed = request.calibration.seed;
-    QD_ASSIGN_OR_RETURN(calibration_,
-                        Stream::Embed(std::move(windows), embedding, model_.hidden, pool_));
+    QD_RETURN_IF_ERROR(OpenCalibration(compute, *tokenizer, embedding));
   }
   if (request.evaluation.enabled) {
     QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.evaluation.text));
@@ -186,6 +188,41 @@ absl::Status Run::OpenStreams() {
     QD_ASSIGN_OR_RETURN(original_, Stream::Embed(windows, embedding, model_.hidden, pool_));
     QD_ASSIGN_OR_RETURN(evaluated_,
                         Stream::Embed(std::move(windows), embedding, model_.hidden, pool_));
+  }
+  return absl::OkStatus();
+}
+
+// The windows are run only as far as there are blocks whose statistics are not on file.
+absl::Status Run::OpenCalibration(ComputeType compute, const Tokenizer& tokenizer,
+                                  const Embedding& embedding) {
+  const CalibrationRequest& request = planned_.request.calibration;
+  QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.text));
+  QD_ASSIGN_OR_RETURN(
+      saved_,
+      SavedStatistics::Open(planned_, {.engine_version = report_.engine_version,
+                                       .model_fingerprint = report_.model_fingerprint,
+                                       .compute = std::string(NameOf(compute)),
+                                       .sources = {{.digest = Sha256Hex(text),
+                                                    .samples = request.samples,
+                                                    .tokens_per_sample = request.tokens_per_sample,
+                                                    .seed = request.seed}}}));
+  int64_t tokens = saved_.key().tokens();
+  if (saved_.GoesOnAfter(-1)) {
+    QD_ASSIGN_OR_RETURN(Windows windows,
+                        CutWindows(text, tokenizer, CalibrationWindows(planned_.request)));
+    tokens = windows.total_tokens();
+    QD_ASSIGN_OR_RETURN(calibration_,
+                        Stream::Embed(std::move(windows), embedding, model_.hidden, pool_));
+  }
+  QD_RETURN_IF_ERROR(saved_.Begin(tokens));
+  report_.calibration_digest = saved_.key().digest();
+  report_.calibration_tokens = tokens;
+  report_.calibration_seed = saved_.key().sources.front().seed;
+  if (saved_.reads() && saved_.missing() > 0) {
+    report_.warnings.push_back(absl::StrCat("statistics of ", saved_.missing(), " of ",
+                                            model_.blocks.size(),
+                                            " blocks are not in the folder; they are gathered"));
+    sink_.OnWarning(report_.warnings.back());
   }
   return absl::OkStatus();
 }
@@ -212,15 +249,17 @@ absl::Status Run::Block(const BlockSpec& block) {
                    .statistics = {},
                    .samples = {},
                    .fold = {}};
-  BlockStatistics gathering(calibration_, planned_.request.recipe.propagate, state.linears);
+  BlockStatistics gathering(calibration_, planned_.request.recipe.propagate, blocks_done_,
+                            state.linears, saved_);
+  const bool calibrates = plan_.statistics.any();
   if (forward_.has_value()) {
     QD_ASSIGN_OR_RETURN(state.original, LoadBlock(model_, block, planned_.checkpoint, *backend_,
                                                   forward_->compute));
   }
-  if (!calibration_.empty()) {
+  if (calibrates) {
     Tell(Stage::kCalibrate);
-    tokens_done_ += calibration_.windows().total_tokens();
-    QD_ASSIGN_OR_RETURN(state.statistics, gathering.Gather(*forward_, block, state.original));
+    if (saved_.GoesOnAfter(blocks_done_ - 1)) tokens_done_ += report_.calibration_tokens;
+    QD_ASSIGN_OR_RETURN(state.statistics, gathering.Gather(forward_, block, state.original));
   }
   if (!original_.empty()) {
     Tell(Stage::kEvaluate);
@@ -228,9 +267,9 @@ absl::Status Run::Block(const BlockSpec& block) {
   }
   Tell(Stage::kQuantize);
   QD_RETURN_IF_ERROR(Fold(state));
-  if (!calibration_.empty()) {
+  if (calibrates) {
     QD_RETURN_IF_ERROR(
-        gathering.GatherFolded(*forward_, block, state.original, state.fold, state.statistics));
+        gathering.GatherFolded(forward_, block, state.original, state.fold, state.statistics));
   }
   if (!RunsQuantized()) state.original = {};  // a third of the memory of calibrated methods
   QD_RETURN_IF_ERROR(WriteNorms(state));
@@ -323,7 +362,8 @@ absl::StatusOr<BlockWeights> Run::QuantizeBlock(const BlockState& state) {
   }
   BlockWeights quantized;
   if (RunsQuantized()) {
-    QD_ASSIGN_OR_RETURN(quantized, FoldedWeights(state));
+    quantized = FoldedWeights(state.block, state.fold, state.original);
+    if (planned_.request.evaluation.analyze) QD_RETURN_IF_ERROR(Analyze(state, results));
     QD_RETURN_IF_ERROR(PrepareForEvaluation(state, results, quantized));
   }
   for (size_t i = 0; i < state.linears.size(); ++i) {
@@ -334,31 +374,21 @@ absl::StatusOr<BlockWeights> Run::QuantizeBlock(const BlockState& state) {
   return quantized;
 }
 
-// The original block but for the norms and biases that scales were folded into. Linears that were
-// folded are quantized, and take their place later.
-absl::StatusOr<BlockWeights> Run::FoldedWeights(const BlockState& state) {
-  BlockWeights weights = state.original;
-  const auto replace = [&](const std::string& norm,
-                           std::shared_ptr<const AlignedBuffer<float>>& gain) {
-    const auto folded = state.fold.gains.find(norm);
-    if (folded == state.fold.gains.end()) return;
-    AlignedBuffer<float> values(static_cast<int64_t>(folded->second.size()));
-    std::copy(folded->second.begin(), folded->second.end(), values.data());
-    gain = std::make_shared<const AlignedBuffer<float>>(std::move(values));
-  };
-  replace(state.block.input_norm, weights.input_norm);
-  replace(state.block.post_attention_norm, weights.post_attention_norm);
-  for (size_t i = 0; i < state.linears.size(); ++i) {
-    const std::vector<float>& factors = state.fold.linears[i].rows;
-    auto& bias = weights.linears[i].bias;
-    if (factors.empty() || bias == nullptr) continue;
-    AlignedBuffer<float> values(bias->size());
-    for (int64_t n = 0; n < values.size(); ++n) {
-      values.data()[n] = bias->data()[n] * factors[static_cast<size_t>(n)];
-    }
-    bias = std::make_shared<const AlignedBuffer<float>>(std::move(values));
+absl::Status Run::Analyze(const BlockState& state, std::vector<QuantizedLinear>& results) {
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (!results[i].rows.has_value()) continue;
+    if (sink_.Cancelled()) return MakeError(Reason::kCancelled, "cancelled");
+    const auto input = static_cast<size_t>(state.linears[i].linear->input);
+    const InputStatistics* statistics =
+        state.statistics.empty() ? nullptr : &state.statistics[input];
+    QD_ASSIGN_OR_RETURN(results[i].report.analysis,
+                        AnalyzeResolved(planned_.checkpoint, state.linears[i], *results[i].rows,
+                                        {.fold = state.fold.linears[i],
+                                         .samples = state.samples.inputs[input],
+                                         .statistics = statistics},
+                                        *context_));
   }
-  return weights;
+  return absl::OkStatus();
 }
 
 absl::Status Run::PrepareForEvaluation(const BlockState& state,
@@ -433,33 +463,10 @@ absl::Status Run::Evaluate(const Head& original, const Head& quantized) {
                              quantized, *backend_, model_.vocabulary);
   }));
   report_.evaluation = evaluation.Finish();
-  return WriteLogits(original, quantized);
-}
-
-absl::Status Run::WriteLogits(const Head& original, const Head& quantized) {
   const int64_t windows = std::min(planned_.request.evaluation.logits_windows, original_.size());
   if (windows == 0) return absl::OkStatus();
-  const int64_t tokens = original_.windows().tokens_per_window;
-  const std::vector<int64_t> shape = {windows, tokens, model_.vocabulary};
-  const std::string path = "quantd/logits.safetensors";
-  QD_ASSIGN_OR_RETURN(
-      const auto writer,
-      ShardWriter::Create(artifact_->PathOf(path), {{"ids", DType::kI32, {windows, tokens}},
-                                                    {"original", DType::kF32, shape},
-                                                    {"quantized", DType::kF32, shape}}));
-  AlignedBuffer<float> logits(tokens * model_.vocabulary);
-  const auto bytes = std::as_bytes(logits.span());
-  for (int64_t window = 0; window < windows; ++window) {
-    const auto& ids = original_.windows().ids[static_cast<size_t>(window)];
-    QD_RETURN_IF_ERROR(writer->Write(0, window * tokens * 4, std::as_bytes(std::span(ids))));
-    QD_RETURN_IF_ERROR(original.Logits(original_.window(window), tokens, logits.data()));
-    QD_RETURN_IF_ERROR(writer->Write(1, window * static_cast<int64_t>(bytes.size()), bytes));
-    QD_RETURN_IF_ERROR(quantized.Logits(evaluated_.window(window), tokens, logits.data()));
-    QD_RETURN_IF_ERROR(writer->Write(2, window * static_cast<int64_t>(bytes.size()), bytes));
-  }
-  QD_ASSIGN_OR_RETURN(SealedFile sealed, writer->Seal());
-  sealed.path = path;
-  return artifact_->AddFile(std::move(sealed));
+  return WriteLogits({original, original_}, {quantized, evaluated_}, windows, model_.vocabulary,
+                     *artifact_);
 }
 
 absl::StatusOr<Report> Run::Finish() {

@@ -89,13 +89,16 @@ Json ToJson(const QuantizeRequest& request) {
            {{"text", request.calibration.text},
             {"samples", request.calibration.samples},
             {"tokens_per_sample", request.calibration.tokens_per_sample},
-            {"seed", request.calibration.seed}}},
+            {"seed", request.calibration.seed},
+            {"statistics_folder", request.calibration.statistics_folder},
+            {"save_statistics_folder", request.calibration.save_statistics_folder}}},
           {"evaluation",
            {{"enabled", request.evaluation.enabled},
             {"text", request.evaluation.text},
             {"windows", request.evaluation.windows},
             {"tokens_per_window", request.evaluation.tokens_per_window},
-            {"logits_windows", request.evaluation.logits_windows}}},
+            {"logits_windows", request.evaluation.logits_windows},
+            {"analyze", request.evaluation.analyze}}},
           {"gate", std::move(gate)},
           {"output",
            {{"format", request.output.format},
@@ -128,6 +131,8 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
     calibration.tokens_per_sample =
         section.Integer("tokens_per_sample", calibration.tokens_per_sample, 2, kMaxCount);
     calibration.seed = ReadSeed(section);
+    calibration.statistics_folder = section.String("statistics_folder", "");
+    calibration.save_statistics_folder = section.String("save_statistics_folder", "");
   });
   reader.Section(fields, "evaluation", [&](JsonFields& section) {
     auto& evaluation = request.evaluation;
@@ -137,6 +142,7 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
     evaluation.tokens_per_window =
         section.Integer("tokens_per_window", evaluation.tokens_per_window, 2, kMaxCount);
     evaluation.logits_windows = section.Integer("logits_windows", 0, 0, 64);
+    evaluation.analyze = section.Bool("analyze", false);
   });
   reader.Section(fields, "gate", [&](JsonFields& section) {
     request.gate.max_perplexity_ratio = ReadOptional(section, "max_perplexity_ratio");

@@ -19,6 +19,9 @@ struct CalibrationRequest {
   int64_t samples = 128;                     // windows
   int64_t tokens_per_sample = 512;
   uint64_t seed = 0;
+  // Folders of statistics (engine/calibrate/statistics_folder.h), where this process runs: blocks
+  // that the first has are not calibrated again, the second gets those of every block. "": none.
+  std::string statistics_folder, save_statistics_folder;
   bool operator==(const CalibrationRequest&) const = default;
 };
 
@@ -29,6 +32,8 @@ struct EvaluationRequest {
   int64_t tokens_per_window = 512;
   int64_t logits_windows = 0;  // write quantd/logits.safetensors: both models' logits of that many
                                // windows, to check a loader against (0..64)
+  bool analyze = false;  // measure what protected channels and other levels would gain (of weight-
+                         // only schemes): LayerReport::analysis
   bool operator==(const EvaluationRequest&) const = default;
 };
 

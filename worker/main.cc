@@ -12,6 +12,7 @@
 #include "worker/completion_command.h"
 #include "worker/runner/exit_codes.h"
 #include "worker/runner/quantize_command.h"
+#include "worker/runner/statistics_command.h"
 
 namespace quantd {
 namespace {
@@ -36,6 +37,7 @@ int Main(int argc, char** argv) {
 
   std::vector<std::unique_ptr<WorkerCommand>> commands;
   commands.push_back(MakeQuantizeCommand(app));
+  commands.push_back(MakeStatisticsCommand(app));
   std::unique_ptr<WorkerCommand> agent = MakeAgentCommand(app);
   const bool has_agent = agent != nullptr;
   if (has_agent) commands.push_back(std::move(agent));

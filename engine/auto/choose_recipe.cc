@@ -162,6 +162,8 @@ absl::StatusOr<double> Chooser::KlOf(const Recipe& recipe) {
   trial.recipe = recipe;
   trial.output_folder = request_.output_folder + "/.trial";
   trial.gate = {};
+  trial.calibration.statistics_folder.clear();
+  trial.calibration.save_statistics_folder.clear();
   QD_ASSIGN_OR_RETURN(const auto planned, MakePlan(trial));
   TrialSink quiet(sink_);
   const auto report = Quantize(*planned, quiet);

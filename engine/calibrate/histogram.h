@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace quantd {
@@ -10,6 +11,11 @@ namespace quantd {
 class Histogram {
  public:
   static constexpr int kBins = 2048;  // half of them below zero
+
+  Histogram() = default;
+  // As another had them: kBins counts of at least 0.
+  Histogram(int exponent, std::vector<int64_t> counts)
+      : exponent_(exponent), counts_(std::move(counts)) {}
 
   // Adds `count` finite values.
   void Add(const float* values, int64_t count);

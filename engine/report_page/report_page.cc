@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "engine/report_page/analysis_table.h"
 #include "engine/report_page/divergence_plot.h"
 #include "engine/report_page/figure.h"
 #include "engine/report_page/headline.h"
@@ -43,11 +44,11 @@ std::string ReportPage(const Report& report) {
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>{}: {}</title>\n<style>{}</style></head>\n<body><main>\n{}\n{}\n{}\n{}\n"
+      "<title>{}: {}</title>\n<style>{}</style></head>\n<body><main>\n{}\n{}\n{}\n{}\n{}\n"
       "<footer>The same facts for programs: report.json beside this page.</footer>\n"
       "</main>\n<script>{}</script></body></html>\n",
       Policy(), EscapeHtml(name), EscapeHtml(SchemeSummary(report)), kPageStyle, Headline(report),
-      Plots(report), LayerTable(report), Provenance(report), kPageScript);
+      Plots(report), LayerTable(report), AnalysisTable(report), Provenance(report), kPageScript);
 }
 
 }  // namespace quantd

@@ -16,6 +16,8 @@ TEST(RequestTest, JsonRoundTrip) {
   request.model_folder = "/models/a b";
   request.recipe = *ParseRecipe("default: {method: int8}");
   request.calibration.seed = 7;
+  request.calibration.statistics_folder = "/a";
+  request.calibration.save_statistics_folder = "/b";
   request.evaluation.enabled = false;
   request.gate.max_mean_kl = 0.05;
   request.output.loader = "vllm";

@@ -37,10 +37,11 @@ namespace {
 constexpr int64_t kMaxRequestBytes = int64_t{4} << 20;
 
 struct Options {
-  std::string model, out, request_file;
+  std::string model, out, request_file, statistics, save_statistics;
   std::optional<int> threads;
   int events_descriptor = -1;
   bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false;
+  bool analyze = false;
 };
 
 // Shows what the engine tells to whoever is there: a person, a parent process, or both. Remembers
@@ -199,6 +200,12 @@ class QuantizeCommand : public WorkerCommand {
         ->check(CLI::Range(1, 4096));
     command_.add_flag("--no-sync", options_.no_sync,
                       "Leave it to the kernel when weights reach the disk, as cp does");
+    command_.add_flag("--analyze", options_.analyze,
+                      "Also measure what protected channels and other levels would gain");
+    command_.add_option("--statistics", options_.statistics,
+                        "Take calibration statistics from this folder; gather what it lacks");
+    command_.add_option("--save-statistics", options_.save_statistics,
+                        "Save calibration statistics in this folder, block by block");
     command_.add_flag("--dry-run", options_.dry_run, "Check everything and print the plan");
     command_.add_flag("--json", options_.json, "Print the report (or the plan) as JSON");
     auto* quiet = command_.add_flag("-q,--quiet", options_.quiet, "No progress and no warnings");
@@ -249,6 +256,12 @@ class QuantizeCommand : public WorkerCommand {
     if (!options_.model.empty()) request.model_folder = options_.model;
     if (!options_.out.empty()) request.output_folder = options_.out;
     if (options_.no_sync) request.output.sync = false;
+    if (options_.analyze) request.evaluation.analyze = true;
+    CalibrationRequest& calibration = request.calibration;
+    if (!options_.statistics.empty()) calibration.statistics_folder = options_.statistics;
+    if (!options_.save_statistics.empty()) {
+      calibration.save_statistics_folder = options_.save_statistics;
+    }
     if (options_.threads.has_value()) request.resources.threads = *options_.threads;
     if (request.model_folder.empty()) {
       violations.push_back({.where = "MODEL", .got = "nothing", .wanted = "a folder"});
@@ -316,6 +329,11 @@ class QuantizeCommand : public WorkerCommand {
     } else if (options_.events_descriptor < 0) {
       const ResultRow row = {.scheme = DescribeSchemes(report), .report = report};
       fmt::print("{}", ResultTable({&row, 1}));
+      std::vector<const LayerAnalysis*> analyses;
+      for (const LayerReport& layer : report.layers) {
+        if (layer.analysis.has_value()) analyses.push_back(&*layer.analysis);
+      }
+      if (!analyses.empty()) fmt::print("{}\n", DescribeAnalyses(analyses));
       if (!options_.quiet) fmt::print(stderr, "written to {}\n", folder);
     }
     if (std::fflush(stdout) != 0) return kExitFailed;

@@ -73,6 +73,23 @@ Markup Checked(const std::string& page) {
   return markup;
 }
 
+TEST(ReportPage, SaysWhatTheAnalysisFound) {
+  Report report = ReportOf(2);
+  EXPECT_THAT(ReportPage(report), Not(HasSubstr("id=\"analysis\"")));
+  report.layers[0].analysis = LayerAnalysis{
+      .rows = 256,
+      .output_error = 0.0521,
+      .salient = {{.share = 0.001, .channels = 1, .output_error = 0.0432}},
+      .codebooks = {{"uniform", 4.125, 0.0711, 0.0521}, {"nf4", 4.125, 0.07, 0.0555}}};
+  report.layers[3].analysis = LayerAnalysis{.rows = 256, .output_error = 0.0321};
+  const std::string page = ReportPage(report);
+  Checked(page);
+  for (const char* text : {"id=\"analysis\"", "0.1 % protected", "nf4, 4.12 bits", "<td>5.21</td>",
+                           "<td>4.32</td>", "<td>7.11</td>", "mean of all", "<td>4.21</td>"}) {
+    EXPECT_THAT(page, HasSubstr(text));
+  }
+}
+
 TEST(ReportPage, SaysTheFiguresOfTheReport) {
   const Report report = ReportOf(4);
   const std::string page = ReportPage(report);
