@@ -59,6 +59,32 @@ LayerReport ReportOf(const LinearSpec& linear, const Scheme& scheme) {
           .seconds = 0};
 }
 
+// Of the rows of one panel.
+struct PanelSums {
+  double weight_energy = 0, error_energy = 0, kept_ranges = 0;
+};
+
+// What was found out before and while the rows were quantized.
+void AddFigures(const Scheme& scheme, const LinearInputs& inputs,
+                const std::vector<PanelSums>& panels, LayerReport& report) {
+  PanelSums all;
+  for (const PanelSums& panel : panels) {
+    all.weight_energy += panel.weight_energy;
+    all.error_energy += panel.error_energy;
+    all.kept_ranges += panel.kept_ranges;
+  }
+  report.weight_snr_db = SnrDb(all.weight_energy, all.error_energy);
+  if (inputs.fold != nullptr) report.figures = inputs.fold->figures;
+  if (inputs.prepared != nullptr) {
+    const Figures& more = inputs.prepared->figures;
+    report.figures.insert(report.figures.end(), more.begin(), more.end());
+  }
+  if (all.kept_ranges > 0) {
+    const int64_t groups = report.out_features * scheme.GroupsPerRow(report.in_features);
+    report.figures.emplace_back("clip", all.kept_ranges / static_cast<double>(groups));
+  }
+}
+
 // Puts the name of the tensor, and its first row, before what a method found wrong in a panel.
 absl::Status InTensor(const absl::Status& status, const std::string& tensor, int64_t row_begin) {
   if (status.ok() || ReasonOf(status) != Reason::kModelNotFinite) return status;
@@ -135,7 +161,7 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   }
   const int64_t panel_rows = RowsPerPanel(linear, scheme, method, format);
   const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);
-  std::vector<std::pair<double, double>> energies(static_cast<size_t>(panels));
+  std::vector<PanelSums> sums(static_cast<size_t>(panels));
 
   const auto quantize_panel = [&](int64_t panel) -> absl::Status {
     if (cancelled_()) return MakeError(Reason::kCancelled, "cancelled");
@@ -145,12 +171,16 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
     WeightRows weight;
     QD_RETURN_IF_ERROR(ReadPanel(entry, inputs.fold, row, count, bytes, weight));
     QuantizedRows quantized;
+    PanelSums& sum = sums[static_cast<size_t>(panel)];
+    MethodContext context = context_;
+    context.kept_ranges = &sum.kept_ranges;
     QD_RETURN_IF_ERROR(InTensor(
-        method.quantize(weight, scheme, inputs.prepared, context_, &quantized), tensor, row));
+        method.quantize(weight, scheme, inputs.prepared, context, &quantized), tensor, row));
     if (!in_stripes) {
       QD_RETURN_IF_ERROR(Write(linear, parts, format.pack(linear, scheme, row, quantized)));
     }
-    energies[static_cast<size_t>(panel)] = {quantized.weight_energy, quantized.error_energy};
+    sum.weight_energy = quantized.weight_energy;
+    sum.error_energy = quantized.error_energy;
     if (!result.rows.has_value()) return absl::OkStatus();
     if (panels == 1) {
       *result.rows = std::move(quantized);
@@ -166,18 +196,8 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   QD_RETURN_IF_ERROR(WriteWhole(entry, parts, result.rows, input));
   if (keep == KeepRows::kNo) result.rows.reset();
 
-  double weight_energy = 0, error_energy = 0;
-  for (const auto& [weight, error] : energies) {
-    weight_energy += weight;
-    error_energy += error;
-  }
+  AddFigures(scheme, inputs, sums, result.report);
   LayerReport& report = result.report;
-  report.weight_snr_db = SnrDb(weight_energy, error_energy);
-  if (inputs.fold != nullptr) report.figures = inputs.fold->figures;
-  if (inputs.prepared != nullptr) {
-    const Figures& more = inputs.prepared->figures;
-    report.figures.insert(report.figures.end(), more.begin(), more.end());
-  }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -172,26 +172,52 @@ int64_t BlockParameters(const ModelSpec& model) {
   return most;
 }
 
-// Statistics of the inputs of one block: moments, Gram matrices, and the inputs of a batch while
-// those are summed.
+// What a method makes of one Gram matrix of `gram` elements while it prepares a linear: the matrix
+// as folded, GPTQ's factor, and the whole Hessian where codes are refitted by it.
+int64_t PreparedBytes(const Scheme& scheme, int64_t gram) {
+  const int64_t copies = FindMethod(scheme.method)->fold != nullptr ? 1 : 0;
+  return (copies + 1 + (scheme.options.Integer("refit") > 0 ? 1 : 0)) * gram * 4;
+}
+
+// Statistics of the inputs of one block: Gram matrices, the inputs of a batch while those are
+// summed, and what is prepared of one of them.
 int64_t StatisticsBytes(const QuantizeRequest& request, const Plan& plan, int64_t threads) {
   if (plan.statistics.gram_block == 0) return 0;
   const int64_t batch = WindowsAtOnce(threads) * request.calibration.tokens_per_sample;
-  int64_t most = 0, bytes = 0;
+  int64_t most = 0, bytes = 0, prepared = 0;
   int block = -1, input = -1;
   for (const ResolvedLinear& entry : plan.linears) {
     const LinearSpec& linear = *entry.linear;
-    if (linear.block != block) bytes = 0;
+    if (linear.block != block) bytes = prepared = 0;
     const bool seen = linear.block == block && linear.input == input;
     block = linear.block;
     input = linear.input;
     if (seen || !entry.scheme.has_value()) continue;
-    const int64_t gram = FindMethod(entry.scheme->method)->needs(*entry.scheme).gram_block;
-    if (gram == 0) continue;
+    const int64_t asked = FindMethod(entry.scheme->method)->needs(*entry.scheme).gram_block;
+    if (asked == 0) continue;
     const int64_t k = linear.in_features;
-    // The matrix, its copy as folded, and what a method prepares from it.
-    bytes += batch * k * 4 + 3 * k * (gram == kWholeGram ? k : gram) * 4;
-    most = std::max(most, bytes);
+    const int64_t gram = k * (asked == kWholeGram || k % asked != 0 ? k : asked);
+    bytes += batch * k * 4 + gram * 4;
+    prepared = std::max(prepared, PreparedBytes(*entry.scheme, gram));
+    most = std::max(most, bytes + prepared);
+  }
+  return most;
+}
+
+// A linear whose rows come in one call: its weights, codes and packed codes, and with groups that
+// run down the columns a scale and a zero for each weight while they are chosen.
+int64_t WholeLinearBytes(const Plan& plan) {
+  int64_t most = 0;
+  for (const ResolvedLinear& entry : plan.linears) {
+    if (!entry.scheme.has_value()) continue;
+    const Scheme& scheme = *entry.scheme;
+    const Method& method = *FindMethod(scheme.method);
+    const bool all_rows = method.all_rows != nullptr && method.all_rows(scheme);
+    if (!all_rows && scheme.granularity != Granularity::kTensor) continue;
+    const bool across_rows =
+        scheme.options.values().contains("axis") && scheme.options.Integer("axis") == 0;
+    const int64_t bytes = SizeOf(plan.model.dtype) + 2 + (across_rows ? 8 : 0);
+    most = std::max(most, bytes * entry.linear->parameters());
   }
   return most;
 }
@@ -200,7 +226,7 @@ void EstimateCost(const QuantizeRequest& request, Plan& plan) {
   const ModelSpec& model = plan.model;
   const int64_t threads =
       request.resources.threads > 0 ? request.resources.threads : AvailableCpus();
-  plan.peak_memory_bytes = kBaseMemoryBytes + threads * kPanelMemoryBytes;
+  plan.peak_memory_bytes = kBaseMemoryBytes + threads * kPanelMemoryBytes + WholeLinearBytes(plan);
   double weights = 0;
   int64_t largest = 0;
   for (const ResolvedLinear& entry : plan.linears) {

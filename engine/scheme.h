@@ -86,9 +86,6 @@ struct QuantizedRows {
   std::optional<StaticInput> input;  // with ActivationScheme::kStatic
   // Sums over these rows, for the report: of w^2 and of (w - dequantized)^2.
   double weight_energy = 0, error_energy = 0;
-  // With a method that cuts ranges: the share of its range that each group keeps, summed over the
-  // groups of these rows. 0: nothing was cut.
-  double clip_sum = 0;
 
   // Row `row` as a loader computes it, to[columns].
   void Dequantize(int64_t row, float* to) const;

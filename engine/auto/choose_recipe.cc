@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "engine/auto/allocation.h"
 #include "engine/auto/sensitivity.h"
+#include "engine/method/auto.h"
 #include "engine/method/registry.h"
 #include "engine/quantize.h"
 
@@ -38,7 +39,7 @@ QuantizeRequest Uniform(const QuantizeRequest& request, int bits) {
   QuantizeRequest uniform = request;
   SchemeRequest& scheme = uniform.recipe.default_scheme;
   scheme.method = AutoOptions(request).Text("base");
-  scheme.options = {};
+  scheme.options = BaseOptions(request.recipe.default_scheme.options);
   scheme.bits = bits;
   return uniform;
 }

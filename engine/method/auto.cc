@@ -14,7 +14,8 @@ constexpr int kBits[] = {2, 3, 4, 8};
 
 constexpr OptionRow kOptions[] = {
     {"base", "enum", "awq+gptq", "awq+gptq, awq, gptq, hqq, rtn",
-     "the method that quantizes; group_size, symmetric and scale_rule are passed on to it"},
+     "the method that quantizes; group_size, symmetric, scale_rule and its own options are passed "
+     "on to it"},
     {"bits_per_weight", "float", "4.25", "1.5..16",
      "mean over the linears, scales and zeros counted; the budget unless another is given"},
     {"budget_bytes", "int", "0", "0..1000000000000000",
@@ -24,6 +25,15 @@ constexpr OptionRow kOptions[] = {
     {"widths", "enum", "2-3-4-8", "2-3-4-8, 3-4-8, 2-4-8, 4-8, 3-4, 2-3-4, 2-3-4-5-6-8",
      "bits to choose from; those that the format cannot hold are left out"},
 };
+
+// Those that auto has itself.
+Options OwnOptions(const Options& options) {
+  Options own;
+  for (const auto& [name, value] : options.values()) {
+    if (FindOption(kOptions, name) != nullptr) own.Set(name, value);
+  }
+  return own;
+}
 
 // The scheme of the base method in a width near the budget's, for planning: sizes and needs are
 // those of the budget within a bit.
@@ -36,7 +46,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
                                     .symmetric = {},
                                     .scale_rule = {},
                                     .activations = {},
-                                    .options = request.options},
+                                    .options = OwnOptions(request.options)},
                       linear, Scheme{}, kOptions);
   if (request.bits.has_value()) {
     reader.Wrong(absl::StrCat("bits ", *request.bits), "option bits_per_weight, or a method");
@@ -49,7 +59,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   }
   SchemeRequest stand_in = request;
   stand_in.method = std::string(base->name);
-  stand_in.options = {};
+  stand_in.options = BaseOptions(request.options);
   const double budget = asked.options.Number("bits_per_weight");
   stand_in.bits = budget > 4.5 ? 8 : 4;
   return base->resolve(stand_in, linear, model_dtype);
@@ -66,6 +76,14 @@ absl::Status NotAMethodOfItsOwn(const WeightRows& /*weight*/, const Scheme& /*sc
 }
 
 }  // namespace
+
+Options BaseOptions(const Options& options) {
+  Options handed_on;
+  for (const auto& [name, value] : options.values()) {
+    if (FindOption(kOptions, name) == nullptr) handed_on.Set(name, value);
+  }
+  return handed_on;
+}
 
 const Method kAuto = {
     .name = "auto",

@@ -8,4 +8,7 @@ namespace quantd {
 
 extern const Method kAuto;
 
+// Of the options of a scheme of method auto, those that are its base's.
+Options BaseOptions(const Options& options);
+
 }  // namespace quantd

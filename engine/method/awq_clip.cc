@@ -166,7 +166,8 @@ absl::Status QuantizeAwqClip(const WeightRows& weight, const Scheme& scheme,
       for (int64_t n = 0; n < together; ++n) {
         search.Quantize(rows.data() + n * columns + g * count, chosen[n], (row + n) * groups + g,
                         (row + n) * columns + g * count, out);
-        if (!gram.empty()) out->clip_sum += static_cast<double>(ClipOf(chosen[n]));
+        if (gram.empty() || context.kept_ranges == nullptr) continue;
+        *context.kept_ranges += static_cast<double>(ClipOf(chosen[n]));
       }
     }
   }

@@ -36,6 +36,9 @@ struct MethodContext {
   ThreadPool& pool;
   Backend& backend;
   const QuantizeKernels& kernels;
+  // In quantize: takes, per group of the rows, the share of its range that a method which cuts
+  // ranges keeps. Null: nobody asks.
+  double* kept_ranges = nullptr;
 };
 
 // One linear whose inputs a fold may rescale.

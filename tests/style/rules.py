@@ -2,7 +2,7 @@
 
 # A zone is a folder, or a named part of one. Files belong to the first zone whose pattern matches.
 # (zone, path patterns, zones it may include)
-ENGINE_TYPES = ["options", "scheme", "recipe", "request", "progress", "report"]
+ENGINE_TYPES = ["layer_analysis", "options", "scheme", "recipe", "request", "progress", "report"]
 ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
               "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf"]
 
@@ -26,12 +26,14 @@ ZONES = [
      ["base", "engine/types", "engine/tensor", "engine/backend", "engine/gguf"]),
     ("engine/evaluate", ["engine/evaluate/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend", "engine/model"]),
+    ("engine/analysis", ["engine/analysis/*"],
+     ["base", "engine/types", "engine/tensor", "engine/backend"]),
     ("engine/flags", ["engine/flags/*"], ["base", "engine/types"]),
     ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
-    # The page of a report is linked into the same library.
+    # The page of a report and the analysis are linked into the same library.
     ("engine/planning", ["engine/plan.*", "engine/resolve.*"],
-     ["base", "engine/report_page"] + ENGINE_ALL),
+     ["base", "engine/report_page", "engine/analysis"] + ENGINE_ALL),
     ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
     # Looks into models; computes nothing.
     ("engine/inspect", ["engine/inspect/*"],
@@ -41,7 +43,8 @@ ZONES = [
       "engine/inspect"]),
     ("engine/gguf", ["engine/gguf/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend"]),
-    ("engine", ["engine/*"], ["base", "engine/planning", "engine/report_page"] + ENGINE_ALL),
+    ("engine", ["engine/*"],
+     ["base", "engine/planning", "engine/report_page", "engine/analysis"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),

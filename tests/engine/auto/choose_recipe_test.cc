@@ -120,6 +120,21 @@ TEST_F(ChooseRecipeTest, LeavesTheUsersOwnChoicesAlone) {
   }
 }
 
+TEST_F(ChooseRecipeTest, HandsTheOptionsOfTheBaseOn) {
+  SchemeRequest& scheme = request_.recipe.default_scheme;
+  scheme.options.Set("base", std::string("gptq"));
+  scheme.options.Set("damping", 0.05);
+  const auto recipe = Choose();
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  for (const ResolvedLinear& entry : PlanOf(*recipe).linears) {
+    if (!entry.scheme.has_value()) continue;
+    EXPECT_EQ(entry.scheme->method, "gptq");
+    EXPECT_EQ(entry.scheme->options.Number("damping"), 0.05) << entry.linear->name;
+  }
+  scheme.options.Set("base", std::string("rtn"));  // which has no damping
+  EXPECT_EQ(ReasonOf(MakePlan(request_).status()), Reason::kRecipeInvalid);
+}
+
 TEST_F(ChooseRecipeTest, RefusesABudgetThatNothingMeets) {
   request_.recipe.default_scheme.options.Set("bits_per_weight", 1.6);
   EXPECT_EQ(ReasonOf(Choose().status()), Reason::kRecipeInvalid);
