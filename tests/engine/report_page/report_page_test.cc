@@ -81,7 +81,8 @@ TEST(ReportPage, SaysWhatTheAnalysisFound) {
       .output_error = 0.0521,
       .salient = {{.share = 0.001, .channels = 1, .output_error = 0.0432}},
       .codebooks = {{"uniform", 4.125, 0.0711, 0.0521}, {"nf4", 4.125, 0.07, 0.0555}}};
-  report.layers[3].analysis = LayerAnalysis{.rows = 256, .output_error = 0.0321};
+  report.layers[3].analysis =
+      LayerAnalysis{.rows = 256, .output_error = 0.0321, .salient = {}, .codebooks = {}};
   const std::string page = ReportPage(report);
   Checked(page);
   for (const char* text : {"id=\"analysis\"", "0.1 % protected", "nf4, 4.12 bits", "<td>5.21</td>",
