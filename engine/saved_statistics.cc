@@ -40,7 +40,7 @@ BlockNeeds NeedsOf(std::span<const ResolvedLinear> linears) {
 }
 
 absl::StatusOr<SavedStatistics> SavedStatistics::Open(const PlannedQuantization& planned,
-                                                      StatisticsKey wanted) {
+                                                      const StatisticsKey& wanted) {
   SavedStatistics saved;
   saved.save_folder_ = planned.request.calibration.save_statistics_folder;
   size_t first = 0;
@@ -50,7 +50,7 @@ absl::StatusOr<SavedStatistics> SavedStatistics::Open(const PlannedQuantization&
     first += block.linears.size();
   }
   QD_RETURN_IF_ERROR(saved.OpenFrom(planned, wanted));
-  saved.key_ = saved.reads() ? saved.from_->key() : std::move(wanted);
+  saved.key_ = saved.reads() ? saved.from_->key() : wanted;
   QD_RETURN_IF_ERROR(saved.FindLast(planned));
   return saved;
 }

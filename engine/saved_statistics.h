@@ -32,7 +32,7 @@ class SavedStatistics {
   // the place of the text, and must have every block. Errors: INVALID_FIELD naming what the
   // folder's key differs in, or that a merged one lacks; those of StatisticsFolder.
   static absl::StatusOr<SavedStatistics> Open(const PlannedQuantization& planned,
-                                              StatisticsKey wanted);
+                                              const StatisticsKey& wanted);
 
   // Of what the job is calibrated on; tokens are known only if something is read.
   const StatisticsKey& key() const { return key_; }

@@ -110,6 +110,38 @@ TEST_F(QuantizeCommandTest, EveryWrongFlagIsNamedAtOnce) {
   EXPECT_EQ(result.out, "");
 }
 
+TEST_F(QuantizeCommandTest, StatisticsAreSavedUsedAndMerged) {
+  const std::vector<std::string> recipe = {"--method",   "awq", "--samples",       "2",
+                                           "--seq-len",  "64",  "--no-evaluation", "--format",
+                                           "dequantized"};
+  const std::string a = folder_.path() + "/a", b = folder_.path() + "/b";
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {kModel, "--out", out_});
+    return Run(Flags(std::move(more), recipe)).exit_code;
+  };
+  ASSERT_EQ(run({"--save-statistics", a}), kExitDone);
+  ASSERT_EQ(run({"--save-statistics", b, "--calibration", std::string(kModel) + "/evaluation.txt"}),
+            kExitDone);
+  EXPECT_EQ(run({"--statistics", a}), kExitDone);
+  EXPECT_EQ(run({"--statistics", b}), kExitFailed) << "those of another text";
+  const auto merge = [&](const std::string& second) {
+    return RunProcess({.arguments = {kProgram, "statistics", "merge", a, second, "--out",
+                                     folder_.path() + "/c"}});
+  };
+  EXPECT_EQ(merge(a).exit_code, kExitRefused);
+  const ProcessResult merged = merge(b);
+  ASSERT_EQ(merged.exit_code, kExitDone) << merged.err;
+  EXPECT_EQ(run({"--statistics", folder_.path() + "/c"}), kExitDone);
+}
+
+TEST_F(QuantizeCommandTest, AnalysisIsOneLineUnderTheTable) {
+  const ProcessResult result = Run(
+      {kModel, "--out", out_, "--eval-windows", "2", "--seq-len", "64", "--analyze", "--quiet"});
+  ASSERT_EQ(result.exit_code, kExitDone) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("\nanalysis: output error "));
+  EXPECT_THAT(result.out, HasSubstr("k-means"));
+}
+
 TEST_F(QuantizeCommandTest, UnknownFlagsAndCommandsAreBadUsage) {
   EXPECT_EQ(Run({kModel, "--out", out_, "--bitz", "4"}).exit_code, kExitRefused);
   EXPECT_EQ(RunProcess({.arguments = {kProgram, "quantise"}}).exit_code, kExitRefused);
