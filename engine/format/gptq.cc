@@ -136,12 +136,18 @@ std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& schem
   return {{kGroups, 0, BytesOf<int32_t>(group_of)}};
 }
 
-// GPTQModel reads and writes 3-bit zero points less one wrongly (two of its three constants are
-// exchanged), others rightly: with zero points as they are, all agree.
+// GPTQModel adds one to zero points wrongly where they have 3 bits (two of its three constants are
+// exchanged) and where widths are mixed (it adds the constant of the most common width to all).
+// With zero points as they are, all loaders agree.
 void Settle(std::span<ResolvedLinear> linears, const ModelSpec& /*model*/) {
-  const bool plain_zeros = std::any_of(linears.begin(), linears.end(), [](const auto& resolved) {
-    return resolved.scheme.has_value() && resolved.scheme->bits == 3;
-  });
+  int bits = 0;
+  bool plain_zeros = false;
+  for (const ResolvedLinear& resolved : linears) {
+    if (!resolved.scheme.has_value()) continue;
+    plain_zeros =
+        plain_zeros || resolved.scheme->bits == 3 || (bits != 0 && bits != resolved.scheme->bits);
+    bits = resolved.scheme->bits;
+  }
   for (ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) continue;
     resolved.scheme->scale_dtype = DType::kF16;

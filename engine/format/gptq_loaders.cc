@@ -128,7 +128,7 @@ Json DynamicOf(std::span<const ResolvedLinear> linears, const Scheme& common) {
                                            {"sym", resolved.scheme->symmetric}};
     }
   }
-  return dynamic.empty() ? Json(nullptr) : dynamic;
+  return dynamic;
 }
 
 }  // namespace
@@ -164,16 +164,19 @@ Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& /*mode
       some_skipped = some_skipped || !is_head;
     }
   }
+  const std::string layout = common->layout == kGptqV2 ? "gptq_v2" : "gptq";
   Json config = {{"quant_method", "gptq"},
                  {"bits", common->bits},
                  {"group_size", GroupSizeOf(*common)},
                  {"desc_act", false},
                  {"sym", common->symmetric},
                  {"lm_head", head},
-                 {"checkpoint_format", common->layout == kGptqV2 ? "gptq_v2" : "gptq"},
+                 {"checkpoint_format", layout},
+                 {"format", layout},
                  {"pack_dtype", "int32"},
-                 {"dynamic", DynamicOf(linears, *common)},
                  {"meta", {{"quantizer", Json::array({"quantd"})}}}};
+  Json dynamic = DynamicOf(linears, *common);
+  if (!dynamic.empty()) config["dynamic"] = std::move(dynamic);
   // transformers knows skipped modules by those that are not.
   if (some_skipped) config["modules_in_block_to_quantize"] = Json::array({std::move(quantized)});
   return config;

@@ -74,10 +74,6 @@ struct Word {
 
 std::vector<Word> WordsOf(const LinearSpec& linear, const Scheme& scheme) {
   const Packing packing = PackingOf(scheme.bits);
-  const auto type_name = [](DType dtype) -> std::string {
-    if (dtype == DType::kF32) return "torch.float32";
-    return dtype == DType::kF16 ? "torch.float16" : "torch.bfloat16";
-  };
   const auto flag = [](std::string_view name, bool value) {
     return Word{name, DType::kU8, "", value ? 1 : 0};
   };
@@ -87,7 +83,7 @@ std::vector<Word> WordsOf(const LinearSpec& linear, const Scheme& scheme) {
           {"packing", DType::kU8, std::string(packing.name)},
           {"unpack_view_dtype", DType::kU8,
            packing.dtype == DType::kI32 ? "torch.int32" : "torch.uint8"},
-          {"compute_dtype", DType::kU8, type_name(scheme.scale_dtype)},
+          {"compute_dtype", DType::kU8, "torch." + std::string(TorchNameOf(scheme.scale_dtype))},
           flag("view_as_float", false),
           flag("quant_scale", false),
           flag("quant_zero", false),

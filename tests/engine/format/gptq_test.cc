@@ -200,7 +200,11 @@ TEST_F(GptqRules, WidthsAndZeroPoints) {
   EXPECT_EQ(Violations("")[0].got, "[512, 1272]");
 }
 
-TEST_F(GptqRules, ThreeBitsTurnAllZeroPointsIntoPlainOnes) {
+TEST_F(GptqRules, ThreeBitsOrSeveralWidthsHavePlainZeroPoints) {
+  resolved_[3].scheme = PackedScheme(8, 128, true);
+  kGptqFormat.settle(resolved_, model_);
+  EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq_v2");
+
   resolved_[3].scheme = PackedScheme(3, 128, true);
   resolved_[3].scheme->scale_dtype = DType::kBF16;
   kGptqFormat.settle(resolved_, model_);
