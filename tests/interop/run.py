@@ -61,8 +61,8 @@ def compare(report, found, limits, distances):
             for name, distance in distances.items() if name in limits]
     for key in ("perplexity_original", "perplexity_quantized"):
         ratio = abs(found[key] / ours[key] - 1)
-        limit = schemes.EXACT["perplexity"] if key == "perplexity_original" else limits["perplexity"]
-        rows.append((key, ours[key], found[key], ratio, limit))
+        here = schemes.EXACT if key == "perplexity_original" else limits
+        rows.append((key, ours[key], found[key], ratio, here["perplexity"]))
     rows.append(("kl_mean", ours["kl_mean"], found["kl_mean"],
                  abs(found["kl_mean"] / ours["kl_mean"] - 1), limits["kl"]))
     rows.append(("top1_agreement", ours["top1_agreement"], found["top1_agreement"],
