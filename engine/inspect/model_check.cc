@@ -214,7 +214,14 @@ void CheckModel(const TensorFolder& folder, std::span<const StoredModule> module
 }
 
 void CheckDeclared(std::span<const StoredModule> modules, const Declared& declared,
-                   Findings* findings) {
+                   const Json& config, Findings* findings) {
+  const bool quantizes_head =
+      declared.scheme_of != nullptr && declared.scheme_of("lm_head").has_value();
+  const bool stored = std::any_of(modules.begin(), modules.end(),
+                                  [](const auto& module) { return module.name == "lm_head"; });
+  if (IsTied(config) && quantizes_head && !stored) {
+    findings->Problem("lm_head", "tied to the embedding, and config.json says it is quantized");
+  }
   for (const StoredModule& module : modules) {
     const bool quantized = module.layout != Layout::kDense;
     if (declared.method.empty()) {

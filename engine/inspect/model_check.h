@@ -18,8 +18,9 @@ void CheckModel(const TensorFolder& folder, std::span<const StoredModule> module
                 const Json& config, Findings* findings);
 
 // Linears whose tensors contradict quantization_config: widths, groups, dense or not.
+// A tied head that quantization_config does not leave out, too.
 void CheckDeclared(std::span<const StoredModule> modules, const Declared& declared,
-                   Findings* findings);
+                   const Json& config, Findings* findings);
 
 // Runs the shape rules of the engines that load the layout. Refusals are notes, those of `loader`
 // problems.

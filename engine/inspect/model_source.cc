@@ -65,7 +65,7 @@ absl::StatusOr<ModelSource> ReadModelSource(const std::string& path, Findings* f
     if (source.declared.variant == kGptqV2) module.scheme.layout = kGptqV2;
   }
   CheckModel(source.folder, source.modules, source.config, findings);
-  CheckDeclared(source.modules, source.declared, findings);
+  CheckDeclared(source.modules, source.declared, source.config, findings);
   return source;
 }
 

@@ -1,5 +1,6 @@
 #include "engine/inspect/stored_linears.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -31,6 +32,14 @@ bool IsEmbedding(const std::string& name) {
 
 }  // namespace
 
+// A tied head has no tensor, but engines make the module, and formats have to say that it is dense.
+void StoredLinears::AddTiedHead() {
+  LinearSpec& head = specs_.emplace_back();
+  head.name = "lm_head";
+  head.role = LinearRole::kHead;
+  linears_.emplace_back().linear = &head;
+}
+
 StoredLinears::StoredLinears(std::span<const StoredModule> modules, const Json& config) {
   std::map<std::string, int> homes;
   for (const StoredModule& module : modules) {
@@ -46,6 +55,10 @@ StoredLinears::StoredLinears(std::span<const StoredModule> modules, const Json& 
     resolved.linear = &linear;
     if (module.layout != Layout::kDense) resolved.scheme = module.scheme;
   }
+  const bool has_head = std::any_of(linears_.begin(), linears_.end(), [](const auto& resolved) {
+    return resolved.linear->role == LinearRole::kHead;
+  });
+  if (!has_head) AddTiedHead();
   const auto tied = config.find("tie_word_embeddings");
   model_.tied_embeddings = tied != config.end() && tied->is_boolean() && tied->get<bool>();
   for (const char* key : {"torch_dtype", "dtype"}) {

@@ -16,7 +16,8 @@ namespace quantd {
 class StoredLinears {
  public:
   // Modules that can be used, quantized or not; embeddings are left out. Linears of one parent
-  // ("model.layers.0.self_attn") are of one block: those are fused on loading.
+  // ("model.layers.0.self_attn") are of one block: those are fused on loading. A head is always
+  // there, dense where it is tied.
   StoredLinears(std::span<const StoredModule> modules, const Json& config);
   StoredLinears(const StoredLinears&) = delete;
   StoredLinears& operator=(const StoredLinears&) = delete;
@@ -27,6 +28,8 @@ class StoredLinears {
   const ModelSpec& model() const { return model_; }
 
  private:
+  void AddTiedHead();
+
   std::deque<LinearSpec> specs_;
   std::vector<ResolvedLinear> linears_;
   ModelSpec model_;

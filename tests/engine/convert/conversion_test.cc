@@ -196,6 +196,26 @@ TEST_F(ConversionTest, GroupsWhoseZeroPointGptqCannotStoreKeepTheirWeights) {
   EXPECT_EQ(TensorBytes(Path("straight")), TensorBytes(awq.path()));
 }
 
+TEST_F(ConversionTest, ATiedHeadIsLeftOut) {
+  ModelFolder awq;
+  WriteAwq(awq, 1);
+  std::vector<HandMadeTensor> tensors;
+  Json config = *ParseJson(*ReadFile(awq.path() + "/config.json", 1 << 20), "config.json");
+  config["tie_word_embeddings"] = true;
+  awq.Config(config);
+  const auto all = Checkpoint::Open(awq.path());
+  ASSERT_TRUE(all.ok());
+  for (const TensorInfo* info : all->Tensors()) {
+    if (info->name == "lm_head.weight") continue;
+    const Tensor tensor = *all->Read(info->name);
+    tensors.push_back({*info, {tensor.bytes.data(), tensor.bytes.data() + tensor.bytes.size()}});
+  }
+  awq.Shard("model.safetensors", tensors);
+  Hop(awq.path(), "compressed-tensors", "packed");
+  config = *ParseJson(*ReadFile(Path("packed") + "/config.json", 1 << 20), "config.json");
+  EXPECT_EQ(config["quantization_config"]["ignore"], Json({"lm_head"}));
+}
+
 TEST_F(ConversionTest, SymmetricCodesGoToGptqAndAwq) {
   ModelFolder packed;
   WriteCompressed(packed, DType::kBF16, 0.01171875F);  // 3 * 2^-8: exact in f16

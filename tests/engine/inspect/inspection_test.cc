@@ -254,6 +254,13 @@ const DamageCase kDamage[] = {
        tensors.push_back(Words("lm_head.weight_packed", {64, 16}, 0));
      },
      "lm_head: quantized, though config.json ties it"},
+    {"TiedButDeclared", WriteCompressed,
+     [](auto& tensors, auto& config) {
+       config["tie_word_embeddings"] = true;
+       Config(config)["ignore"] = Json::array();
+       Remove(tensors, "lm_head.weight");
+     },
+     "lm_head: tied to the embedding, and config.json says it is quantized"},
     {"DenseButDeclared", WriteCompressed,
      [](auto&, auto& config) { Config(config)["ignore"] = Json::array(); },
      "lm_head: dense, and config.json says that it is quantized"},
