@@ -1,10 +1,10 @@
 #include "engine/analyzed_inputs.h"
 
-#include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "engine/analysis/linear_analysis.h"
+#include "engine/model/linear_weight.h"
 
 namespace quantd {
 
@@ -14,10 +14,10 @@ absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const Checkpoint& c
                                                              const AnalyzedInputs& inputs,
                                                              const MethodContext& context) {
   if (entry.scheme->activations != ActivationScheme::kNone) return std::nullopt;
-  const std::string tensor = entry.linear->name + ".weight";
+  if (inputs.samples.tokens == 0) return std::nullopt;  // an expert that no sampled token chose
   const int64_t channels = entry.linear->in_features;
   const auto read = [&](int64_t row, float* to) -> absl::Status {
-    QD_RETURN_IF_ERROR(checkpoint.ReadRowsF32(tensor, row, 1, to));
+    QD_RETURN_IF_ERROR(ReadLinearRowsF32(checkpoint, *entry.linear, row, 1, to));
     if (!inputs.fold.empty()) inputs.fold.Apply(row, 1, channels, to);
     return absl::OkStatus();
   };

@@ -19,7 +19,7 @@ constexpr int64_t kCopyChunkBytes = 1 << 20;
 
 // Files beside the weights that engines read, as globs. Anything else stays behind: weights in
 // other layouts, code.
-constexpr std::array<std::string_view, 14> kCarriedOver = {"generation_config.json",
+constexpr std::array<std::string_view, 16> kCarriedOver = {"generation_config.json",
                                                            "tokenizer.json",
                                                            "tokenizer_config.json",
                                                            "tokenizer.model",
@@ -31,6 +31,8 @@ constexpr std::array<std::string_view, 14> kCarriedOver = {"generation_config.js
                                                            "merges.txt",
                                                            "chat_template.*",
                                                            "preprocessor_config.json",
+                                                           "processor_config.json",
+                                                           "video_preprocessor_config.json",
                                                            "LICENSE*",
                                                            "NOTICE*"};
 
@@ -111,7 +113,11 @@ absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view
                                   Content content) {
   if (!places_.contains(name)) return absl::OkStatus();
   const TensorInfo* info = checkpoint.Find(name);
-  const int64_t rows = info->shape.empty() ? 1 : info->shape[0];
+  if (info->shape.size() != 1 && info->shape.size() != 2) {  // beside a language model: no rows
+    QD_ASSIGN_OR_RETURN(const Tensor tensor, checkpoint.Read(name));
+    return info->bytes() == 0 ? absl::OkStatus() : Write(name, 0, tensor.bytes.span());
+  }
+  const int64_t rows = info->shape[0];
   const int64_t row_bytes = rows == 0 ? 0 : info->bytes() / rows;
   if (info->bytes() == 0) return absl::OkStatus();
   const int64_t rows_per_chunk = std::max<int64_t>(1, kCopyChunkBytes / row_bytes);

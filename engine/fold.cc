@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/model/linear_weight.h"
 #include "engine/model/scaling_groups.h"
 
 namespace quantd {
@@ -17,13 +20,19 @@ Fold FoldOf(const ResolvedLinear& entry) {
   return entry.scheme.has_value() ? FindMethod(entry.scheme->method)->fold : nullptr;
 }
 
+// A router is never quantized; its columns follow what the others ask for.
+bool Follows(const ResolvedLinear& entry) { return entry.linear->role == LinearRole::kRouter; }
+
 // The fold that all linears of the group ask for; null if there is none.
 Fold CommonFold(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {
-  const Fold first = FoldOf(linears[static_cast<size_t>(group.linears.front())]);
+  std::optional<Fold> common;
   for (const int position : group.linears) {
-    if (FoldOf(linears[static_cast<size_t>(position)]) != first) return nullptr;
+    const ResolvedLinear& entry = linears[static_cast<size_t>(position)];
+    if (Follows(entry)) continue;
+    if (!common.has_value()) common = FoldOf(entry);
+    if (FoldOf(entry) != *common) return nullptr;
   }
-  return first;
+  return common.value_or(nullptr);
 }
 
 bool AnyAsksForFold(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {
@@ -41,9 +50,9 @@ absl::StatusOr<FoldRequest> RequestFor(const PlannedQuantization& planned,
   request.shared = group.source_rows;
   for (const int position : group.linears) {
     const ResolvedLinear& entry = linears[static_cast<size_t>(position)];
-    const std::string tensor = entry.linear->name + ".weight";
-    const auto read = [&planned, tensor](int64_t row, int64_t count, float* to) {
-      return planned.checkpoint.ReadRowsF32(tensor, row, count, to);
+    if (Follows(entry)) continue;
+    const auto read = [&planned, linear = entry.linear](int64_t row, int64_t count, float* to) {
+      return ReadLinearRowsF32(planned.checkpoint, *linear, row, count, to);
     };
     request.linears.push_back({entry.linear, &*entry.scheme, read});
   }
@@ -67,26 +76,62 @@ void ShareBySource(const ScalingGroup& group, int64_t source_rows, std::vector<f
   }
 }
 
-// Divides the gain, rounds it to its stored type, and makes `scales` what the rounding left.
+void RoundTo(DType dtype, std::vector<float>& values) {
+  const auto count = static_cast<int64_t>(values.size());
+  AlignedBuffer<std::byte> stored(count * SizeOf(dtype));
+  NarrowFromF32(values.data(), count, dtype, stored.data());
+  WidenToF32(stored.data(), dtype, count, values.data());
+}
+
+// Divides the gain, rounds it to its stored type, and makes `scales` what the rounding left. What a
+// norm multiplies by is its gain plus `offset`.
 absl::StatusOr<std::vector<float>> DivideGain(const Checkpoint& checkpoint, const std::string& norm,
-                                              std::vector<float>& scales) {
+                                              float offset, std::vector<float>& scales) {
   QD_ASSIGN_OR_RETURN(const AlignedBuffer<float> gain, checkpoint.ReadF32(norm));
-  const DType dtype = checkpoint.Find(norm)->dtype;
   std::vector<float> divided(scales.size());
-  for (size_t k = 0; k < scales.size(); ++k) divided[k] = gain.data()[k] / scales[k];
-  AlignedBuffer<std::byte> stored(gain.size() * SizeOf(dtype));
-  NarrowFromF32(divided.data(), gain.size(), dtype, stored.data());
-  WidenToF32(stored.data(), dtype, gain.size(), divided.data());
+  for (size_t k = 0; k < scales.size(); ++k) {
+    divided[k] = (gain.data()[k] + offset) / scales[k] - offset;
+  }
+  RoundTo(checkpoint.Find(norm)->dtype, divided);
   for (size_t k = 0; k < scales.size(); ++k) {
     // Too small or too large for the type, or it was zero.
-    if (divided[k] == 0 || !std::isfinite(divided[k])) {
+    const float factor = divided[k] + offset;
+    if (factor == 0 || !std::isfinite(factor)) {
       divided[k] = gain.data()[k];
       scales[k] = 1;
     } else {
-      scales[k] = gain.data()[k] / divided[k];
+      scales[k] = (gain.data()[k] + offset) / factor;
     }
   }
   return divided;
+}
+
+// Divides gain and bias of a norm. A rounded bias is off by less than the type's precision: nothing
+// can take that up.
+absl::Status DivideNorm(const Checkpoint& checkpoint, const NormSpec& norm, double offset,
+                        std::vector<float>& scales, ReplacedNorms& norms) {
+  QD_ASSIGN_OR_RETURN(norms[norm.gain],
+                      DivideGain(checkpoint, norm.gain, static_cast<float>(offset), scales));
+  if (norm.bias.empty()) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(const AlignedBuffer<float> bias, checkpoint.ReadF32(norm.bias));
+  std::vector<float> divided(scales.size());
+  for (size_t k = 0; k < scales.size(); ++k) divided[k] = bias.data()[k] / scales[k];
+  RoundTo(checkpoint.Find(norm.bias)->dtype, divided);
+  norms[norm.bias] = std::move(divided);
+  return absl::OkStatus();
+}
+
+// Each input that the group's linears read, once.
+void DivideStatistics(const ScalingGroup& group, const BlockSpec& block,
+                      std::span<const float> scales, std::vector<InputStatistics>& statistics) {
+  std::set<int> inputs = {group.input};
+  for (const int position : group.linears) {
+    inputs.insert(block.linears[static_cast<size_t>(position)].input);
+  }
+  for (const int input : inputs) {
+    InputStatistics& divided = statistics[static_cast<size_t>(input)];
+    if (divided.channels() > 0) divided = divided.DividedBy(scales);
+  }
 }
 
 void DivideRows(const ScalingGroup& group, int64_t rows, std::span<const float> scales,
@@ -132,7 +177,7 @@ absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const 
       all.warnings.push_back(name + " keeps its scale: what makes its input is not quantized");
       continue;
     }
-    InputStatistics& input = statistics[static_cast<size_t>(group.input)];
+    const InputStatistics& input = statistics[static_cast<size_t>(group.input)];
     QD_ASSIGN_OR_RETURN(const FoldRequest request, RequestFor(planned, group, linears, input));
     QD_ASSIGN_OR_RETURN(FoldChoice choice, fold(request, context));
     std::vector<float>& scales = choice.scales;
@@ -141,43 +186,17 @@ absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const 
       ShareBySource(group, rows, scales);
       DivideRows(group, rows, scales, all.linears[static_cast<size_t>(group.source)]);
     } else if (!scales.empty()) {
-      QD_ASSIGN_OR_RETURN(all.gains[group.norm],
-                          DivideGain(planned.checkpoint, group.norm, scales));
+      QD_RETURN_IF_ERROR(DivideNorm(planned.checkpoint, group.norm, planned.plan.model.gain_offset,
+                                    scales, all.norms));
     }
     for (const int position : group.linears) {
       LinearFold& linear = all.linears[static_cast<size_t>(position)];
       linear.figures = choice.figures;
       if (!scales.empty()) linear.columns = scales;
     }
-    if (!scales.empty()) input = input.DividedBy(scales);
+    if (!scales.empty()) DivideStatistics(group, block, scales, statistics);
   }
   return all;
-}
-
-BlockWeights FoldedWeights(const BlockSpec& block, const BlockFold& fold,
-                           const BlockWeights& original) {
-  BlockWeights weights = original;
-  const auto replace = [&](const std::string& norm,
-                           std::shared_ptr<const AlignedBuffer<float>>& gain) {
-    const auto folded = fold.gains.find(norm);
-    if (folded == fold.gains.end()) return;
-    AlignedBuffer<float> values(static_cast<int64_t>(folded->second.size()));
-    std::copy(folded->second.begin(), folded->second.end(), values.data());
-    gain = std::make_shared<const AlignedBuffer<float>>(std::move(values));
-  };
-  replace(block.input_norm, weights.input_norm);
-  replace(block.post_attention_norm, weights.post_attention_norm);
-  for (size_t i = 0; i < block.linears.size(); ++i) {
-    const std::vector<float>& factors = fold.linears[i].rows;
-    auto& bias = weights.linears[i].bias;
-    if (factors.empty() || bias == nullptr) continue;
-    AlignedBuffer<float> values(bias->size());
-    for (int64_t n = 0; n < values.size(); ++n) {
-      values.data()[n] = bias->data()[n] * factors[static_cast<size_t>(n)];
-    }
-    bias = std::make_shared<const AlignedBuffer<float>>(std::move(values));
-  }
-  return weights;
 }
 
 }  // namespace quantd

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -26,26 +25,21 @@ struct LinearFold {
 };
 
 struct BlockFold {
-  std::vector<LinearFold> linears;                  // as BlockSpec::linears
-  std::map<std::string, std::vector<float>> gains;  // of norms, by tensor name; representable in
-                                                    // the tensor's type
+  std::vector<LinearFold> linears;  // as BlockSpec::linears
+  // Gains and biases of norms by tensor name, as they are stored; representable in their type.
+  ReplacedNorms norms;
   std::vector<std::string> warnings;
 };
 
 // Asks the methods of the block's linears for their scales (Method::fold), group by group, each on
 // the weights as they were; divides `statistics` (by LinearSpec::input) by what was chosen. A group
 // is folded when all of its linears ask for the same fold and what makes their input can take it:
-// a norm always can, a linear when it is quantized itself. The division of a norm's gain is rounded
-// to its stored type first, and the columns take exactly what is left, so that the function stays
-// the same.
+// a norm always can, a linear when it is quantized itself. A router follows its experts in 16 bit.
+// The division of a norm's gain is rounded to its stored type first, and the columns take exactly
+// what is left, so that the function stays the same.
 absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const BlockSpec& block,
                                       std::span<const ResolvedLinear> linears,
                                       const MethodContext& context,
                                       std::vector<InputStatistics>& statistics);
-
-// The original block but for the norms and biases that scales were folded into. Linears that were
-// folded are quantized, and take their place later.
-BlockWeights FoldedWeights(const BlockSpec& block, const BlockFold& fold,
-                           const BlockWeights& original);
 
 }  // namespace quantd

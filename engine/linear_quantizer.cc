@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "engine/method/registry.h"
+#include "engine/model/linear_weight.h"
 
 namespace quantd {
 namespace {
@@ -97,7 +98,7 @@ absl::Status InTensor(const absl::Status& status, const std::string& tensor, int
 
 }  // namespace
 
-// Rows as they lie in the checkpoint, or, where scales are folded into them, in f32.
+// Rows in the type of the checkpoint, or, where scales are folded into them, in f32.
 absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const LinearFold* fold,
                                         int64_t row, int64_t count, AlignedBuffer<std::byte>& bytes,
                                         WeightRows& weight) {
@@ -107,9 +108,12 @@ absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const Linea
   const DType dtype = folded ? DType::kF32 : planned_.checkpoint.Find(tensor)->dtype;
   bytes = AlignedBuffer<std::byte>(count * linear.in_features * SizeOf(dtype));
   weight = {.data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
+  if (!folded && linear.transposed) {
+    return ReadLinearRows(planned_.checkpoint, linear, row, count, bytes.span());
+  }
   if (!folded) return planned_.checkpoint.ReadRows(tensor, row, count, bytes.span());
   auto* values = reinterpret_cast<float*>(bytes.data());
-  QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRowsF32(tensor, row, count, values));
+  QD_RETURN_IF_ERROR(ReadLinearRowsF32(planned_.checkpoint, linear, row, count, values));
   fold->Apply(row, count, linear.in_features, values);
   return absl::OkStatus();
 }

@@ -77,6 +77,14 @@ std::vector<TensorInfo> TensorsOf(const ResolvedLinear& entry, const Format& for
   return tensors;
 }
 
+void WarnOfOthers(const std::vector<std::string>& names, std::vector<std::string>& warnings) {
+  if (names.empty()) return;
+  const std::string more =
+      names.size() == 1 ? " is" : absl::StrCat(" and ", names.size() - 1, " others are");
+  warnings.push_back(names.front() + more +
+                     " not part of the model's family; what is not is carried over as it is");
+}
+
 // Every tensor of the artifact, in the order in which they are made: embedding, blocks, the rest. A
 // tensor that the model does not use is carried over; the copy of a tied output projection is not.
 std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
@@ -91,11 +99,10 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
     if (info != nullptr && done.insert(name).second) tensors.push_back(*info);
   };
   copy(model.embedding);
+  copy(model.positions);
   size_t next = 0;
   for (const BlockSpec& block : model.blocks) {
-    for (const std::string& norm :
-         {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm})
-      copy(norm);
+    for (const std::string& norm : block.NormTensors()) copy(norm);
     for (const LinearSpec& linear : block.linears) {
       done.insert(linear.name + ".weight");
       for (TensorInfo& tensor : TensorsOf(plan.linears[next++], *plan.format, checkpoint, model)) {
@@ -104,7 +111,8 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
       if (linear.has_bias) copy(linear.name + ".bias");
     }
   }
-  copy(model.final_norm);
+  copy(model.final_norm.gain);
+  copy(model.final_norm.bias);
   if (!model.tied_embeddings) {
     done.insert(model.head_tensor);
     for (TensorInfo& tensor : TensorsOf(plan.linears[next], *plan.format, checkpoint, model))
@@ -114,12 +122,13 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
     warnings.push_back(model.head.name +
                        ".weight is tied to the embedding and is not written twice");
   }
+  std::vector<std::string> others;
   for (const TensorInfo* info : checkpoint.Tensors()) {
     if (done.contains(info->name)) continue;
-    warnings.push_back(info->name +
-                       " is not part of the model's family; it is carried over as it is");
+    others.push_back(info->name);
     tensors.push_back(*info);
   }
+  WarnOfOthers(others, warnings);
   return tensors;
 }
 
@@ -367,6 +376,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
   }
   QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
   plan.needs_forward = plan.statistics.any() || request.evaluation.enabled;
+  if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
   plan.shards = CutShards(OutputTensors(*planned, plan.warnings), request.output.shard_bytes);
   CountSizes(planned->checkpoint, plan);
   EstimateCost(request, plan);

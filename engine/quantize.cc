@@ -19,7 +19,9 @@
 #include "engine/backend/backend.h"
 #include "engine/block_statistics.h"
 #include "engine/evaluate/evaluation.h"
+#include "engine/expert_statistics.h"
 #include "engine/fold.h"
+#include "engine/folded_block.h"
 #include "engine/linear_quantizer.h"
 #include "engine/logits_file.h"
 #include "engine/method/registry.h"
@@ -45,6 +47,7 @@ struct BlockState {
   BlockWeights original;                    // when there is a forward pass
   std::vector<InputStatistics> statistics;  // by LinearSpec::input, when calibrated; as folded
   InputSamples samples;                     // when evaluated
+  ExpertTokens experts;                     // when calibrated
   BlockFold fold;
 };
 
@@ -61,8 +64,6 @@ class Run {
 
   absl::Status Open();
   absl::Status Block(const BlockSpec& block);
-  // Puts the tensor that holds NaN or infinity in the place of what came of it.
-  absl::Status NameNotFinite(const BlockSpec& block, const absl::Status& status) const;
   absl::Status HeadAndRest();
   absl::StatusOr<Report> Finish();
 
@@ -88,6 +89,7 @@ class Run {
     return !evaluated_.empty() ||
            (!calibration_.empty() && planned_.request.recipe.propagate == Propagate::kQuantized);
   }
+  void Warn(const std::vector<std::string>& warnings);
   // The resolved linear of the plan; blocks hold theirs in order, the head's is last.
   const ResolvedLinear& Resolved(const LinearSpec& linear) const;
 
@@ -103,7 +105,7 @@ class Run {
 
   Backend* backend_ = nullptr;
   std::optional<MethodContext> context_;
-  std::optional<RopeTable> rope_;
+  std::optional<RopeTables> ropes_;
   std::optional<ForwardContext> forward_;  // set when the plan needs a forward pass
   SavedStatistics saved_;
   Stream calibration_, original_, evaluated_;
@@ -154,10 +156,7 @@ absl::Status Run::Open() {
   report_.bytes_original = plan_.bytes_original;
   report_.bytes_quantized = plan_.bytes_quantized;
   report_.bits_per_weight = plan_.bits_per_weight;
-  for (const std::string& warning : plan_.warnings) {
-    report_.warnings.push_back(warning);
-    sink_.OnWarning(warning);
-  }
+  Warn(plan_.warnings);
   QD_ASSIGN_OR_RETURN(report_.model_fingerprint, planned_.checkpoint.Fingerprint());
   QD_ASSIGN_OR_RETURN(artifact_, ArtifactWriter::Create(planned_, pool_, sink_));
   context_.emplace(MethodContext{pool_, *backend_, CpuKernels()});
@@ -168,10 +167,11 @@ absl::Status Run::Open() {
   if (!calibration_.empty() || !original_.empty()) {
     const int64_t tokens = std::max(planned_.request.calibration.tokens_per_sample,
                                     planned_.request.evaluation.tokens_per_window);
-    rope_ = RopeTable::Make(model_.rope, tokens);
-    forward_.emplace(ForwardContext{model_, *rope_, *backend_, compute, pool_});
+    ropes_ = RopeTables::Make(model_, tokens);
+    forward_.emplace(ForwardContext{model_, *ropes_, *backend_, compute, pool_});
   }
-  return artifact_->CopyTensor(planned_.checkpoint, model_.embedding);
+  QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, model_.embedding));
+  return artifact_->CopyTensor(planned_.checkpoint, model_.positions);
 }
 
 absl::Status Run::OpenStreams(ComputeType compute) {
@@ -219,25 +219,10 @@ absl::Status Run::OpenCalibration(ComputeType compute, const Tokenizer& tokenize
   report_.calibration_tokens = tokens;
   report_.calibration_seed = saved_.key().sources.front().seed;
   if (saved_.reads() && saved_.missing() > 0) {
-    report_.warnings.push_back(absl::StrCat("statistics of ", saved_.missing(), " of ",
-                                            model_.blocks.size(),
-                                            " blocks are not in the folder; they are gathered"));
-    sink_.OnWarning(report_.warnings.back());
+    Warn({absl::StrCat("statistics of ", saved_.missing(), " of ", model_.blocks.size(),
+                       " blocks are not in the folder; they are gathered")});
   }
   return absl::OkStatus();
-}
-
-absl::Status Run::NameNotFinite(const BlockSpec& block, const absl::Status& status) const {
-  if (ReasonOf(status) != Reason::kModelNotFinite) return status;
-  for (const std::string& norm :
-       {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm}) {
-    QD_RETURN_IF_ERROR(CheckFinite(planned_.checkpoint, norm));
-  }
-  for (const LinearSpec& linear : block.linears) {
-    QD_RETURN_IF_ERROR(CheckFinite(planned_.checkpoint, linear.name + ".weight"));
-    QD_RETURN_IF_ERROR(CheckFinite(planned_.checkpoint, linear.name + ".bias"));
-  }
-  return status;
 }
 
 absl::Status Run::Block(const BlockSpec& block) {
@@ -248,6 +233,7 @@ absl::Status Run::Block(const BlockSpec& block) {
                    .original = {},
                    .statistics = {},
                    .samples = {},
+                   .experts = {},
                    .fold = {}};
   BlockStatistics gathering(calibration_, planned_.request.recipe.propagate, blocks_done_,
                             state.linears, saved_);
@@ -260,6 +246,8 @@ absl::Status Run::Block(const BlockSpec& block) {
     Tell(Stage::kCalibrate);
     if (saved_.GoesOnAfter(blocks_done_ - 1)) tokens_done_ += report_.calibration_tokens;
     QD_ASSIGN_OR_RETURN(state.statistics, gathering.Gather(forward_, block, state.original));
+    state.experts = ReplaceUnderfed(block, state.linears, state.statistics);
+    Warn(state.experts.warnings);
   }
   if (!original_.empty()) {
     Tell(Stage::kEvaluate);
@@ -293,22 +281,23 @@ absl::Status Run::Fold(BlockState& state) {
   if (state.statistics.empty()) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(
       state.fold, ChooseFolds(planned_, state.block, state.linears, *context_, state.statistics));
-  for (const std::string& warning : state.fold.warnings) {
+  Warn(state.fold.warnings);
+  return absl::OkStatus();
+}
+
+void Run::Warn(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) {
     report_.warnings.push_back(warning);
     sink_.OnWarning(warning);
   }
-  return absl::OkStatus();
 }
 
 // Tensors are written in the order of the file wherever that is free: then the digest keeps up with
 // the writing, on whichever thread has time, and nothing is read back.
 absl::Status Run::WriteNorms(const BlockState& state) {
-  const BlockSpec& block = state.block;
-  for (const std::string& norm :
-       {block.input_norm, block.q_norm, block.k_norm, block.post_attention_norm}) {
-    if (norm.empty()) continue;
-    const auto folded = state.fold.gains.find(norm);
-    if (folded == state.fold.gains.end()) {
+  for (const std::string& norm : state.block.NormTensors()) {
+    const auto folded = state.fold.norms.find(norm);
+    if (folded == state.fold.norms.end()) {
       QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, norm));
     } else {
       QD_RETURN_IF_ERROR(artifact_->WriteValues(norm, folded->second));
@@ -343,8 +332,12 @@ absl::StatusOr<QuantizedLinear> Run::WriteLinear(const BlockState& state, size_t
     const KeepRows keep = RunsQuantized() ? KeepRows::kYes : KeepRows::kNo;
     const LinearInputs inputs = {.prepared = shared.get(), .fold = &state.fold.linears[index]};
     QD_ASSIGN_OR_RETURN(result, quantizer_->Run(entry, inputs, keep));
+    if (linear.expert >= 0 && needs) {
+      const int64_t tokens = state.experts.of_input[static_cast<size_t>(linear.input)];
+      result.report.figures.push_back({"tokens", static_cast<double>(tokens)});
+    }
   } else {
-    QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, tensor));
+    QD_RETURN_IF_ERROR(WriteUnquantized(planned_, linear, state.fold.linears[index], *artifact_));
   }
   QD_RETURN_IF_ERROR(WriteBias(linear, state.fold.linears[index]));
   return result;
@@ -362,7 +355,8 @@ absl::StatusOr<BlockWeights> Run::QuantizeBlock(const BlockState& state) {
   }
   BlockWeights quantized;
   if (RunsQuantized()) {
-    quantized = FoldedWeights(state.block, state.fold, state.original);
+    QD_ASSIGN_OR_RETURN(
+        quantized, FoldedWeights(planned_, state.block, state.original, state.fold, *forward_));
     if (planned_.request.evaluation.analyze) QD_RETURN_IF_ERROR(Analyze(state, results));
     QD_RETURN_IF_ERROR(PrepareForEvaluation(state, results, quantized));
   }
@@ -404,6 +398,7 @@ absl::Status Run::PrepareForEvaluation(const BlockState& state,
     result.rows.reset();
     if (state.samples.inputs.empty()) return absl::OkStatus();
     const auto& rows = state.samples.inputs[static_cast<size_t>(state.linears[i].linear->input)];
+    if (rows.tokens == 0) return absl::OkStatus();  // an expert that no sampled token chose
     QD_ASSIGN_OR_RETURN(
         result.report.relative_output_error,
         RelativeOutputError(rows, *state.original.linears[i].weight, *quantized.linears[i].weight,
@@ -414,7 +409,8 @@ absl::Status Run::PrepareForEvaluation(const BlockState& state,
 
 absl::Status Run::HeadAndRest() {
   Tell(Stage::kWrite);
-  QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, model_.final_norm));
+  QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, model_.final_norm.gain));
+  QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, model_.final_norm.bias));
   const bool head_is_quantized = Resolved(model_.head).scheme.has_value();
   if (!original_.empty()) {
     Tell(Stage::kEvaluate);
@@ -487,7 +483,7 @@ absl::StatusOr<Report> Quantize(const PlannedQuantization& planned, ProgressSink
   Run run(planned, sink);
   QD_RETURN_IF_ERROR(run.Open());
   for (const BlockSpec& block : planned.plan.model.blocks) {
-    QD_RETURN_IF_ERROR(run.NameNotFinite(block, run.Block(block)));
+    QD_RETURN_IF_ERROR(NameNotFinite(planned.checkpoint, block, run.Block(block)));
   }
   QD_RETURN_IF_ERROR(run.HeadAndRest());
   return run.Finish();

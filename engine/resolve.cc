@@ -41,13 +41,19 @@ SchemeRequest Merge(const SchemeRequest& base, const SchemeRequest& over) {
   return merged;
 }
 
+// By its module name; the output projection also by the name that most families give it.
+bool Hits(const std::string& glob, const LinearSpec& linear) {
+  return GlobMatches(glob, linear.name) ||
+         (linear.role == LinearRole::kHead && GlobMatches(glob, "lm_head"));
+}
+
 // What the recipe says of one linear; nothing: leave it alone.
-std::optional<SchemeRequest> RequestFor(const Recipe& recipe, const std::string& name) {
+std::optional<SchemeRequest> RequestFor(const Recipe& recipe, const LinearSpec& linear) {
   SchemeRequest request = recipe.default_scheme;
   bool skipped = std::any_of(recipe.skip.begin(), recipe.skip.end(),
-                             [&](const std::string& glob) { return GlobMatches(glob, name); });
+                             [&](const std::string& glob) { return Hits(glob, linear); });
   for (const Override& entry : recipe.overrides) {
-    if (!GlobMatches(entry.match, name)) continue;
+    if (!Hits(entry.match, linear)) continue;
     skipped = entry.skip;
     if (!entry.skip) request = Merge(request, entry.scheme);
   }
@@ -59,9 +65,8 @@ std::vector<Violation> GlobsThatHitNothing(const Recipe& recipe,
                                            const std::vector<const LinearSpec*>& linears) {
   std::vector<Violation> violations;
   const auto check = [&](const std::string& glob, std::string where) {
-    const bool hit = std::any_of(linears.begin(), linears.end(), [&](const LinearSpec* linear) {
-      return GlobMatches(glob, linear->name);
-    });
+    const bool hit = std::any_of(linears.begin(), linears.end(),
+                                 [&](const LinearSpec* linear) { return Hits(glob, *linear); });
     if (hit) return;
     violations.push_back({.where = std::move(where),
                           .got = glob + ", which matches no linear",
@@ -86,6 +91,12 @@ absl::StatusOr<Scheme> ResolveOne(const SchemeRequest& request, const LinearSpec
             .where = linear.name + ": method", .got = name, .wanted = "one of " + MethodNames()});
   }
   QD_ASSIGN_OR_RETURN(Scheme scheme, method->resolve(request, linear, model.dtype));
+  if (linear.expert >= 0 && scheme.activations == ActivationScheme::kStatic) {
+    return MakeError(Reason::kRecipeInvalid, "refused",
+                     Violation{.where = linear.name,
+                               .got = "activations static, for an expert that a text may not reach",
+                               .wanted = "activations dynamic or none"});
+  }
   if (linear.role != LinearRole::kHead) return scheme;
   if (model.tied_embeddings) {
     return MakeError(
@@ -114,7 +125,8 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
   std::vector<ResolvedLinear> resolved;
   for (const LinearSpec* linear : linears) {
     ResolvedLinear entry{.linear = linear, .scheme = std::nullopt};
-    if (const auto request = RequestFor(recipe, linear->name); request.has_value()) {
+    const auto request = RequestFor(recipe, *linear);
+    if (request.has_value() && linear->role != LinearRole::kRouter) {
       auto scheme = ResolveOne(*request, *linear, model);
       for (Violation& violation : ViolationsOf(scheme.status()))
         violations.push_back(std::move(violation));

@@ -15,6 +15,19 @@ bool AnyOf(const std::vector<StatisticsNeeds>& all) {
                      [](const StatisticsNeeds& needs) { return needs.any(); });
 }
 
+// What a norm before a mixture is folded by comes of all tokens: of what the router reads.
+void AskForRouter(std::span<const ResolvedLinear> linears, std::vector<StatisticsNeeds>& needs) {
+  StatisticsNeeds wanted;
+  const LinearSpec* router = nullptr;
+  for (const ResolvedLinear& entry : linears) {
+    const LinearSpec& linear = *entry.linear;
+    if (linear.role == LinearRole::kRouter) router = &linear;
+    const bool reads = linear.expert >= 0 && linear.role != LinearRole::kDown;
+    if (reads) wanted = wanted | needs[static_cast<size_t>(linear.input)];
+  }
+  if (router != nullptr) needs[static_cast<size_t>(router->input)] = wanted;
+}
+
 }  // namespace
 
 bool BlockNeeds::gathers_again() const { return AnyOf(folded); }
@@ -36,6 +49,7 @@ BlockNeeds NeedsOf(std::span<const ResolvedLinear> linears) {
     }
     all.gathered[input] = all.gathered[input] | needs;
   }
+  AskForRouter(linears, all.gathered);
   return all;
 }
 

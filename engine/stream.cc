@@ -17,16 +17,18 @@ int64_t InputsOf(const BlockSpec& block) {
   return inputs;
 }
 
-// Keeps every `stride`-th row.
+// Keeps every `stride`-th row of a window; more of them of an expert, which sees but some tokens.
 class SampleObserver : public InputObserver {
  public:
-  SampleObserver(int64_t inputs, int64_t stride) : stride_(stride) {
+  SampleObserver(int64_t inputs, int64_t stride, int64_t window_tokens)
+      : stride_(stride), window_tokens_(window_tokens) {
     samples_.inputs.resize(static_cast<size_t>(inputs));
   }
   void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
     auto& rows = samples_.inputs[static_cast<size_t>(input)];
     rows.channels = channels;
-    for (int64_t row = stride_ - 1; row < tokens; row += stride_) {
+    const int64_t stride = std::max<int64_t>(1, stride_ * tokens / window_tokens_);
+    for (int64_t row = stride - 1; row < tokens; row += stride) {
       rows.x.insert(rows.x.end(), x + row * channels, x + (row + 1) * channels);
       ++rows.tokens;
     }
@@ -34,7 +36,7 @@ class SampleObserver : public InputObserver {
   InputSamples& samples() { return samples_; }
 
  private:
-  int64_t stride_;
+  int64_t stride_, window_tokens_;
   InputSamples samples_;
 };
 
@@ -73,7 +75,7 @@ absl::StatusOr<Stream> Stream::Embed(Windows windows, const Embedding& embedding
 absl::Status Stream::Forward(const ForwardContext& context, const BlockSpec& block,
                              const BlockWeights& weights) {
   return context.pool.ForEach(size(), [&](int64_t window) {
-    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+    return ForwardBlock(context.model, block, weights, context.ropes, context.backend,
                         context.compute, windows_.tokens_per_window,
                         x_[static_cast<size_t>(window)].data(), nullptr);
   });
@@ -85,10 +87,11 @@ absl::StatusOr<InputSamples> Stream::ForwardSampling(const ForwardContext& conte
   const int64_t inputs = InputsOf(block);
   const int64_t stride = std::max<int64_t>(1, windows_.total_tokens() / kSampledTokens);
   const int64_t in_window = std::min(stride, windows_.tokens_per_window);
-  std::vector<SampleObserver> observers(x_.size(), SampleObserver(inputs, in_window));
+  std::vector<SampleObserver> observers(
+      x_.size(), SampleObserver(inputs, in_window, windows_.tokens_per_window));
   QD_RETURN_IF_ERROR(context.pool.ForEach(size(), [&](int64_t window) {
     const auto index = static_cast<size_t>(window);
-    return ForwardBlock(context.model, block, weights, context.rope, context.backend,
+    return ForwardBlock(context.model, block, weights, context.ropes, context.backend,
                         context.compute, windows_.tokens_per_window, x_[index].data(),
                         &observers[index]);
   }));
@@ -111,7 +114,7 @@ absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(
     const std::vector<StatisticsNeeds>& needs, const Divisors& divisors) {
   return GatherInBatches(context, size(), needs, divisors,
                          [&](int64_t window, InputObserver* observer) -> absl::Status {
-                           return ForwardBlock(context.model, block, weights, context.rope,
+                           return ForwardBlock(context.model, block, weights, context.ropes,
                                                context.backend, context.compute,
                                                windows_.tokens_per_window,
                                                x_[static_cast<size_t>(window)].data(), observer);
@@ -126,7 +129,7 @@ absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(
                            const AlignedBuffer<float>& x = x_[static_cast<size_t>(window)];
                            AlignedBuffer<float> copy(x.size());
                            std::copy_n(x.data(), x.size(), copy.data());
-                           return ForwardBlock(context.model, block, weights, context.rope,
+                           return ForwardBlock(context.model, block, weights, context.ropes,
                                                context.backend, context.compute,
                                                windows_.tokens_per_window, copy.data(), observer);
                          });

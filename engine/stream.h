@@ -18,7 +18,7 @@ namespace quantd {
 // What every pass through a block needs; outlives the streams.
 struct ForwardContext {
   const ModelSpec& model;
-  const RopeTable& rope;
+  const RopeTables& ropes;
   Backend& backend;
   ComputeType compute;
   ThreadPool& pool;

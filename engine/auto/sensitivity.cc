@@ -9,6 +9,8 @@
 #include "base/threads.h"
 #include "engine/backend/backend.h"
 #include "engine/method/registry.h"
+#include "engine/model/linear_weight.h"
+#include "engine/model/registry.h"
 #include "engine/stream.h"
 
 namespace quantd {
@@ -80,7 +82,7 @@ class Measurement {
   ProgressSink& sink_;
   ThreadPool pool_;
   Backend* backend_ = nullptr;
-  std::optional<RopeTable> rope_;
+  std::optional<RopeTables> ropes_;
   std::optional<ForwardContext> forward_;
   Stream stream_;
   size_t next_linear_ = 0;
@@ -88,13 +90,14 @@ class Measurement {
 };
 
 absl::Status Measurement::Open() {
+  QD_RETURN_IF_ERROR(CheckRunnable(model_));
   for (const PlannedQuantization* planned : plans_) {
     sensitivity_.bits.push_back(planned->request.recipe.default_scheme.bits.value_or(0));
   }
   QD_ASSIGN_OR_RETURN(backend_, FindBackend(planned_.request.resources.backend));
-  rope_ = RopeTable::Make(model_.rope, planned_.request.calibration.tokens_per_sample);
+  ropes_ = RopeTables::Make(model_, planned_.request.calibration.tokens_per_sample);
   const ComputeType compute = backend_->Resolve(planned_.request.resources.compute, model_.dtype);
-  forward_.emplace(ForwardContext{model_, *rope_, *backend_, compute, pool_});
+  forward_.emplace(ForwardContext{model_, *ropes_, *backend_, compute, pool_});
   QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(planned_.request.model_folder));
   QD_ASSIGN_OR_RETURN(const Embedding embedding, Embedding::Load(model_, planned_.checkpoint));
   QD_ASSIGN_OR_RETURN(const std::string text, ReadText(planned_.request.calibration.text));
@@ -119,7 +122,7 @@ absl::StatusOr<std::shared_ptr<PreparedWeight>> Measurement::Quantized(
   QD_RETURN_IF_ERROR(pool_.ForEach(DivideRoundingUp(n, rows), [&](int64_t panel) -> absl::Status {
     const int64_t row = panel * rows, count = std::min(rows, n - row);
     AlignedBuffer<std::byte> bytes(count * k * SizeOf(dtype));
-    QD_RETURN_IF_ERROR(planned_.checkpoint.ReadRows(tensor, row, count, bytes.span()));
+    QD_RETURN_IF_ERROR(ReadLinearRows(planned_.checkpoint, linear, row, count, bytes.span()));
     const WeightRows panel_rows = {
         .data = bytes.data(), .dtype = dtype, .rows = count, .columns = k};
     QuantizedRows quantized;
@@ -151,7 +154,7 @@ absl::StatusOr<double> Measurement::Damage(const BlockRun& run,
     const AlignedBuffer<float>& before = run.before[at];
     AlignedBuffer<float> x(before.size());
     std::copy_n(before.data(), before.size(), x.data());
-    QD_RETURN_IF_ERROR(ForwardBlock(model_, run.block, weights, *rope_, *backend_,
+    QD_RETURN_IF_ERROR(ForwardBlock(model_, run.block, weights, *ropes_, *backend_,
                                     forward_->compute, stream_.windows().tokens_per_window,
                                     x.data(), nullptr));
     const float* wanted = stream_.window(window);

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/activation.h"
 #include "engine/request.h"
 #include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
@@ -40,8 +41,9 @@ struct ProductShape {
 
 struct AttentionShape {
   int64_t tokens, heads, kv_heads, head_dim;
-  int64_t window;  // positions each token sees, itself included; 0: all before it
-  float scale;     // of the dot products, 1/sqrt(head_dim)
+  int64_t window;     // positions each token sees, itself included; 0: all before it
+  float scale;        // of the dot products, 1/sqrt(head_dim)
+  float softcap = 0;  // scores become cap tanh(score / cap); 0: as they are
 };
 
 // Per-token comparison of two logit rows; see engine/evaluate.
@@ -77,6 +79,10 @@ class Backend {
   // y = x / rms(x) * gain over the last `width` values of each of `rows` rows. y may be x.
   virtual void RmsNorm(const float* x, const float* gain, int64_t rows, int64_t width,
                        float epsilon, float* y) = 0;
+  // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * gain + bias, row by row. bias may be null, y
+  // may be x.
+  virtual void LayerNorm(const float* x, const float* gain, const float* bias, int64_t rows,
+                         int64_t width, float epsilon, float* y) = 0;
   // Rotates the first 2 * half_dims of each head in place: x[T, heads, head_dim]; cos, sin: [T,
   // half_dims].
   virtual void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half_dims,
@@ -84,10 +90,21 @@ class Backend {
   // Causal attention. q[T, H*d], k, v[T, Hkv*d] -> out[T, H*d]. `compute` as in Prepare.
   virtual absl::Status Attention(const float* q, const float* k, const float* v,
                                  const AttentionShape& shape, ComputeType compute, float* out) = 0;
-  // gate = silu(gate) * up, elementwise.
-  virtual void SiluMultiply(float* gate, const float* up, int64_t count) = 0;
+  // x = f(x), elementwise.
+  virtual void Activate(Activation activation, float* x, int64_t count) = 0;
+  // gate = f(gate) * up, elementwise.
+  virtual void ActivateMultiply(Activation activation, float* gate, const float* up,
+                                int64_t count) = 0;
+  // x = cap tanh(x / cap), elementwise.
+  virtual void SoftCap(float* x, float cap, int64_t count) = 0;
   // x += y.
   virtual void Add(float* x, const float* y, int64_t count) = 0;
+  // y[i] = x[rows[i]], rows of `width` values.
+  virtual void GatherRows(const float* x, std::span<const int32_t> rows, int64_t width,
+                          float* y) = 0;
+  // x[rows[i]] += factors[i] y[i], in the order of i.
+  virtual void ScatterAddRows(const float* y, std::span<const int32_t> rows, const float* factors,
+                              int64_t width, float* x) = 0;
   // Scores `tokens` rows of logits [T, V] against the next tokens' ids.
   virtual void Score(const float* original, const float* quantized, const int32_t* next,
                      int64_t tokens, int64_t vocabulary, TokenScores* out) = 0;

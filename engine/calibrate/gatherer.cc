@@ -108,6 +108,7 @@ absl::Status Gatherer::UpdateGrams(int64_t windows, Backend& backend, ThreadPool
 
 absl::Status Gatherer::UpdatePanel(const Panel& panel, const float* x, int64_t tokens,
                                    Backend& backend) {
+  if (tokens == 0) return absl::OkStatus();  // an expert that no token of the window chose
   Gram& gram = statistics_[panel.input].gram;
   const int64_t block = gram.block, channels = gram.channels;
   const auto add = [&](int64_t row, int64_t rows, int64_t columns, float* to) {

@@ -180,6 +180,7 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& m
     if (IsServingEngine(target)) CheckFusion(served, &loads);
     if (!resolved.scheme.has_value()) continue;
     CheckFormat(served, &holds);
+    CheckStoredOrder(served, &holds);
     if (!IsServingEngine(target)) continue;
     CheckParts(served, &loads);
     CheckKernelShapes(served, MarlinShapes(), &loads);
@@ -191,10 +192,11 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& m
 }
 
 // Loaders skip a module whose name contains an entry; the head is never converted.
-Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/) {
+Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   const ResolvedLinear* first = FirstQuantized(linears);
   if (first == nullptr) return nullptr;
   Json skipped = Json::array();
+  for (const std::string& module : model.carried_modules) skipped.push_back(module);
   for (const ResolvedLinear& resolved : linears) {
     const bool is_head = resolved.linear->role == LinearRole::kHead;
     if (!resolved.scheme.has_value() && !is_head) skipped.push_back(resolved.linear->name);

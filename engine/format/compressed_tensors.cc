@@ -216,7 +216,7 @@ Json TargetsOf(const StoredGroup& group, size_t groups) {
 
 // Keys that some loader between 0.10 and 0.18 refuses (scale_dtype, zp_dtype, empty transform and
 // sparsity configurations) are left out.
-Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/) {
+Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   const std::vector<StoredGroup> groups = GroupByScheme(linears);
   std::string_view format = "dense";
   Json config_groups = Json::object();
@@ -234,6 +234,10 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/)
   Json ignore = Json::array();
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) ignore.push_back(resolved.linear->name);
+  }
+  // Loaders know these under prefixes of their own.
+  for (const std::string& module : model.carried_modules) {
+    ignore.push_back("re:.*" + module + ".*");
   }
   return {{"quant_method", "compressed-tensors"}, {"format", std::string(format)},
           {"quantization_status", "compressed"},  {"version", std::string(kVersion)},

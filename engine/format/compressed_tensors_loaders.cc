@@ -75,6 +75,7 @@ absl::Status CompressedTensorsAccepts(std::span<const ResolvedLinear> linears,
     const ServedLinear served = {linears, model, resolved, target.tensor_parallel};
     if (resolved.scheme.has_value()) CheckWidth(*resolved.linear, *resolved.scheme, &holds);
     CheckTiedHead(served, &holds);
+    CheckStoredOrder(served, &holds);
     if (IsServingEngine(target)) CheckServing(served, target.name, &loads);
   }
   QD_RETURN_IF_ERROR(Verdict(Reason::kFormatCannotHold, "compressed-tensors cannot hold the recipe",

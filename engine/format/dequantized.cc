@@ -1,5 +1,6 @@
 #include "engine/format/dequantized.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -31,13 +32,36 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& /
 
 // The scales are in the model's type, so that it is also the type of what they multiply.
 std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) {
-  return {{"weight", scheme.scale_dtype, {linear.out_features, linear.in_features}}};
+  std::vector<int64_t> shape = {linear.out_features, linear.in_features};
+  if (linear.transposed) std::reverse(shape.begin(), shape.end());
+  return {{"weight", scheme.scale_dtype, std::move(shape)}};
 }
 
 int64_t RowAlignment(const Scheme& /*scheme*/) { return 1; }
 
+// A panel of rows is a run of each stored row: [K, N].
+std::vector<PackedPiece> PackTransposed(const LinearSpec& linear, const Scheme& scheme,
+                                        int64_t row_begin, const QuantizedRows& rows) {
+  const int64_t width = SizeOf(scheme.scale_dtype), columns = linear.in_features;
+  std::vector<float> values(static_cast<size_t>(rows.rows * columns));
+  for (int64_t n = 0; n < rows.rows; ++n) rows.Dequantize(n, values.data() + n * columns);
+  std::vector<PackedPiece> pieces;
+  std::vector<float> run(static_cast<size_t>(rows.rows));
+  for (int64_t k = 0; k < columns; ++k) {
+    for (int64_t n = 0; n < rows.rows; ++n) {
+      run[static_cast<size_t>(n)] = values[static_cast<size_t>(n * columns + k)];
+    }
+    PackedPiece piece = {0, (k * linear.out_features + row_begin) * width, {}};
+    piece.bytes.resize(static_cast<size_t>(rows.rows * width));
+    NarrowFromF32(run.data(), rows.rows, scheme.scale_dtype, piece.bytes.data());
+    pieces.push_back(std::move(piece));
+  }
+  return pieces;
+}
+
 std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
                               const QuantizedRows& rows) {
+  if (linear.transposed) return PackTransposed(linear, scheme, row_begin, rows);
   const int64_t width = SizeOf(scheme.scale_dtype), columns = linear.in_features;
   PackedPiece piece = {0, row_begin * columns * width, {}};
   piece.bytes.resize(static_cast<size_t>(rows.rows * columns * width));

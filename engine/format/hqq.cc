@@ -238,6 +238,7 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& m
   for (const ResolvedLinear& resolved : linears) {
     const ServedLinear served = {linears, model, resolved, target.tensor_parallel};
     CheckTiedHead(served, &holds);
+    CheckStoredOrder(served, &holds);
     if (resolved.scheme.has_value()) CheckFormat(*resolved.linear, *resolved.scheme, &holds);
   }
   return Verdict(Reason::kFormatCannotHold, "hqq cannot hold the recipe", std::move(holds));
@@ -245,9 +246,10 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& m
 
 // The library reads the parameters of each linear beside its codes; these are of the first, for
 // people and for programs that look here alone. A module is skipped if its name contains an entry.
-Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/) {
+Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   const ResolvedLinear* first = nullptr;
   Json skipped = Json::array();
+  for (const std::string& module : model.carried_modules) skipped.push_back(module);
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) {
       skipped.push_back(resolved.linear->name);

@@ -140,6 +140,12 @@ void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violation
                          "skip: the head shares its tensor with the embedding"});
 }
 
+void CheckStoredOrder(const ServedLinear& served, std::vector<Violation>* violations) {
+  if (!served.resolved.linear->transposed || !served.resolved.scheme.has_value()) return;
+  violations->push_back({served.resolved.linear->name, "a weight stored as [inputs, outputs]",
+                         "format gptq or dequantized: loaders of this one read no such modules"});
+}
+
 // Every member of a fused operator is compared with the first.
 void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations) {
   const ResolvedLinear& resolved = served.resolved;

@@ -41,6 +41,9 @@ struct ServedLinear {
 
 // A head that is tied to the embedding cannot be quantized, by anybody.
 void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violations);
+// Conv1D of transformers, which keeps weights as [inputs, outputs] (GPT-2), is no module that the
+// libraries of most formats look for.
+void CheckStoredOrder(const ServedLinear& served, std::vector<Violation>* violations);
 // q, k, v of a block and gate, up become one matrix each: stored alike, or all skipped.
 void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations);
 // The parts of a linear per device: heads, outputs and groups are split evenly.

@@ -59,12 +59,14 @@ class ModelCheck {
   }
 
   void Model(const ModelSpec& model) {
+    if (!model.runnable) return;
     Tensor(model.embedding, {model.vocabulary, model.hidden});
-    Tensor(model.final_norm, {model.hidden});
+    Tensor(model.final_norm.gain, {model.hidden});
     if (!model.tied_embeddings) Linear(model.head);
     for (const BlockSpec& block : model.blocks) {
-      Tensor(block.input_norm, {model.hidden});
-      Tensor(block.post_attention_norm, {model.hidden});
+      for (const NormRole role : {NormRole::kAttention, NormRole::kMlp}) {
+        Tensor(block.norm(role).gain, {model.hidden});
+      }
       for (const LinearSpec& linear : block.linears) Linear(linear);
     }
   }

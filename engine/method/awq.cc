@@ -67,7 +67,8 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (scheme.options.Flag("clip")) {
     scheme.scale_rule = ScaleRule::kAbsmax;
     // Their outputs meet in a softmax: an error of theirs is not what the blocks measure.
-    const bool meets = linear.role == LinearRole::kQ || linear.role == LinearRole::kK;
+    const bool meets = linear.role == LinearRole::kQ || linear.role == LinearRole::kK ||
+                       linear.role == LinearRole::kQkv;
     if (meets) scheme.options.Set("clip", false);
   }
   if (scheme.bits < 2 || scheme.bits > 8) {

@@ -1,5 +1,5 @@
-// Reads config.json of the families that share the llama shape: pre-norm blocks of attention and a
-// gated MLP.
+// Reads config.json of the families that share the llama shape: blocks of attention and an MLP with
+// tensors named as Llama's. What a family has otherwise it changes in the result.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "base/json.h"
 #include "engine/model/model_spec.h"
+#include "engine/model/rope_config.h"
 
 namespace quantd {
 
@@ -22,8 +23,9 @@ struct DecoderTraits {
   enum class Sliding {
     kNever,
     kEveryBlock,
-    kByBlock
-  };  // the last reads use_sliding_window, layer_types, …
+    kFromBlock,  // where use_sliding_window says so: layer_types, or from max_window_layers on
+    kPattern     // layer_types, or all but every sliding_window_pattern-th block
+  };
 
   std::string_view family = {};
   std::optional<int64_t> kv_heads = std::nullopt;  // as many as heads if empty
@@ -33,6 +35,13 @@ struct DecoderTraits {
   bool mlp_bias_if_configured = false;
   bool qk_norm = false;
   Sliding sliding = Sliding::kNever;
+  std::optional<int64_t> sliding_window = 4096;  // none if empty
+  int64_t sliding_pattern = 2;
+  bool tied_embeddings = false;
+  std::string_view activation_key = "hidden_act", activation = "silu";
+  std::string_view epsilon_key = "rms_norm_eps";
+  double epsilon = 1e-6;
+  RopeTraits rope = {};
 };
 
 // Everything of ModelSpec but `dtype` and `parameters`. `config` comes from outside: every number

@@ -11,5 +11,17 @@ absl::StatusOr<ModelSpec> ParseLlama(const Json& config);
 absl::StatusOr<ModelSpec> ParseMistral(const Json& config);
 absl::StatusOr<ModelSpec> ParseQwen2(const Json& config);
 absl::StatusOr<ModelSpec> ParseQwen3(const Json& config);
+absl::StatusOr<ModelSpec> ParseGemma(const Json& config);
+absl::StatusOr<ModelSpec> ParseGemma2(const Json& config);
+absl::StatusOr<ModelSpec> ParseGemma3Text(const Json& config);
+absl::StatusOr<ModelSpec> ParsePhi3(const Json& config);
+absl::StatusOr<ModelSpec> ParseStarcoder2(const Json& config);
+absl::StatusOr<ModelSpec> ParseGptNeox(const Json& config);
+absl::StatusOr<ModelSpec> ParseFalcon(const Json& config);
+absl::StatusOr<ModelSpec> ParseOpt(const Json& config);
+absl::StatusOr<ModelSpec> ParseGpt2(const Json& config);
+absl::StatusOr<ModelSpec> ParseMixtral(const Json& config);
+absl::StatusOr<ModelSpec> ParseQwen3Moe(const Json& config);
+absl::StatusOr<ModelSpec> ParseLanguageTower(const Json& config);
 
 }  // namespace quantd

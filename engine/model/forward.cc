@@ -1,34 +1,15 @@
 #include "engine/model/forward.h"
 
 #include <bit>
-#include <cmath>
 #include <utility>
 
 #include "base/error.h"
+#include "engine/model/block_run.h"
+#include "engine/model/linear_weight.h"
+#include "engine/model/norm.h"
 
 namespace quantd {
 namespace {
-
-// What lies between the linears of a block, kept by each thread between calls.
-class Buffers {
- public:
-  enum Slot { kNormed, kQ, kK, kV, kAttended, kGate, kUp, kOut, kSlots };
-  float* Get(Slot slot, int64_t count) {
-    if (buffers_[slot].size() < count) {
-      buffers_[slot] = {};
-      buffers_[slot] = AlignedBuffer<float>(count);
-    }
-    return buffers_[slot].data();
-  }
-
- private:
-  AlignedBuffer<float> buffers_[kSlots];
-};
-
-Buffers& ThreadBuffers() {
-  thread_local Buffers buffers;
-  return buffers;
-}
 
 bool AllFinite(const float* values, int64_t count) {
   // A finite float has an exponent below the largest, so adding one to its exponent does not reach
@@ -40,108 +21,86 @@ bool AllFinite(const float* values, int64_t count) {
   return (carries & 0x80000000U) == 0;
 }
 
-absl::StatusOr<std::shared_ptr<const AlignedBuffer<float>>> LoadVector(const Checkpoint& checkpoint,
-                                                                       const std::string& name) {
-  if (name.empty()) return nullptr;
-  QD_ASSIGN_OR_RETURN(AlignedBuffer<float> values, checkpoint.ReadF32(name));
-  return std::make_shared<const AlignedBuffer<float>>(std::move(values));
+// out = mlp(normed), of the one MLP or of the experts.
+absl::Status FeedForward(BlockRun& run, const float* normed, float* out) {
+  return run.block.mixture.has_value() ? RunMixture(run, *run.block.mixture, normed, out)
+                                       : RunMlp(run, -1, normed, run.tokens, out);
 }
 
-// One block on one window.
-class BlockRun {
- public:
-  BlockRun(const ModelSpec& model, const BlockSpec& block, const BlockWeights& weights,
-           Backend& backend, int64_t tokens, InputObserver* observer)
-      : model_(model),
-        block_(block),
-        weights_(weights),
-        backend_(backend),
-        tokens_(tokens),
-        observer_(observer),
-        buffers_(ThreadBuffers()) {}
+// x += attention(norm(x)); x += mlp(norm(x)).
+absl::Status RunSequential(BlockRun& run, float* x) {
+  const int64_t count = run.tokens * run.model.hidden;
+  float* out = run.buffers.Get(BlockBuffers::kAttentionOut, count);
+  const float* normed = run.Norm(NormRole::kAttention, x, BlockBuffers::kNormed);
+  QD_RETURN_IF_ERROR(Attend(run, normed, out));
+  run.NormInPlace(NormRole::kAttentionOut, out);
+  run.backend.Add(x, out, count);
 
-  // x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = norm(x).
-  absl::Status Attend(const RopeTable& rope, ComputeType compute, float* x) {
-    const int64_t d = model_.head_dim, q_width = model_.heads * d, kv_width = model_.kv_heads * d;
-    const float* normed = Norm(x, *weights_.input_norm);
-    float* q = buffers_.Get(Buffers::kQ, tokens_ * q_width);
-    float* k = buffers_.Get(Buffers::kK, tokens_ * kv_width);
-    float* v = buffers_.Get(Buffers::kV, tokens_ * kv_width);
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kQ, normed, q));
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kK, normed, k));
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kV, normed, v));
-    const auto epsilon = static_cast<float>(model_.norm_epsilon);
-    if (weights_.q_norm != nullptr) {
-      backend_.RmsNorm(q, weights_.q_norm->data(), tokens_ * model_.heads, d, epsilon, q);
-    }
-    if (weights_.k_norm != nullptr) {
-      backend_.RmsNorm(k, weights_.k_norm->data(), tokens_ * model_.kv_heads, d, epsilon, k);
-    }
-    backend_.Rope(q, tokens_, model_.heads, d, rope.half_dims, rope.cos.data(), rope.sin.data());
-    backend_.Rope(k, tokens_, model_.kv_heads, d, rope.half_dims, rope.cos.data(), rope.sin.data());
+  normed = run.Norm(NormRole::kMlp, x, BlockBuffers::kNormed);
+  QD_RETURN_IF_ERROR(FeedForward(run, normed, out));
+  run.NormInPlace(NormRole::kMlpOut, out);
+  run.backend.Add(x, out, count);
+  return absl::OkStatus();
+}
 
-    const AttentionShape shape{
-        .tokens = tokens_,
-        .heads = model_.heads,
-        .kv_heads = model_.kv_heads,
-        .head_dim = d,
-        .window = block_.sliding_window.value_or(0),
-        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)))};
-    float* attended = buffers_.Get(Buffers::kAttended, tokens_ * q_width);
-    QD_RETURN_IF_ERROR(backend_.Attention(q, k, v, shape, compute, attended));
-    float* out = buffers_.Get(Buffers::kOut, tokens_ * model_.hidden);
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kO, attended, out));
-    backend_.Add(x, out, tokens_ * model_.hidden);
-    return absl::OkStatus();
+// x += attention(norm(x)) + mlp(norm'(x)), norm' being norm where the block has but one.
+absl::Status RunParallel(BlockRun& run, float* x) {
+  const int64_t count = run.tokens * run.model.hidden;
+  float* attended = run.buffers.Get(BlockBuffers::kAttentionOut, count);
+  float* fed = run.buffers.Get(BlockBuffers::kMlpOut, count);
+  const float* normed = run.Norm(NormRole::kAttention, x, BlockBuffers::kNormed);
+  QD_RETURN_IF_ERROR(Attend(run, normed, attended));
+  if (run.block.Has(NormRole::kMlp)) {
+    normed = run.Norm(NormRole::kMlp, x, BlockBuffers::kNormedForMlp);
   }
-
-  // x += down(silu(gate(n)) * up(n)), n = norm(x).
-  absl::Status RunMlp(float* x) {
-    const float* normed = Norm(x, *weights_.post_attention_norm);
-    float* gate = buffers_.Get(Buffers::kGate, tokens_ * model_.intermediate);
-    float* up = buffers_.Get(Buffers::kUp, tokens_ * model_.intermediate);
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kGate, normed, gate));
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kUp, normed, up));
-    backend_.SiluMultiply(gate, up, tokens_ * model_.intermediate);
-    float* out = buffers_.Get(Buffers::kOut, tokens_ * model_.hidden);
-    QD_RETURN_IF_ERROR(Linear(LinearRole::kDown, gate, out));
-    backend_.Add(x, out, tokens_ * model_.hidden);
-    return absl::OkStatus();
-  }
-
- private:
-  const float* Norm(const float* x, const AlignedBuffer<float>& gain) {
-    float* normed = buffers_.Get(Buffers::kNormed, tokens_ * model_.hidden);
-    backend_.RmsNorm(x, gain.data(), tokens_, model_.hidden,
-                     static_cast<float>(model_.norm_epsilon), normed);
-    return normed;
-  }
-
-  absl::Status Linear(LinearRole role, const float* x, float* y) {
-    const LinearSpec* spec = block_.Find(role);
-    if (spec == nullptr)
-      return MakeError(Reason::kInternal, "the block lacks a linear: " + std::string(NameOf(role)));
-    if (observer_ != nullptr && spec->input != observed_) {
-      observer_->OnInput(spec->input, x, tokens_, spec->in_features);
-      observed_ = spec->input;
-    }
-    const PreparedLinear& linear =
-        weights_.linears[static_cast<size_t>(spec - block_.linears.data())];
-    const float* bias = linear.bias != nullptr ? linear.bias->data() : nullptr;
-    return backend_.MatMul(x, tokens_, *linear.weight, bias, y);
-  }
-
-  const ModelSpec& model_;
-  const BlockSpec& block_;
-  const BlockWeights& weights_;
-  Backend& backend_;
-  int64_t tokens_;
-  InputObserver* observer_;
-  int observed_ = -1;  // linears that share an input stand together: it is shown once
-  Buffers& buffers_;
-};
+  QD_RETURN_IF_ERROR(FeedForward(run, normed, fed));
+  run.backend.Add(x, attended, count);
+  run.backend.Add(x, fed, count);
+  return absl::OkStatus();
+}
 
 }  // namespace
+
+float* BlockBuffers::Get(Slot slot, int64_t count) {
+  if (buffers_[slot].size() < count) {
+    buffers_[slot] = {};
+    buffers_[slot] = AlignedBuffer<float>(count);
+  }
+  return buffers_[slot].data();
+}
+
+BlockBuffers& ThreadBuffers() {
+  thread_local BlockBuffers buffers;
+  return buffers;
+}
+
+absl::Status BlockRun::Linear(LinearRole role, int expert, const float* x, int64_t rows, float* y) {
+  const LinearSpec* spec = block.Find(role, expert);
+  if (spec == nullptr)
+    return MakeError(Reason::kInternal, "the block lacks a linear: " + std::string(NameOf(role)));
+  if (observer != nullptr) {
+    const auto input = static_cast<size_t>(spec->input);
+    if (shown.size() <= input) shown.resize(input + 1);
+    if (!shown[input]) observer->OnInput(spec->input, x, rows, spec->in_features);
+    shown[input] = true;
+  }
+  const PreparedLinear& linear = weights.linears[static_cast<size_t>(spec - block.linears.data())];
+  const float* bias = linear.bias != nullptr ? linear.bias->data() : nullptr;
+  return backend.MatMul(x, rows, *linear.weight, bias, y);
+}
+
+const float* BlockRun::Norm(NormRole role, const float* x, BlockBuffers::Slot slot) {
+  if (!block.Has(role)) return x;
+  float* normed = buffers.Get(slot, tokens * model.hidden);
+  RunNorm(model, weights.norms[static_cast<size_t>(role)], x, tokens, model.hidden, backend,
+          normed);
+  return normed;
+}
+
+void BlockRun::NormInPlace(NormRole role, float* x) {
+  if (!block.Has(role)) return;
+  RunNorm(model, weights.norms[static_cast<size_t>(role)], x, tokens, model.hidden, backend, x);
+}
 
 absl::StatusOr<BlockWeights> LoadBlock(const ModelSpec& model, const BlockSpec& block,
                                        const Checkpoint& checkpoint, Backend& backend,
@@ -150,26 +109,31 @@ absl::StatusOr<BlockWeights> LoadBlock(const ModelSpec& model, const BlockSpec& 
   BlockWeights weights;
   for (const LinearSpec& spec : block.linears) {
     PreparedLinear linear;
-    QD_ASSIGN_OR_RETURN(const Tensor tensor, checkpoint.Read(spec.name + ".weight"));
+    QD_ASSIGN_OR_RETURN(const Tensor tensor, ReadLinear(checkpoint, spec));
     QD_ASSIGN_OR_RETURN(linear.weight, backend.Prepare(tensor.Rows(), precision));
-    QD_ASSIGN_OR_RETURN(linear.bias,
-                        LoadVector(checkpoint, spec.has_bias ? spec.name + ".bias" : ""));
+    if (spec.has_bias) {
+      QD_ASSIGN_OR_RETURN(AlignedBuffer<float> bias, checkpoint.ReadF32(spec.name + ".bias"));
+      linear.bias = std::make_shared<const AlignedBuffer<float>>(std::move(bias));
+    }
     weights.linears.push_back(std::move(linear));
   }
-  QD_ASSIGN_OR_RETURN(weights.input_norm, LoadVector(checkpoint, block.input_norm));
-  QD_ASSIGN_OR_RETURN(weights.post_attention_norm,
-                      LoadVector(checkpoint, block.post_attention_norm));
-  QD_ASSIGN_OR_RETURN(weights.q_norm, LoadVector(checkpoint, block.q_norm));
-  QD_ASSIGN_OR_RETURN(weights.k_norm, LoadVector(checkpoint, block.k_norm));
+  QD_ASSIGN_OR_RETURN(weights.norms, LoadNorms(model, block, checkpoint));
   return weights;
 }
 
 absl::Status ForwardBlock(const ModelSpec& model, const BlockSpec& block,
-                          const BlockWeights& weights, const RopeTable& rope, Backend& backend,
+                          const BlockWeights& weights, const RopeTables& ropes, Backend& backend,
                           ComputeType compute, int64_t tokens, float* x, InputObserver* observer) {
-  BlockRun run(model, block, weights, backend, tokens, observer);
-  QD_RETURN_IF_ERROR(run.Attend(rope, backend.Resolve(compute, model.dtype), x));
-  QD_RETURN_IF_ERROR(run.RunMlp(x));
+  BlockRun run{.model = model,
+               .block = block,
+               .weights = weights,
+               .rope = ropes.Of(block),
+               .backend = backend,
+               .compute = backend.Resolve(compute, model.dtype),
+               .tokens = tokens,
+               .observer = observer,
+               .buffers = ThreadBuffers()};
+  QD_RETURN_IF_ERROR(block.parallel ? RunParallel(run, x) : RunSequential(run, x));
   if (!AllFinite(x, tokens * model.hidden)) {
     return MakeError(Reason::kModelNotFinite, "activations are not finite",
                      Violation{block.prefix, "NaN or infinity after the block", "finite numbers"});

@@ -3,7 +3,9 @@
 // it from many threads for many windows.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,26 +21,41 @@ namespace quantd {
 // cos and sin of every position and frequency, [tokens, dims / 2], with the scaling's attention
 // factor multiplied in.
 struct RopeTable {
-  // As transformers: frequencies and angles are rounded to f32 where it rounds them.
+  // As transformers: frequencies and angles are rounded to f32 where it rounds them. `tokens` is
+  // the length of the window: some scalings depend on it.
   static RopeTable Make(const RopeSpec& rope, int64_t tokens);
   AlignedBuffer<float> cos, sin;
   int64_t half_dims = 0;
 };
 
+// The tables of one model.
+struct RopeTables {
+  static RopeTables Make(const ModelSpec& model, int64_t tokens);
+  const RopeTable& Of(const BlockSpec& block) const { return block.local_rope ? local : global; }
+  RopeTable global, local;
+};
+
+using SharedVector = std::shared_ptr<const AlignedBuffer<float>>;
+
 struct PreparedLinear {
   std::shared_ptr<PreparedWeight> weight;
-  std::shared_ptr<const AlignedBuffer<float>> bias;  // null: none
+  SharedVector bias;  // null: none
+};
+
+// What a norm multiplies by (ModelSpec::gain_offset is in it) and adds; null: none.
+struct NormWeights {
+  SharedVector gain, bias;
 };
 
 // One decoder block, ready to run. `linears` stands parallel to BlockSpec::linears. Linears may be
 // shared between the original and the quantized block (those that are skipped).
 struct BlockWeights {
   std::vector<PreparedLinear> linears;
-  std::shared_ptr<const AlignedBuffer<float>> input_norm, post_attention_norm, q_norm, k_norm;
+  std::array<NormWeights, kNormRoles> norms;
 };
 
 // Is shown the input of each group of linears (LinearSpec::input), x[tokens, K], before they are
-// run.
+// run. Every input of the block is shown once, those of experts that no token chose with 0 tokens.
 class InputObserver {
  public:
   virtual ~InputObserver() = default;
@@ -50,10 +67,18 @@ absl::StatusOr<BlockWeights> LoadBlock(const ModelSpec& model, const BlockSpec& 
                                        const Checkpoint& checkpoint, Backend& backend,
                                        ComputeType compute);
 
+// The norms of a block; those in `replaced` (tensor name, values as stored) take the place of the
+// checkpoint's.
+using ReplacedNorms = std::map<std::string, std::vector<float>>;
+absl::StatusOr<std::array<NormWeights, kNormRoles>> LoadNorms(const ModelSpec& model,
+                                                              const BlockSpec& block,
+                                                              const Checkpoint& checkpoint,
+                                                              const ReplacedNorms& replaced = {});
+
 // x[T, D] -> block(x), in place. `observer` may be null. MODEL_NOT_FINITE if the result is not
 // finite.
 absl::Status ForwardBlock(const ModelSpec& model, const BlockSpec& block,
-                          const BlockWeights& weights, const RopeTable& rope, Backend& backend,
+                          const BlockWeights& weights, const RopeTables& ropes, Backend& backend,
                           ComputeType compute, int64_t tokens, float* x, InputObserver* observer);
 
 // The embedding, read from the checkpoint row by row: the table, often the largest tensor, is never
@@ -61,13 +86,15 @@ absl::Status ForwardBlock(const ModelSpec& model, const BlockSpec& block,
 class Embedding {
  public:
   static absl::StatusOr<Embedding> Load(const ModelSpec& model, const Checkpoint& checkpoint);
-  // x[T, D] = the rows of `ids`. DATASET_INVALID for an id outside the vocabulary. Thread-safe; one
-  // read per token.
+  // x[T, D] = the rows of `ids`, scaled, with those of their positions added where the family has
+  // them. DATASET_INVALID for an id outside the vocabulary. Thread-safe; a read or two per token.
   absl::Status Embed(std::span<const int32_t> ids, float* x) const;
 
  private:
   const Checkpoint* checkpoint_ = nullptr;
-  TensorInfo table_;
+  TensorInfo table_, positions_;  // an empty name: no positions
+  int64_t first_position_ = 0;
+  float scale_ = 1;
 };
 
 // Final norm and output projection: logits[T, V] of x[T, D]; x is left as it was. The model spec
@@ -87,7 +114,7 @@ class Head {
   const ModelSpec* model_ = nullptr;
   Backend* backend_ = nullptr;
   PreparedLinear linear_;
-  std::shared_ptr<const AlignedBuffer<float>> norm_;
+  NormWeights norm_;
 };
 
 }  // namespace quantd

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "engine/model/forward.h"
+#include "engine/model/norm.h"
 
 namespace quantd {
 
@@ -10,8 +11,7 @@ absl::StatusOr<Head> Head::Load(const ModelSpec& model, const Checkpoint& checkp
   Head head;
   head.model_ = &model;
   head.backend_ = &backend;
-  QD_ASSIGN_OR_RETURN(AlignedBuffer<float> norm, checkpoint.ReadF32(model.final_norm));
-  head.norm_ = std::make_shared<const AlignedBuffer<float>>(std::move(norm));
+  QD_ASSIGN_OR_RETURN(head.norm_, LoadNorm(model, model.final_norm, checkpoint, {}));
   QD_ASSIGN_OR_RETURN(const Tensor tensor, checkpoint.Read(model.head_tensor));
   QD_ASSIGN_OR_RETURN(head.linear_.weight,
                       backend.Prepare(tensor.Rows(), backend.Resolve(compute, model.dtype)));
@@ -28,10 +28,14 @@ absl::Status Head::Logits(const float* x, int64_t tokens, float* logits) const {
   thread_local AlignedBuffer<float> normed;
   if (normed.size() < tokens * model_->hidden)
     normed = AlignedBuffer<float>(tokens * model_->hidden);
-  backend_->RmsNorm(x, norm_->data(), tokens, model_->hidden,
-                    static_cast<float>(model_->norm_epsilon), normed.data());
+  RunNorm(*model_, norm_, x, tokens, model_->hidden, *backend_, normed.data());
   const float* bias = linear_.bias != nullptr ? linear_.bias->data() : nullptr;
-  return backend_->MatMul(normed.data(), tokens, *linear_.weight, bias, logits);
+  QD_RETURN_IF_ERROR(backend_->MatMul(normed.data(), tokens, *linear_.weight, bias, logits));
+  if (model_->logit_softcap > 0) {
+    backend_->SoftCap(logits, static_cast<float>(model_->logit_softcap),
+                      tokens * model_->vocabulary);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace quantd

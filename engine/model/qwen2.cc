@@ -10,7 +10,7 @@ absl::StatusOr<ModelSpec> ParseQwen2(const Json& config) {
                                .kv_heads = 32,
                                .max_positions = 32768,
                                .attention_bias = DecoderTraits::Bias::kOnQkv,
-                               .sliding = DecoderTraits::Sliding::kByBlock});
+                               .sliding = DecoderTraits::Sliding::kFromBlock});
 }
 
 }  // namespace quantd

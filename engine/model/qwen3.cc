@@ -12,7 +12,7 @@ absl::StatusOr<ModelSpec> ParseQwen3(const Json& config) {
                                .max_positions = 32768,
                                .attention_bias = DecoderTraits::Bias::kOnAllIfConfigured,
                                .qk_norm = true,
-                               .sliding = DecoderTraits::Sliding::kByBlock});
+                               .sliding = DecoderTraits::Sliding::kFromBlock});
 }
 
 }  // namespace quantd

@@ -1,5 +1,6 @@
 #include "engine/model/registry.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "engine/model/families.h"
+#include "engine/model/tensor_names.h"
 
 namespace quantd {
 namespace {
@@ -18,22 +20,29 @@ constexpr Family kFamilies[] = {
     {"mistral", "a sliding window in every block", ParseMistral},
     {"qwen2", "biases on q, k and v; a sliding window from some block on", ParseQwen2},
     {"qwen3", "norms on the heads of q and k; a head size of its own", ParseQwen3},
+    {"gemma", "norms by 1 + gain, scaled embeddings, GELU", ParseGemma},
+    {"gemma2", "Gemma with norms around, capped scores and logits, windows in every other block",
+     ParseGemma2},
+    {"gemma3_text", "Gemma 2 without caps; norms on the heads of q and k; two ropes",
+     ParseGemma3Text},
+    {"phi3", "fused q, k, v and gate, up; longrope", ParsePhi3},
+    {"starcoder2", "LayerNorm, biases, an MLP without a gate", ParseStarcoder2},
+    {"gpt_neox", "attention beside the MLP, q, k, v of each head in one linear, partial rotary",
+     ParseGptNeox},
+    {"falcon", "attention beside the MLP, one norm or two, few key heads; no alibi", ParseFalcon},
+    {"opt", "learned positions, LayerNorm, ReLU; not the 350m shape", ParseOpt},
+    {"gpt2", "learned positions, linears stored as [inputs, outputs]", ParseGpt2},
+    {"mixtral", "a mixture of experts in every block", ParseMixtral},
+    {"qwen3_moe", "Qwen3 with a mixture of experts in most blocks", ParseQwen3Moe},
+    {"llava", "vision and language: the language tower, of any family here", ParseLanguageTower},
+    {"llava_next", "as llava", ParseLanguageTower},
+    {"gemma3", "Gemma 3 with vision: as llava", ParseLanguageTower},
 };
 
 std::string FamilyNames() {
   return absl::StrJoin(kFamilies, ", ", [](std::string* out, const Family& family) {
     absl::StrAppend(out, ToAbsl(family.name));
   });
-}
-
-absl::StatusOr<const Family*> FindFamily(const Json& config) {
-  JsonFields fields(config, "config.json");
-  const std::string type = fields.String("model_type", "");
-  for (const Family& family : kFamilies) {
-    if (family.name == type) return &family;
-  }
-  return MakeError(Reason::kModelUnsupported, "unknown model family",
-                   Violation{"config.json:model_type", "\"" + type + "\"", FamilyNames()});
 }
 
 absl::StatusOr<Json> ReadConfig(const std::string& folder) {
@@ -69,8 +78,14 @@ class TensorCheck {
       unsupported_.push_back({name, std::string(NameOf(info->dtype)), "F32, F16 or BF16"});
     }
   }
+  void ExpectNorm(const NormSpec& norm, int64_t width) {
+    Expect(norm.gain, {width});
+    Expect(norm.bias, {width});
+  }
   void ExpectLinear(const LinearSpec& linear) {
-    Expect(linear.name + ".weight", {linear.out_features, linear.in_features});
+    std::vector<int64_t> shape = {linear.out_features, linear.in_features};
+    if (linear.transposed) std::reverse(shape.begin(), shape.end());
+    Expect(linear.name + ".weight", std::move(shape));
     const std::string bias = linear.name + ".bias";
     if (linear.has_bias) Expect(bias, {linear.out_features});
     // A bias that config.json does not speak of would be left out of every sum.
@@ -102,13 +117,16 @@ class TensorCheck {
 absl::Status CheckTensors(const ModelSpec& model, const Checkpoint& checkpoint) {
   TensorCheck check(checkpoint);
   check.Expect(model.embedding, {model.vocabulary, model.hidden});
-  check.Expect(model.final_norm, {model.hidden});
+  check.Expect(model.positions, {model.first_position + model.max_positions, model.hidden});
+  check.ExpectNorm(model.final_norm, model.hidden);
   check.Expect(model.head_tensor, {model.vocabulary, model.hidden});
   for (const BlockSpec& block : model.blocks) {
-    check.Expect(block.input_norm, {model.hidden});
-    check.Expect(block.post_attention_norm, {model.hidden});
-    check.Expect(block.q_norm, {model.head_dim});
-    check.Expect(block.k_norm, {model.head_dim});
+    for (const NormRole role :
+         {NormRole::kAttention, NormRole::kAttentionOut, NormRole::kMlp, NormRole::kMlpOut}) {
+      check.ExpectNorm(block.norm(role), model.hidden);
+    }
+    check.ExpectNorm(block.norm(NormRole::kQ), model.head_dim);
+    check.ExpectNorm(block.norm(NormRole::kK), model.head_dim);
     for (const LinearSpec& linear : block.linears) check.ExpectLinear(linear);
   }
   return check.Finish();
@@ -131,12 +149,37 @@ absl::StatusOr<DType> ReadDType(const Json& config, const TensorInfo& embedding)
 
 std::span<const Family> Families() { return kFamilies; }
 
+const Family* FindFamily(std::string_view model_type) {
+  for (const Family& family : kFamilies) {
+    if (family.name == model_type) return &family;
+  }
+  return nullptr;
+}
+
+absl::Status CheckRunnable(const ModelSpec& model) {
+  if (model.runnable) return absl::OkStatus();
+  return MakeError(Reason::kModelUnsupported,
+                   "unknown model family: calibration and evaluation run the model; methods that "
+                   "look at weights alone need neither",
+                   Violation{"config.json:model_type", "\"" + model.family + "\"", FamilyNames()});
+}
+
 absl::StatusOr<ModelSpec> ReadModelSpec(const std::string& folder, const Checkpoint& checkpoint) {
   QD_ASSIGN_OR_RETURN(const Json config, ReadConfig(folder));
-  QD_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
-  QD_ASSIGN_OR_RETURN(ModelSpec model, family->parse(config));
-  QD_RETURN_IF_ERROR(CheckTensors(model, checkpoint));
-  QD_ASSIGN_OR_RETURN(model.dtype, ReadDType(config, *checkpoint.Find(model.embedding)));
+  JsonFields fields(config, "config.json");
+  const std::string type = fields.String("model_type", "");
+  const Family* family = FindFamily(type);
+  ModelSpec model;
+  if (family != nullptr) {
+    QD_ASSIGN_OR_RETURN(model, family->parse(config));
+    AdoptNames(checkpoint, model);
+    QD_RETURN_IF_ERROR(CheckTensors(model, checkpoint));
+  } else {
+    QD_ASSIGN_OR_RETURN(model, SpecByNames(config, type, checkpoint));
+  }
+  const std::string typical =
+      model.embedding.empty() ? model.blocks[0].linears[0].name + ".weight" : model.embedding;
+  QD_ASSIGN_OR_RETURN(model.dtype, ReadDType(config, *checkpoint.Find(typical)));
   for (const TensorInfo* info : checkpoint.Tensors()) model.parameters += info->elements();
   return model;
 }

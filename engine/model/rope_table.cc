@@ -77,8 +77,21 @@ Frequencies Yarn(const RopeSpec& rope) {
   return frequencies;
 }
 
-Frequencies FrequenciesOf(const RopeSpec& rope) {
+// Each period stretched by a factor of its own; there are two sets of them.
+Frequencies LongRope(const RopeSpec& rope, int64_t tokens) {
+  const bool is_long = tokens > rope.original_max_positions;
+  const std::vector<double>& factors = is_long ? rope.long_factors : rope.short_factors;
+  Frequencies frequencies = Periods(rope);
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    frequencies[i] = 1.0F / (F32(factors[i]) * frequencies[i]);
+  }
+  return frequencies;
+}
+
+Frequencies FrequenciesOf(const RopeSpec& rope, int64_t tokens) {
   switch (rope.scaling) {
+    case RopeSpec::Scaling::kLongRope:
+      return LongRope(rope, tokens);
     case RopeSpec::Scaling::kNone:
       return Unscaled(rope);
     case RopeSpec::Scaling::kLlama3:
@@ -95,8 +108,12 @@ Frequencies FrequenciesOf(const RopeSpec& rope) {
 
 // What cos and sin are multiplied by.
 double AttentionFactor(const RopeSpec& rope) {
-  if (rope.scaling != RopeSpec::Scaling::kYarn) return 1.0;
   if (rope.attention_factor.has_value()) return *rope.attention_factor;
+  if (rope.scaling == RopeSpec::Scaling::kLongRope) {
+    const auto context = static_cast<double>(rope.original_max_positions);
+    return rope.factor <= 1 ? 1.0 : std::sqrt(1 + std::log(rope.factor) / std::log(context));
+  }
+  if (rope.scaling != RopeSpec::Scaling::kYarn) return 1.0;
   const auto scale = [&rope](double mscale) {
     return rope.factor <= 1 ? 1.0 : 0.1 * mscale * std::log(rope.factor) + 1.0;
   };
@@ -109,7 +126,7 @@ double AttentionFactor(const RopeSpec& rope) {
 }  // namespace
 
 RopeTable RopeTable::Make(const RopeSpec& rope, int64_t tokens) {
-  const Frequencies frequencies = FrequenciesOf(rope);
+  const Frequencies frequencies = FrequenciesOf(rope, tokens);
   const float factor = F32(AttentionFactor(rope));
   RopeTable table;
   table.half_dims = rope.dims / 2;
@@ -125,6 +142,13 @@ RopeTable RopeTable::Make(const RopeSpec& rope, int64_t tokens) {
     }
   }
   return table;
+}
+
+RopeTables RopeTables::Make(const ModelSpec& model, int64_t tokens) {
+  RopeTables tables;
+  tables.global = RopeTable::Make(model.rope, tokens);
+  if (model.local_rope.has_value()) tables.local = RopeTable::Make(*model.local_rope, tokens);
+  return tables;
 }
 
 }  // namespace quantd

@@ -13,17 +13,19 @@ namespace quantd {
 
 struct ScalingGroup {
   int input = -1;            // LinearSpec::input of the linears that read x
-  std::vector<int> linears;  // their positions in BlockSpec::linears; columns are multiplied by s
-  // What makes x, and is divided by s: a norm's gain (full tensor name), or the rows of a linear.
-  std::string norm;
+  std::vector<int> linears;  // their positions in BlockSpec::linears; columns are multiplied by s.
+                             // Experts read some tokens of x each, under inputs of their own.
+  // What makes x, and is divided by s: a norm's gain and bias, or the rows of a linear.
+  NormSpec norm;
   int source = -1;  // position in BlockSpec::linears, when not a norm
   // With a source linear, the row of it that makes each input channel [K]. Rows that make several
   // channels (v under grouped-query attention) take one scale for all of them.
   std::vector<int32_t> source_rows;
 };
 
-// Of one block, by role: input norm -> q, k, v; v -> o; post-attention norm -> gate, up;
-// up -> down.
+// Of one block, by role: norm -> q, k, v; v -> o; norm -> gate, up (router and all experts in a
+// mixture; with q, k, v where one norm makes the input of both); up -> down, where nothing but a
+// gate or a ReLU lies between.
 std::vector<ScalingGroup> ScalingGroupsOf(const ModelSpec& model, const BlockSpec& block);
 
 }  // namespace quantd

@@ -161,6 +161,35 @@ absl::Status Checkpoint::ReadRows(std::string_view name, int64_t begin, int64_t 
   return files_[location->file].Read(location->offset + begin * row_bytes, out);
 }
 
+absl::Status Checkpoint::ReadColumns(std::string_view name, int64_t begin, int64_t count,
+                                     std::span<std::byte> out) const {
+  QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
+  const TensorInfo& info = location->info;
+  const int64_t rows = info.shape.size() == 2 ? info.shape[0] : 0;
+  const int64_t columns = info.shape.size() == 2 ? info.shape[1] : 0;
+  if (begin < 0 || count < 0 || begin > columns || count > columns - begin) {
+    return Corrupt(absl::StrCat(files_[location->file].path(), ":", Shown(name)),
+                   absl::StrCat(columns, " columns"),
+                   absl::StrCat("columns ", begin, " to ", begin + count));
+  }
+  const int64_t size = SizeOf(info.dtype);
+  if (static_cast<int64_t>(out.size()) != count * rows * size) {
+    return MakeError(Reason::kInternal, "wrong buffer for columns",
+                     Violation{.where = std::string(name),
+                               .got = absl::StrCat(out.size(), " bytes"),
+                               .wanted = absl::StrCat(count * rows * size)});
+  }
+  AlignedBuffer<std::byte> strip(count * size);
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t offset = location->offset + (row * columns + begin) * size;
+    QD_RETURN_IF_ERROR(files_[location->file].Read(offset, strip.span()));
+    for (int64_t column = 0; column < count; ++column) {
+      std::copy_n(strip.data() + column * size, size, out.data() + (column * rows + row) * size);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Checkpoint::ReadRowsF32(std::string_view name, int64_t begin, int64_t count,
                                      float* out) const {
   const TensorInfo* info = Find(name);

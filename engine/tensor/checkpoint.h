@@ -56,7 +56,10 @@ class Checkpoint {
   // exactly their size.
   absl::Status ReadRows(std::string_view name, int64_t begin, int64_t count,
                         std::span<std::byte> out) const;
-  // The same widened to f32, out[count * width].
+  // Columns [begin, begin + count) of a 2-D tensor [R, C], transposed: out[count, R].
+  absl::Status ReadColumns(std::string_view name, int64_t begin, int64_t count,
+                           std::span<std::byte> out) const;
+  // The rows widened to f32, out[count * width].
   absl::Status ReadRowsF32(std::string_view name, int64_t begin, int64_t count, float* out) const;
   // A 1-D or 2-D tensor widened to f32.
   absl::StatusOr<AlignedBuffer<float>> ReadF32(std::string_view name) const;

@@ -127,9 +127,11 @@ void Measure(ComputeType compute, int rounds) {
   }
   AlignedBuffer<float> gain(kHidden);
   std::fill(gain.span().begin(), gain.span().end(), 1.0F);
-  weights.input_norm = weights.post_attention_norm =
-      std::make_shared<const AlignedBuffer<float>>(std::move(gain));
-  const RopeTable rope = RopeTable::Make(model.rope, kTokens);
+  const auto shared = std::make_shared<const AlignedBuffer<float>>(std::move(gain));
+  for (const NormRole role : {NormRole::kAttention, NormRole::kMlp}) {
+    weights.norms[static_cast<size_t>(role)].gain = shared;
+  }
+  const RopeTables ropes = RopeTables::Make(model, kTokens);
   BareProducts bare(block, compute == ComputeType::kBF16 ? GemmType::kBF16 : GemmType::kF32);
 
   const AlignedBuffer<float> start = Noise(kTokens * kHidden, 1.0F);
@@ -138,7 +140,7 @@ void Measure(ComputeType compute, int rounds) {
   for (int round = -1; round < rounds; ++round) {  // the first builds primitives and buffers
     std::copy(start.span().begin(), start.span().end(), x.data());
     const double begin = Seconds();
-    Must(ForwardBlock(model, block, weights, rope, backend, compute, kTokens, x.data(), nullptr));
+    Must(ForwardBlock(model, block, weights, ropes, backend, compute, kTokens, x.data(), nullptr));
     const double middle = Seconds();
     bare.Run();
     const double end = Seconds();

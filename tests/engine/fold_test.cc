@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 
+#include "engine/folded_block.h"
 #include "engine/model/forward.h"
 #include "engine/model/registry.h"
 #include "engine/model/scaling_groups.h"
@@ -70,7 +71,8 @@ class FoldTest : public testing::TestWithParam<std::string> {
       request.granularity = Granularity::kChannel;
       auto scheme = FindMethod("awq")->resolve(request, linear, DType::kF32);
       EXPECT_TRUE(scheme.ok()) << scheme.status();
-      if (!skipped.contains(linear.role)) entry.scheme = *std::move(scheme);
+      const bool stays = skipped.contains(linear.role) || linear.role == LinearRole::kRouter;
+      if (!stays) entry.scheme = *std::move(scheme);
       linears.push_back(std::move(entry));
     }
     return linears;
@@ -88,17 +90,12 @@ class FoldTest : public testing::TestWithParam<std::string> {
     Backend& backend = **FindBackend("cpu");
     BlockWeights weights =
         *LoadBlock(model(), block, planned_.checkpoint, backend, ComputeType::kF32);
-    const auto replace = [&](const std::string& norm, auto& gain) {
-      const auto found = fold.gains.find(norm);
-      if (found != fold.gains.end()) gain = Shared(found->second);
-    };
-    replace(block.input_norm, weights.input_norm);
-    replace(block.post_attention_norm, weights.post_attention_norm);
+    weights.norms = *LoadNorms(model(), block, planned_.checkpoint, fold.norms);
     for (size_t i = 0; i < block.linears.size(); ++i) {
       const LinearSpec& linear = block.linears[i];
       if (fold.linears[i].empty()) continue;
-      AlignedBuffer<float> values = *planned_.checkpoint.ReadF32(linear.name + ".weight");
-      fold.linears[i].Apply(0, linear.out_features, linear.in_features, values.data());
+      const AlignedBuffer<float> values =
+          *FoldedValues(planned_.checkpoint, linear, fold.linears[i]);
       const WeightRows rows = {values.data(), DType::kF32, linear.out_features, linear.in_features};
       weights.linears[i].weight = *backend.Prepare(rows, ComputeType::kF32);
       auto& bias = weights.linears[i].bias;
@@ -118,8 +115,8 @@ class FoldTest : public testing::TestWithParam<std::string> {
 
   std::vector<float> Forward(const BlockSpec& block, const BlockWeights& weights,
                              std::vector<float> x) {
-    const RopeTable rope = RopeTable::Make(model().rope, kTokens);
-    const absl::Status status = ForwardBlock(model(), block, weights, rope, **FindBackend("cpu"),
+    const RopeTables ropes = RopeTables::Make(model(), kTokens);
+    const absl::Status status = ForwardBlock(model(), block, weights, ropes, **FindBackend("cpu"),
                                              ComputeType::kF32, kTokens, x.data(), nullptr);
     EXPECT_TRUE(status.ok()) << status;
     return x;
@@ -141,9 +138,15 @@ TEST_P(FoldTest, TheFunctionStaysTheSame) {
   for (const BlockSpec& block : model().blocks) {
     std::vector<InputStatistics> statistics = UnevenStatistics(block, seed++);
     const BlockFold fold = Fold(block, statistics);
-    // Every linear took part, or the test would show nothing.
-    for (size_t i = 0; i < fold.linears.size(); ++i) {
-      EXPECT_FALSE(fold.linears[i].columns.empty()) << block.linears[i].name;
+    // Every linear that can took part, or the test would show nothing.
+    std::set<int> taking_part;
+    for (const ScalingGroup& group : ScalingGroupsOf(model(), block)) {
+      taking_part.insert(group.linears.begin(), group.linears.end());
+    }
+    EXPECT_GE(taking_part.size(), fold.linears.size() / 2);
+    for (const int i : taking_part) {
+      const auto at = static_cast<size_t>(i);
+      EXPECT_FALSE(fold.linears[at].columns.empty()) << block.linears[at].name;
     }
     const std::vector<float> x = RandomInput(kTokens * model().hidden);
     const auto original =
@@ -158,7 +161,8 @@ TEST_P(FoldTest, TheFunctionStaysTheSame) {
       error += difference * difference;
       energy += added * added;
     }
-    EXPECT_LT(std::sqrt(error / energy), 2e-6) << block.prefix;
+    // The bias of a norm is rounded to its type; where that is f32, nothing shows.
+    EXPECT_LT(std::sqrt(error / energy), 4e-6) << block.prefix;
   }
 }
 
@@ -166,8 +170,8 @@ TEST_P(FoldTest, GainsAreRepresentableInTheirType) {
   const BlockSpec& block = model().blocks.front();
   std::vector<InputStatistics> statistics = UnevenStatistics(block, 3);
   const BlockFold fold = Fold(block, statistics);
-  EXPECT_THAT(fold.gains, SizeIs(2));
-  for (const auto& [norm, gain] : fold.gains) {
+  EXPECT_FALSE(fold.norms.empty());
+  for (const auto& [norm, gain] : fold.norms) {
     const DType dtype = planned_.checkpoint.Find(norm)->dtype;
     for (const float value : gain) {
       float stored[2] = {}, again = 0;
@@ -212,11 +216,14 @@ TEST_P(FoldTest, StatisticsAreThoseOfTheFoldedInput) {
 
 TEST_P(FoldTest, LinearsThatDifferKeepTheirScaleAndSaySo) {
   const BlockSpec& block = model().blocks.front();
+  if (block.Find(LinearRole::kQ) == nullptr || block.Find(LinearRole::kGate) == nullptr) {
+    GTEST_SKIP() << "q, k, v or gate, up are one linear here, or there are experts";
+  }
   std::vector<InputStatistics> statistics = UnevenStatistics(block, 6);
   // q stays in 16 bit, so k and v read an input that nobody may divide; without up, down cannot
   // either.
   const BlockFold fold = Fold(block, statistics, {LinearRole::kQ, LinearRole::kUp});
-  EXPECT_THAT(fold.gains, IsEmpty());
+  EXPECT_THAT(fold.norms, IsEmpty());
   EXPECT_THAT(fold.warnings, SizeIs(3));
   EXPECT_THAT(fold.warnings.front(), HasSubstr("not all quantized by the same method"));
   EXPECT_THAT(fold.warnings.back(), HasSubstr("what makes its input is not quantized"));

@@ -6,7 +6,9 @@ The logits are float32 with eager attention, for one fixed sequence longer than 
 
 import json
 import pathlib
+import re
 import shutil
+import sys
 
 import torch
 import transformers
@@ -30,6 +32,11 @@ LLAMA3 = dict(
     rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
     original_max_position_embeddings=32
 )
+# The families beside the first four: small, for there are many of them.
+SMALL = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=128)
+LONGROPE = dict(type="longrope", short_factor=[1.0, 1.1, 1.3, 1.8],
+                long_factor=[1.0, 2.0, 5.0, 8.5])
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=16.0,
             beta_slow=1.0)
 
@@ -58,15 +65,113 @@ VARIANTS = {
         torch.bfloat16,
     ),
     "qwen3": (transformers.Qwen3Config, dict(head_dim=24, rope_theta=1000000.0), torch.bfloat16),
+    "gemma": (transformers.GemmaConfig, SMALL | dict(head_dim=16), torch.bfloat16),
+    "gemma2": (
+        transformers.Gemma2Config,
+        SMALL | dict(head_dim=12, sliding_window=5, query_pre_attn_scalar=20,
+                     attn_logit_softcapping=3.0, final_logit_softcapping=4.0),
+        torch.bfloat16,
+    ),
+    "gemma3_text": (
+        transformers.Gemma3TextConfig,
+        SMALL | dict(head_dim=16, sliding_window=6, query_pre_attn_scalar=24,
+                     layer_types=["sliding_attention", "full_attention"],
+                     rope_scaling=dict(rope_type="linear", factor=4.0)),
+        torch.bfloat16,
+    ),
+    "phi3": (
+        transformers.Phi3Config,
+        SMALL | dict(sliding_window=7, rope_scaling=LONGROPE, max_position_embeddings=128,
+                     original_max_position_embeddings=32, pad_token_id=0),
+        torch.bfloat16,
+    ),
+    "phi3-short-partial": (
+        transformers.Phi3Config,
+        SMALL | dict(rope_scaling=dict(type="longrope", short_factor=[1.0, 1.4],
+                                       long_factor=[2.0, 3.0]),
+                     partial_rotary_factor=0.5, original_max_position_embeddings=64,
+                     pad_token_id=0, tie_word_embeddings=True),
+        torch.bfloat16,
+    ),
+    "starcoder2": (transformers.Starcoder2Config, SMALL | dict(sliding_window=8), torch.float32),
+    "gpt_neox": (transformers.GPTNeoXConfig, SMALL | dict(rotary_pct=0.5), torch.float32),
+    "gpt_neox-sequential": (
+        transformers.GPTNeoXConfig,
+        SMALL | dict(use_parallel_residual=False, attention_bias=False, rotary_pct=0.25,
+                     num_attention_heads=2),
+        torch.float32,
+    ),
+    "falcon-multi-query": (transformers.FalconConfig, SMALL | dict(multi_query=True),
+                           torch.float32),
+    "falcon-grouped": (
+        transformers.FalconConfig,
+        SMALL | dict(new_decoder_architecture=True, num_kv_heads=2, bias=True, ffn_hidden_size=48),
+        torch.float32,
+    ),
+    "falcon-grouped-one-norm": (
+        transformers.FalconConfig,
+        SMALL | dict(new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1,
+                     ffn_hidden_size=48),
+        torch.float32,
+    ),
+    "opt": (
+        transformers.OPTConfig,
+        SMALL | dict(ffn_dim=48, word_embed_proj_dim=32, pad_token_id=0),
+        torch.float32,
+    ),
+    # The common names stand for n_embd, n_layer, n_head and n_positions.
+    "gpt2": (transformers.GPT2Config, SMALL | dict(n_inner=48), torch.float32),
+    "mixtral": (
+        transformers.MixtralConfig,
+        SMALL | dict(intermediate_size=32, num_local_experts=4, num_experts_per_tok=2,
+                     sliding_window=9),
+        torch.bfloat16,
+    ),
+    "qwen3_moe": (
+        transformers.Qwen3MoeConfig,
+        SMALL | dict(moe_intermediate_size=16, num_experts=6, num_experts_per_tok=3, head_dim=12,
+                     mlp_only_layers=[0]),
+        torch.bfloat16,
+    ),
+    "qwen3_moe-normalized": (
+        transformers.Qwen3MoeConfig,
+        SMALL | dict(moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2,
+                     norm_topk_prob=True),
+        torch.bfloat16,
+    ),
 }
+
+
+VISION = dict(model_type="clip_vision_model", hidden_size=16, intermediate_size=24,
+              num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14,
+              projection_dim=16)
+
+
+def llava(**_) -> transformers.LlavaConfig:
+    """A language tower of the llama family behind a vision tower."""
+    text = {key: value for key, value in (SHAPE | SMALL).items() if key != "attn_implementation"}
+    return transformers.LlavaConfig(
+        text_config=transformers.LlamaConfig(**text), image_token_index=95,
+        vision_config=transformers.CLIPVisionConfig(**VISION), attn_implementation="eager")
+
+
+VARIANTS["llava"] = (llava, {}, torch.bfloat16)
+
+
+def kind_of(config: transformers.PretrainedConfig) -> type:
+    """The class of models that the config means."""
+    if config.model_type == "llava":
+        return transformers.LlavaForConditionalGeneration
+    return transformers.AutoModelForCausalLM
 
 
 def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
     """Weights that take attention far from uniform, norms and biases far from neutral."""
+    neutral = 0 if model.config.model_type.startswith("gemma") else 1
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if name.endswith("norm.weight"):
-            parameter.data.copy_(1 + 0.3 * noise)
+        if re.search(r"(norm\w*|ln_\w+)\.weight$", name):
+            parameter.data.copy_(neutral + 0.3 * noise)
         elif name.endswith("bias"):
             parameter.data.copy_(0.3 * noise)
         else:
@@ -74,22 +179,30 @@ def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
 
 
 def main() -> None:
-    shutil.rmtree(OUT, ignore_errors=True)
+    """Makes those that are named on the command line, or all."""
     for seed, (name, (config_class, changes, dtype)) in enumerate(VARIANTS.items()):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        shutil.rmtree(OUT / name, ignore_errors=True)
         generator = torch.Generator().manual_seed(seed)
-        model = transformers.AutoModelForCausalLM.from_config(config_class(**{**SHAPE, **changes}))
+        config = config_class(**(SHAPE | changes))
+        kind = kind_of(config)
+        model = kind(config) if config.model_type == "llava" else kind.from_config(config)
         randomize(model, generator)
         model = model.to(dtype)
         model.save_pretrained(OUT / name)
-        (OUT / name / "generation_config.json").unlink()
-        ids = torch.randint(0, SHAPE["vocab_size"], (1, TOKENS), generator=generator)
+        (OUT / name / "generation_config.json").unlink(missing_ok=True)
+        vocabulary = config.get_text_config().vocab_size
+        # The last token of a vision-language model stands for an image.
+        known = vocabulary - (config.model_type == "llava")
+        ids = torch.randint(0, known, (1, TOKENS), generator=generator)
         # Read again: a model narrowed in memory has its rotary frequencies narrowed too.
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model = kind.from_pretrained(
             OUT / name, dtype=torch.float32, attn_implementation="eager"
         ).eval()
         with torch.no_grad():
             logits = model(ids).logits[0]
-        rows = [[round(v, 6) for v in row] for row in logits.tolist()]
+        rows = [[round(v, 5) for v in row] for row in logits.tolist()]
         golden = {"ids": ids[0].tolist(), "logits": rows}
         text = json.dumps(golden, separators=(",", ":"))
         (OUT / name / "golden_logits.json").write_text(text + "\n")

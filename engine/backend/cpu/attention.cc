@@ -130,6 +130,7 @@ class WindowAttention {
       const int64_t first = FirstKey(token) - tile.key_begin, last = token + 1 - tile.key_begin;
       float* line = scores + row * keys;
       std::fill(line, line + first, 0.0F);
+      if (shape_.softcap > 0) ops_.soft_cap(line + first, shape_.softcap, last - first);
       sums[row] = ops_.exp_minus_max(line + first, last - first);
       std::fill(line + last, line + keys, 0.0F);
       if (narrow != nullptr) ops_.to_bf16(line, keys, narrow + row * keys);

@@ -1,5 +1,6 @@
 #include "engine/backend/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -53,6 +54,13 @@ class Cpu final : public Backend {
     }
   }
 
+  void LayerNorm(const float* x, const float* gain, const float* bias, int64_t rows, int64_t width,
+                 float epsilon, float* y) override {
+    for (int64_t row = 0; row < rows; ++row) {
+      CpuRowOps().layer_norm(x + row * width, gain, bias, width, epsilon, y + row * width);
+    }
+  }
+
   void Rope(float* x, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half_dims,
             const float* cos, const float* sin) override {
     for (int64_t t = 0; t < tokens; ++t) {
@@ -73,11 +81,33 @@ class Cpu final : public Backend {
     return CpuAttention(q, k, v, shape, compute, out);
   }
 
-  void SiluMultiply(float* gate, const float* up, int64_t count) override {
-    CpuRowOps().silu_multiply(gate, up, count);
+  void Activate(Activation activation, float* x, int64_t count) override {
+    CpuRowOps().activate(activation, x, count);
   }
 
+  void ActivateMultiply(Activation activation, float* gate, const float* up,
+                        int64_t count) override {
+    CpuRowOps().activate_multiply(activation, gate, up, count);
+  }
+
+  void SoftCap(float* x, float cap, int64_t count) override { CpuRowOps().soft_cap(x, cap, count); }
+
   void Add(float* x, const float* y, int64_t count) override { CpuRowOps().add(x, y, count); }
+
+  void GatherRows(const float* x, std::span<const int32_t> rows, int64_t width, float* y) override {
+    for (const int32_t row : rows) {
+      std::copy_n(x + row * width, width, y);
+      y += width;
+    }
+  }
+
+  void ScatterAddRows(const float* y, std::span<const int32_t> rows, const float* factors,
+                      int64_t width, float* x) override {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      CpuRowOps().add_times(x + rows[i] * width, y + static_cast<int64_t>(i) * width, factors[i],
+                            width);
+    }
+  }
 
   void Score(const float* original, const float* quantized, const int32_t* next, int64_t tokens,
              int64_t vocabulary, TokenScores* out) override {

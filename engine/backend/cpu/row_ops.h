@@ -8,6 +8,8 @@
 #include <span>
 #include <string_view>
 
+#include "engine/activation.h"
+
 namespace quantd {
 
 // max and sum of exp(x - max) of one row.
@@ -21,12 +23,20 @@ struct RowOps {
 
   // y = x / sqrt(mean(x^2) + epsilon) * gain. y may be x.
   void (*rms_norm)(const float* x, const float* gain, int64_t width, float epsilon, float* y);
+  // y = (x - mean) / sqrt(variance + epsilon) * gain + bias; bias may be null, y may be x.
+  void (*layer_norm)(const float* x, const float* gain, const float* bias, int64_t width,
+                     float epsilon, float* y);
   // One head: (a, b) = (a cos - b sin, b cos + a sin), a = x[0, half), b = x[half, 2 half).
   void (*rope)(float* x, int64_t half, const float* cos, const float* sin);
-  // gate = gate / (1 + exp(-gate)) * up.
-  void (*silu_multiply)(float* gate, const float* up, int64_t count);
+  // x = f(x), and gate = f(gate) * up.
+  void (*activate)(Activation activation, float* x, int64_t count);
+  void (*activate_multiply)(Activation activation, float* gate, const float* up, int64_t count);
+  // x = cap tanh(x / cap).
+  void (*soft_cap)(float* x, float cap, int64_t count);
   // x += y.
   void (*add)(float* x, const float* y, int64_t count);
+  // x += y * factor.
+  void (*add_times)(float* x, const float* y, float factor, int64_t count);
   // y = x * factor. y may be x.
   void (*scale)(const float* x, float factor, int64_t count, float* y);
   // Rounds to bf16, ties to even. Finite values only: a NaN may become infinite, never finite.

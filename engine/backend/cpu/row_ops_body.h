@@ -134,6 +134,28 @@ void RmsNorm(const float* x, const float* gain, int64_t width, float epsilon, fl
   Map2(x, gain, width, y, [factor](Floats a, Floats g) { return a * factor * g; });
 }
 
+void LayerNorm(const float* x, const float* gain, const float* bias, int64_t width, float epsilon,
+               float* y) {
+  Doubles sums = {}, squares = {};
+  const auto add = [&](Floats values) {
+    const Doubles wide = Widen(values);
+    sums += wide;
+    squares += wide * wide;
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) add(Load(x + i));
+  if (i < width) add(LoadSome(x + i, width - i, 0));
+  const auto count = static_cast<double>(width);
+  const double mean = FoldSum<double>(sums) / count;
+  // In f64 the difference of squares loses nothing that f32 would show.
+  const double spread = FoldSum<double>(squares) / count - mean * mean;
+  const double variance = spread > 0 ? spread : 0;
+  const auto shift = static_cast<float>(mean);
+  const auto factor = static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(epsilon)));
+  Map2(x, gain, width, y, [=](Floats a, Floats g) { return (a - shift) * factor * g; });
+  if (bias != nullptr) Map2(y, bias, width, y, [](Floats a, Floats b) { return a + b; });
+}
+
 void Rope(float* x, int64_t half, const float* cos, const float* sin) {
   for (int64_t i = 0; i < half; i += kLanes) {
     const int64_t count = half - i < kLanes ? half - i : kLanes;
@@ -146,8 +168,72 @@ void Rope(float* x, int64_t half, const float* cos, const float* sin) {
   }
 }
 
-void SiluMultiply(float* gate, const float* up, int64_t count) {
-  Map2(gate, up, count, gate, [](Floats g, Floats u) { return g / (1.0F + Exp(-g)) * u; });
+// tanh(x) = (1 - e) / (1 + e), e = exp(-2 |x|), and its series where that would lose digits.
+QD_INLINE Floats Tanh(Floats x) {
+  constexpr float kNear = 0.3F;
+  constexpr float k3 = -1.0F / 3, k5 = 2.0F / 15, k7 = -17.0F / 315, k9 = 62.0F / 2835;
+  constexpr float k11 = -1382.0F / 155925;
+  const Floats size = x < 0.0F ? -x : x;
+  const Floats e = Exp(size * -2.0F);
+  const Floats far = (1.0F - e) / (1.0F + e);
+  const Floats z = x * x;
+  const Floats near = x + x * z * (k3 + z * (k5 + z * (k7 + z * (k9 + z * k11))));
+  return size < kNear ? near : (x < 0.0F ? -far : far);
+}
+
+// The normal distribution's Phi(x) = erfc(-x / sqrt(2)) / 2, with exp(z^2) erfc(z) = t P(t), t = 1
+// / (1 + z / 2), z >= 0. P is fitted for the least largest relative error (5e-8).
+QD_INLINE Floats NormalCdf(Floats x) {
+  constexpr float kSqrtHalf = 0.707106781F;
+  constexpr float kP[] = {0.28208643F, 0.28237531F,  0.24310371F, 0.20268708F, -0.02662620F,
+                          0.27806798F, -0.48720065F, 0.28457534F, -0.05906904F};
+  const Floats z = (x < 0.0F ? -x : x) * kSqrtHalf;
+  const Floats t = 1.0F / (1.0F + z * 0.5F);
+  Floats p = Fill(kP[8]);
+  for (int i = 7; i >= 0; --i) p = p * t + kP[i];
+  const Floats tail = p * t * Exp(-z * z) * 0.5F;
+  return x < 0.0F ? tail : 1.0F - tail;
+}
+
+QD_INLINE Floats Silu(Floats x) { return x / (1.0F + Exp(-x)); }
+QD_INLINE Floats Gelu(Floats x) { return x * NormalCdf(x); }
+QD_INLINE Floats GeluTanh(Floats x) {
+  constexpr float kTwiceSqrt2OverPi = 1.595769122F;
+  return x / (1.0F + Exp((x + 0.044715F * x * x * x) * -kTwiceSqrt2OverPi));
+}
+QD_INLINE Floats Relu(Floats x) { return x < 0.0F ? Floats{} : x; }  // NaN stays
+
+// Calls `run` with the function of that name.
+template <typename Run>
+QD_INLINE void WithActivation(Activation activation, Run run) {
+  switch (activation) {
+    case Activation::kSilu:
+      return run([](Floats x) { return Silu(x); });
+    case Activation::kGelu:
+      return run([](Floats x) { return Gelu(x); });
+    case Activation::kGeluTanh:
+      return run([](Floats x) { return GeluTanh(x); });
+    case Activation::kRelu:
+      return run([](Floats x) { return Relu(x); });
+  }
+}
+
+void Activate(Activation activation, float* x, int64_t count) {
+  WithActivation(activation, [=](auto f) { Map(x, count, x, f); });
+}
+
+void ActivateMultiply(Activation activation, float* gate, const float* up, int64_t count) {
+  WithActivation(activation, [=](auto f) {
+    Map2(gate, up, count, gate, [f](Floats g, Floats u) { return f(g) * u; });
+  });
+}
+
+void SoftCap(float* x, float cap, int64_t count) {
+  Map(x, count, x, [cap](Floats a) { return Tanh(a / cap) * cap; });
+}
+
+void AddTimes(float* x, const float* y, float factor, int64_t count) {
+  Map2(x, y, count, x, [factor](Floats a, Floats b) { return a + b * factor; });
 }
 
 void Add(float* x, const float* y, int64_t count) {
@@ -248,9 +334,13 @@ void ExpRow(const float* x, int64_t count, float* y) {
 constexpr RowOps MakeRowOps(std::string_view isa) {
   return {.isa = isa,
           .rms_norm = RmsNorm,
+          .layer_norm = LayerNorm,
           .rope = Rope,
-          .silu_multiply = SiluMultiply,
+          .activate = Activate,
+          .activate_multiply = ActivateMultiply,
+          .soft_cap = SoftCap,
           .add = Add,
+          .add_times = AddTimes,
           .scale = Scale,
           .to_bf16 = ToBf16,
           .add_scaled = AddScaled,

@@ -1,9 +1,8 @@
 // The operations against the ONNX backend node tests.
 //
-// Not applicable, because the backend has no such operation: LayerNormalization (no family here
-// uses it), interleaved rotary embeddings (test_rotary_embedding_interleaved,
-// _no_position_ids_interleaved, _with_interleaved_rotary_dim) and QLinearMatMul (requantizes its
-// output; the quantized products here end in f32).
+// Not applicable, because the backend has no such operation: interleaved rotary embeddings
+// (test_rotary_embedding_interleaved, _no_position_ids_interleaved, _with_interleaved_rotary_dim)
+// and QLinearMatMul (requantizes its output; the quantized products here end in f32).
 #include <map>
 #include <string>
 #include <vector>

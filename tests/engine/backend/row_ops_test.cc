@@ -15,6 +15,9 @@ namespace {
 // Lengths around the width of a vector, and a long one.
 constexpr int64_t kLengths[] = {1, 2, 15, 16, 17, 31, 32, 33, 100, 1000};
 
+constexpr Activation kActivations[] = {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh,
+                                       Activation::kRelu};
+
 class RowOpsTest : public testing::TestWithParam<const RowOps*> {
  protected:
   const RowOps& ops() const { return *GetParam(); }
@@ -129,17 +132,86 @@ TEST_P(RowOpsTest, RopeRotatesHalves) {
   }
 }
 
-TEST_P(RowOpsTest, SiluMultiply) {
+TEST_P(RowOpsTest, SiluTimesUp) {
   std::vector<float> gate = {0.0F, 1.0F, -1.0F, 30.0F, -30.0F, -200.0F, 200.0F};
   Random random(5);
   for (const float value : random.Floats(200, 10.0F)) gate.push_back(value);
   const std::vector<float> up = random.Floats(static_cast<int64_t>(gate.size()), 4.0F),
                            before = gate;
-  ops().silu_multiply(gate.data(), up.data(), static_cast<int64_t>(gate.size()));
+  ops().activate_multiply(Activation::kSilu, gate.data(), up.data(),
+                          static_cast<int64_t>(gate.size()));
   for (size_t i = 0; i < gate.size(); ++i) {
     const double g = before[i];
     const double wanted = g / (1 + std::exp(-g)) * static_cast<double>(up[i]);
     ASSERT_NEAR(gate[i], wanted, 5e-7 * std::abs(wanted) + 1e-30) << g;
+  }
+}
+
+double WantedOf(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kGelu:
+      return x * std::erfc(-x / std::sqrt(2.0)) / 2;
+    case Activation::kGeluTanh:
+      return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu:
+      break;
+  }
+  return x > 0 ? x : 0;
+}
+
+TEST_P(RowOpsTest, ActivationsAreThoseOfTheirFormulas) {
+  std::vector<float> x = {0.0F, -0.0F, 1e-6F, -1e-6F, 100.0F, -100.0F};
+  for (float value = -9.0F; value < 9.0F; value += 0.0173F) x.push_back(value);
+  for (const Activation activation : kActivations) {
+    std::vector<float> y = x;
+    ops().activate(activation, y.data(), static_cast<int64_t>(y.size()));
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double wanted = WantedOf(activation, static_cast<double>(x[i]));
+      // Where the result is tiny, the rounding of an exponent shows.
+      ASSERT_NEAR(y[i], wanted, 3e-6 * std::abs(wanted) + 1e-12)
+          << static_cast<int>(activation) << " of " << x[i];
+    }
+  }
+}
+
+TEST_P(RowOpsTest, SoftCapIsATangent) {
+  for (const float cap : {1.0F, 30.0F}) {
+    std::vector<float> x = {0.0F, 1e-8F, -1e-5F, 1e30F, -1e30F};
+    for (float value = -4.0F; value < 4.0F; value += 0.0137F) x.push_back(value * cap);
+    std::vector<float> y = x;
+    ops().soft_cap(y.data(), cap, static_cast<int64_t>(y.size()));
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double wide = static_cast<double>(cap);
+      const double wanted = wide * std::tanh(static_cast<double>(x[i]) / wide);
+      ASSERT_NEAR(y[i], wanted, 6e-7 * std::abs(wanted)) << x[i];
+    }
+  }
+}
+
+TEST_P(RowOpsTest, LayerNormIsThatOfTheFormula) {
+  for (const int64_t width : kLengths) {
+    Random random(11);
+    std::vector<float> x = random.Floats(width, 3.0F);
+    for (float& value : x) value += 50.0F;  // a mean far from zero
+    x[0] = 4000.0F;
+    const std::vector<float> gain = random.Floats(width), bias = random.Floats(width);
+    double mean = 0, variance = 0;
+    for (const float value : x) mean += static_cast<double>(value) / static_cast<double>(width);
+    for (const float value : x) {
+      const double apart = static_cast<double>(value) - mean;
+      variance += apart * apart / static_cast<double>(width);
+    }
+    std::vector<float> y(x.size()), plain(x.size());
+    ops().layer_norm(x.data(), gain.data(), bias.data(), width, 1e-5F, y.data());
+    ops().layer_norm(x.data(), gain.data(), nullptr, width, 1e-5F, plain.data());
+    for (size_t i = 0; i < y.size(); ++i) {
+      const double scaled = (static_cast<double>(x[i]) - mean) / std::sqrt(variance + 1e-5) *
+                            static_cast<double>(gain[i]);
+      ASSERT_NEAR(y[i], scaled + static_cast<double>(bias[i]), 2e-5);
+      ASSERT_NEAR(plain[i], scaled, 2e-5);
+    }
   }
 }
 
@@ -227,7 +299,13 @@ TEST_P(RowOpsTest, EveryInstructionSetGivesTheBitsOfTheScalarOne) {
       const auto keep = [&] { all.insert(all.end(), out.begin(), out.end()); };
       ops->exp(x.data(), count, out.data()), keep();
       ops->rms_norm(x.data(), y.data(), count, 1e-5F, out.data()), keep();
-      out = x, ops->silu_multiply(out.data(), y.data(), count), keep();
+      for (const Activation activation : kActivations) {
+        out = x, ops->activate(activation, out.data(), count), keep();
+        out = x, ops->activate_multiply(activation, out.data(), y.data(), count), keep();
+      }
+      out = x, ops->soft_cap(out.data(), 7.0F, count), keep();
+      out = x, ops->add_times(out.data(), y.data(), 0.37F, count), keep();
+      ops->layer_norm(x.data(), y.data(), x.data(), count, 1e-5F, out.data()), keep();
       out = x, ops->add(out.data(), y.data(), count), keep();
       out = x, ops->add_scaled(sums.data(), 0.37F, y.data(), count, out.data()), keep();
       out = x, ops->rope(out.data(), count / 2, y.data(), x.data()), keep();

@@ -37,8 +37,9 @@ TEST(ConfigTest, LlamaShape) {
   ASSERT_EQ(model->blocks.size(), 3U);
   const BlockSpec& block = model->blocks[1];
   EXPECT_EQ(block.prefix, "model.layers.1.");
-  EXPECT_EQ(block.input_norm, "model.layers.1.input_layernorm.weight");
-  EXPECT_EQ(block.q_norm, "");
+  EXPECT_EQ(block.norm(NormRole::kAttention).gain, "model.layers.1.input_layernorm.weight");
+  EXPECT_FALSE(block.Has(NormRole::kQ));
+  EXPECT_EQ(block.NormTensors().size(), 2U);
   EXPECT_FALSE(block.sliding_window.has_value());
   const LinearSpec* k = block.Find(LinearRole::kK);
   ASSERT_NE(k, nullptr);
@@ -179,9 +180,9 @@ TEST(ConfigTest, EveryProblemIsNamed) {
 
 TEST(ConfigTest, WhatWeLackIsUnsupported) {
   for (const char* changes :
-       {R"({"hidden_act": "gelu"})", R"({"quantization_config": {"quant_method": "gptq"}})",
+       {R"({"hidden_act": "relu2"})", R"({"quantization_config": {"quant_method": "gptq"}})",
         R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})",
-        R"({"rope_scaling": {"type": "longrope"}})", R"({"partial_rotary_factor": 0.5})",
+        R"({"rope_scaling": {"type": "proportional"}})", R"({"partial_rotary_factor": 0.5})",
         R"({"architectures": ["LlamaForSequenceClassification"]})"}) {
     EXPECT_EQ(ReasonOf(Parse("llama", changes).status()), Reason::kModelUnsupported) << changes;
   }
@@ -228,10 +229,17 @@ TEST_F(ReadModelSpecTest, TheDTypeComesUnderEitherName) {
   }
 }
 
-TEST_F(ReadModelSpecTest, AnUnknownFamilyIsRefusedWithTheList) {
+TEST_F(ReadModelSpecTest, AnUnknownFamilyHasLinearsByNameAndCannotRun) {
   for (const char* changes :
-       {R"({"model_type": "gpt2"})", R"({"model_type": null})", R"({"model_type": 4})"}) {
-    const absl::Status status = ReadChanged(changes).status();
+       {R"({"model_type": "t5"})", R"({"model_type": null})", R"({"model_type": 4})"}) {
+    const auto model = ReadChanged(changes);
+    ASSERT_TRUE(model.ok()) << model.status();
+    ASSERT_EQ(model->blocks.size(), 2U);
+    EXPECT_EQ(model->blocks[1].prefix, "model.layers.1.");
+    EXPECT_EQ(model->Linears().size(), 2U * 7U + 1U);
+    EXPECT_EQ(model->Linears().back()->name, "lm_head");
+    EXPECT_EQ(model->dtype, DType::kF32);
+    const absl::Status status = CheckRunnable(*model);
     EXPECT_EQ(ReasonOf(status), Reason::kModelUnsupported) << changes;
     for (const Family& family : Families()) {
       EXPECT_THAT(std::string(status.message()), testing::HasSubstr(std::string(family.name)));
@@ -246,6 +254,14 @@ TEST_F(ReadModelSpecTest, TensorsThatContradictTheConfigAreCorrupt) {
         R"({"head_dim": 32})", R"({"model_type": "qwen2"})", R"({"model_type": "qwen3"})"}) {
     EXPECT_EQ(ReasonOf(ReadChanged(changes).status()), Reason::kModelCorrupt) << changes;
   }
+}
+
+TEST_F(ReadModelSpecTest, AnUnknownFamilyThatIsQuantizedIsRefused) {
+  const absl::Status status =
+      ReadChanged(R"({"model_type": "t5", "quantization_config": {"quant_method": "fp8"}})")
+          .status();
+  EXPECT_EQ(ReasonOf(status), Reason::kModelUnsupported);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("quantized already"));
 }
 
 // Some checkpoints store the head although it is tied; the embedding is what counts.

@@ -2,6 +2,7 @@
 // variant, and a float64 forward pass on a trained one.
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -91,8 +92,12 @@ INSTANTIATE_TEST_SUITE_P(Variants, TinyModelTest, testing::ValuesIn(Variants()),
 
 TEST(TinyModelsTest, EveryFamilyHasOne) {
   for (const Family& family : Families()) {
-    bool found = false;
-    for (const std::string& name : Variants()) found = found || name.starts_with(family.name);
+    bool found = false;  // of this family or another that is read the same way
+    for (const Family& other : Families()) {
+      for (const std::string& name : Variants()) {
+        found = found || (other.parse == family.parse && name.starts_with(other.name));
+      }
+    }
     EXPECT_TRUE(found) << family.name;
   }
 }
@@ -159,11 +164,11 @@ TEST(ForwardTest, ActivationsThatAreNotFiniteAreReported) {
   const auto weights =
       LoadBlock(spec, spec.blocks[0], (*model)->checkpoint(), backend, ComputeType::kF32);
   ASSERT_TRUE(weights.ok()) << weights.status();
-  const RopeTable rope = RopeTable::Make(spec.rope, 4);
+  const RopeTables ropes = RopeTables::Make(spec, 4);
   for (const float bad : {std::nanf(""), HUGE_VALF, 3e38F}) {
     std::vector<float> x(static_cast<size_t>(4 * spec.hidden), 0.5F);
     x[70] = bad;
-    const absl::Status status = ForwardBlock(spec, spec.blocks[0], *weights, rope, backend,
+    const absl::Status status = ForwardBlock(spec, spec.blocks[0], *weights, ropes, backend,
                                              ComputeType::kF32, 4, x.data(), nullptr);
     if (std::isfinite(bad)) {
       EXPECT_TRUE(status.ok()) << status;
@@ -171,6 +176,31 @@ TEST(ForwardTest, ActivationsThatAreNotFiniteAreReported) {
       EXPECT_EQ(ReasonOf(status), Reason::kModelNotFinite) << bad;
     }
   }
+}
+
+// An expert is shown the tokens that chose it, and one that none chose is shown none.
+TEST(ForwardTest, EveryExpertIsShownWhatItGets) {
+  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/mixtral");
+  ASSERT_TRUE(model.ok()) << model.status();
+  class Counter : public InputObserver {
+   public:
+    void OnInput(int input, const float* /*x*/, int64_t tokens, int64_t /*channels*/) override {
+      rows[input] += tokens;
+      ++times[input];
+    }
+    std::map<int, int64_t> rows, times;
+  } counter;
+  const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6};
+  ASSERT_TRUE((*model)->Activations(ids, ComputeType::kF32, &counter).ok());
+  const MixtureSpec& mixture = *(*model)->spec().blocks[0].mixture;
+  int64_t routed = 0;
+  for (int expert = 0; expert < mixture.experts; ++expert) {
+    const int input = 3 + 2 * expert;
+    routed += counter.rows[input];
+    EXPECT_EQ(counter.rows[input], counter.rows[input + 1]);
+    EXPECT_EQ(counter.times[input], 2);  // once per block
+  }
+  EXPECT_EQ(routed, 2 * 6 * mixture.top_k);
 }
 
 TEST(EmbeddingTest, IdsOutsideTheVocabularyAreRefused) {

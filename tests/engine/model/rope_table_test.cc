@@ -65,7 +65,7 @@ TEST(RopeConfigTest, OldAndNewSpellingsMeanTheSame) {
 TEST(RopeConfigTest, WhatWeLackIsNamed) {
   for (const char* config :
        {R"({"rope_scaling": {"type": "dynamic", "factor": 2}})",
-        R"({"rope_scaling": {"rope_type": "longrope", "factor": 2}})",
+        R"({"rope_scaling": {"rope_type": "proportional", "factor": 2}})",
         R"({"partial_rotary_factor": 0.5})",
         R"({"rope_parameters": {"partial_rotary_factor": 0.25}})",
         R"({"rope_parameters": {"full_attention": {"rope_type": "default"}}})"}) {
@@ -87,6 +87,8 @@ TEST(RopeConfigTest, HostileNumbersAreRefused) {
        R"({"rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": -5}})",
        R"({"rope_scaling": {"type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 4}})",
        R"({"rope_scaling": {"type": "llama3", "factor": 2, "low_freq_factor": 0}})",
+       R"({"rope_scaling": {"rope_type": "longrope", "factor": 2}})",
+       R"({"rope_scaling": {"type": "su", "short_factor": [1, 0], "long_factor": [1, "a"]}})",
        R"({"rope_scaling": {"type": 7}})"}) {
     std::vector<Violation> unsupported;
     EXPECT_FALSE(Parse(config, unsupported).ok()) << config;

@@ -33,12 +33,12 @@ class WholeModel {
     std::vector<float> x(static_cast<size_t>(tokens * spec_.hidden));
     QD_ASSIGN_OR_RETURN(const Embedding embedding, Embedding::Load(spec_, checkpoint_));
     QD_RETURN_IF_ERROR(embedding.Embed(ids, x.data()));
-    const RopeTable rope = RopeTable::Make(spec_.rope, tokens);
+    const RopeTables ropes = RopeTables::Make(spec_, tokens);
     for (const BlockSpec& block : spec_.blocks) {
       QD_ASSIGN_OR_RETURN(const BlockWeights weights,
                           LoadBlock(spec_, block, checkpoint_, *backend, compute));
-      QD_RETURN_IF_ERROR(
-          ForwardBlock(spec_, block, weights, rope, *backend, compute, tokens, x.data(), observer));
+      QD_RETURN_IF_ERROR(ForwardBlock(spec_, block, weights, ropes, *backend, compute, tokens,
+                                      x.data(), observer));
     }
     return x;
   }

@@ -1,0 +1,30 @@
+// Experts of a mixture see only the tokens that the router sends them. One that too few reached is
+// calibrated by what is known otherwise.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/calibrate/statistics.h"
+#include "engine/model/model_spec.h"
+#include "engine/recipe.h"
+
+namespace quantd {
+
+// Fewer tokens than this say nothing about an expert's inputs.
+inline constexpr int64_t kFewestExpertTokens = 64;
+
+struct ExpertTokens {
+  std::vector<int64_t> of_input;      // by LinearSpec::input; 0 where no expert reads it
+  std::vector<std::string> warnings;  // the experts that too few tokens reached
+};
+
+// Where fewer than kFewestExpertTokens reached an expert of `block`, puts in the place of its
+// statistics, by LinearSpec::input: for gate and up those of all tokens (what the router reads),
+// for down those of channels that are all alike, under which every method is its unweighted self.
+ExpertTokens ReplaceUnderfed(const BlockSpec& block, std::span<const ResolvedLinear> linears,
+                             std::vector<InputStatistics>& statistics);
+
+}  // namespace quantd

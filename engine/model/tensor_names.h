@@ -1,0 +1,24 @@
+// Tensors under other names than the family's own: the prefixes that checkpoints of one model
+// differ by, and linears of a family that nobody told us of.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/json.h"
+#include "engine/model/model_spec.h"
+#include "engine/tensor/checkpoint.h"
+
+namespace quantd {
+
+// Renames the spec's tensors where the checkpoint has the model under another prefix: inside a
+// vision-language model, or saved without its head. Names the modules beside the language model.
+void AdoptNames(const Checkpoint& checkpoint, ModelSpec& model);
+
+// What can be said of an unknown family: blocks by the number in the names, and in them every 2-D
+// weight that neither looks up, nor normalizes, nor routes. Not runnable. MODEL_UNSUPPORTED if
+// there is none, or the model is quantized already.
+absl::StatusOr<ModelSpec> SpecByNames(const Json& config, const std::string& model_type,
+                                      const Checkpoint& checkpoint);
+
+}  // namespace quantd

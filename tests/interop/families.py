@@ -1,0 +1,179 @@
+"""Every family: a random model, quantized by quantd-worker, loaded by transformers, compared.
+
+For each family a checkpoint with the tokenizer of the bundled model is made; it is quantized by rtn
+and by awq (which moves scales between norms and linears), and written as compressed-tensors and as
+dequantized safetensors. transformers loads the result on CPU in float32; its logits of a few
+windows must be those that the engine reports for the quantized model. A vision-language model is
+checked for the bytes of what is beside the language model too.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+warnings.simplefilter("ignore")
+
+import torch  # noqa: E402  (the environment is set first)
+import transformers  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+import protocol  # noqa: E402
+
+WINDOWS, TOKENS = 3, 96
+LARGEST = 2e-4  # of all logit differences: the order of float32 sums
+
+SHAPE = dict(
+    vocab_size=2048, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+    attn_implementation="eager", bos_token_id=0, eos_token_id=0, pad_token_id=0,
+)
+VISION = dict(model_type="clip_vision_model", hidden_size=32, intermediate_size=48,
+              num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14,
+              projection_dim=32)
+
+
+def llava():
+    text = transformers.LlamaConfig(**SHAPE)
+    return transformers.LlavaConfig(text_config=text, image_token_index=2047,
+                                    vision_config=transformers.CLIPVisionConfig(**VISION))
+
+
+# name: (config, whether compressed-tensors can hold it)
+FAMILIES = {
+    "llama": (lambda: transformers.LlamaConfig(**SHAPE), True),
+    "gemma": (lambda: transformers.GemmaConfig(**SHAPE | dict(head_dim=16)), True),
+    "gemma2": (lambda: transformers.Gemma2Config(
+        **SHAPE | dict(head_dim=16, sliding_window=32, query_pre_attn_scalar=20)), True),
+    "gemma3_text": (lambda: transformers.Gemma3TextConfig(
+        **SHAPE | dict(head_dim=16, sliding_window=32, query_pre_attn_scalar=24,
+                       layer_types=["sliding_attention", "full_attention"])), True),
+    "phi3": (lambda: transformers.Phi3Config(**SHAPE | dict(sliding_window=48)), True),
+    "starcoder2": (lambda: transformers.Starcoder2Config(**SHAPE | dict(sliding_window=48)), True),
+    "gpt_neox": (lambda: transformers.GPTNeoXConfig(**SHAPE), True),
+    "falcon": (lambda: transformers.FalconConfig(
+        **SHAPE | dict(new_decoder_architecture=True, num_kv_heads=2, ffn_hidden_size=96)), True),
+    "falcon-multi-query": (lambda: transformers.FalconConfig(**SHAPE), True),
+    "opt": (lambda: transformers.OPTConfig(**SHAPE | dict(ffn_dim=96, word_embed_proj_dim=64)),
+            True),
+    "gpt2": (lambda: transformers.GPT2Config(**SHAPE | dict(n_inner=96)), False),
+    "mixtral": (lambda: transformers.MixtralConfig(
+        **SHAPE | dict(num_local_experts=4, num_experts_per_tok=2)), True),
+    "qwen3_moe": (lambda: transformers.Qwen3MoeConfig(
+        **SHAPE | dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=32,
+                       norm_topk_prob=True, mlp_only_layers=[])), True),
+    "llava": (llava, True),
+}
+
+# name, flags of quantd-worker quantize, type of the checkpoint
+RUNS = [
+    ("rtn", "--method rtn --bits 4 --group-size 32 --symmetric --format compressed-tensors",
+     torch.bfloat16),
+    ("rtn-dequantized", "--method rtn --bits 3 --group-size 32 --format dequantized",
+     torch.float32),
+    ("awq-dequantized", "--method awq --bits 4 --group-size 32 --format dequantized "
+     "--samples 8 --calibration {text}", torch.float32),
+]
+
+
+def make_model(name, dtype, folder, tokenizer_folder):
+    """A random checkpoint of the family with the bundled model's tokenizer."""
+    torch.manual_seed(7)
+    config = FAMILIES[name][0]()
+    kind = (transformers.LlavaForConditionalGeneration if name == "llava"
+            else transformers.AutoModelForCausalLM.from_config)
+    model = kind(config)
+    neutral = 0 if config.model_type.startswith("gemma") else 1
+    for parameter_name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape)
+        is_gain = parameter.dim() == 1 and parameter_name.endswith("weight")
+        parameter.data.copy_(neutral + 0.2 * noise if is_gain else 0.12 * noise)
+    shutil.rmtree(folder, ignore_errors=True)
+    model.to(dtype).save_pretrained(folder)
+    shutil.copy(f"{tokenizer_folder}/tokenizer.json", folder)
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if os.path.exists(f"{tokenizer_folder}/{file}"):
+            shutil.copy(f"{tokenizer_folder}/{file}", folder)
+
+
+def quantize(arguments, model, out, flags):
+    shutil.rmtree(out, ignore_errors=True)
+    flags = flags.format(text=f"{arguments.model}/calibration.txt")
+    command = [arguments.worker, "quantize", model, "--out", out, *flags.split(),
+               "--evaluation", f"{arguments.model}/evaluation.txt", "--eval-windows", str(WINDOWS),
+               "--seq-len", str(TOKENS), "--logits-windows", str(WINDOWS), "--compute", "f32",
+               "--json"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def load(name, folder):
+    kind = (transformers.LlavaForConditionalGeneration if name == "llava"
+            else transformers.AutoModelForCausalLM)
+    return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def same_beside(model, out):
+    """Whether every tensor beside the language model has the bytes it had."""
+    before, after = load_file(f"{model}/model.safetensors"), load_file(f"{out}/model.safetensors")
+    beside = [name for name in before if "language_model" not in name and "lm_head" not in name]
+    return len(beside) > 5 and all(
+        before[name].view(torch.uint8).equal(after[name].view(torch.uint8)) for name in beside)
+
+
+def check(arguments, name, run):
+    """Whether one family agrees in one run; prints a line."""
+    run_name, flags, dtype = run
+    model, out = f"{arguments.out}/{name}-model", f"{arguments.out}/{name}-{run_name}"
+    make_model(name, dtype, model, arguments.model)
+    report = quantize(arguments, model, out, flags)
+    own = load_file(f"{out}/quantd/logits.safetensors")
+    windows = own["ids"].long()
+    original = (protocol.logits_of(load(name, model), windows) - own["original"]).abs().max().item()
+    quantized = (protocol.logits_of(load(name, out), windows) - own["quantized"]).abs().max().item()
+    moved = (own["original"] - own["quantized"]).abs().max().item()
+    passed = max(original, quantized) <= LARGEST < moved
+    if name == "llava":
+        passed = passed and same_beside(model, out)
+    verdict = "ok" if passed else "WRONG"
+    print(f"{verdict:5} {name:20} {run_name:16} original {original:.1e}  quantized {quantized:.1e}"
+          f"  moved by {moved:.2f}  KL {report['evaluation']['kl_mean']:.3f}", flush=True)
+    return passed
+
+
+def run_all(arguments):
+    """{name: passed} over families and runs."""
+    os.makedirs(arguments.out, exist_ok=True)
+    verdicts = {}
+    for name, (_, compressed) in FAMILIES.items():
+        if arguments.only not in (None, name):
+            continue
+        for run in RUNS:
+            if "compressed-tensors" in run[1] and not compressed:
+                continue
+            try:
+                verdicts[f"{name} {run[0]}"] = check(arguments, name, run)
+            except (subprocess.CalledProcessError, RuntimeError, ValueError, KeyError) as error:
+                print(f"WRONG {name:20} {run[0]:16} {type(error).__name__}: {error}", flush=True)
+                verdicts[f"{name} {run[0]}"] = False
+    return verdicts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worker", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--only", help="the family of that name")
+    verdicts = run_all(parser.parse_args())
+    failed = list(verdicts.values()).count(False)
+    print(f"{len(verdicts) - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
