@@ -6,12 +6,14 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "engine/model/registry.h"
+#include "engine/model/tensor_names.h"
 
 namespace quantd {
 namespace {
@@ -50,16 +52,16 @@ class ModelCheck {
     const StoredModule& module = *found->second;
     // What contradicts itself was told already; bitsandbytes keeps the shape elsewhere.
     if (module.parameters() == 0 || module.layout == Layout::kBitsAndBytes) return;
-    if (module.out_features != linear.out_features || module.in_features != linear.in_features) {
-      findings_->Problem(
-          linear.name,
-          absl::StrCat("is ", Shown({module.out_features, module.in_features}),
-                       ", config.json wants ", Shown({linear.out_features, linear.in_features})));
+    std::vector<int64_t> wanted = {linear.out_features, linear.in_features};
+    if (linear.transposed && module.layout == Layout::kDense) std::swap(wanted[0], wanted[1]);
+    const std::vector<int64_t> shape = {module.out_features, module.in_features};
+    if (shape != wanted) {
+      findings_->Problem(linear.name,
+                         absl::StrCat("is ", Shown(shape), ", config.json wants ", Shown(wanted)));
     }
   }
 
   void Model(const ModelSpec& model) {
-    if (!model.runnable) return;
     Tensor(model.embedding, {model.vocabulary, model.hidden});
     Tensor(model.final_norm.gain, {model.hidden});
     if (!model.tied_embeddings) Linear(model.head);
@@ -202,10 +204,13 @@ void CheckModel(const TensorFolder& folder, std::span<const StoredModule> module
     if (family.name != name) continue;
     Json original = config;  // families refuse what is quantized already
     original.erase("quantization_config");
-    const absl::StatusOr<ModelSpec> model = family.parse(original);
+    absl::StatusOr<ModelSpec> model = family.parse(original);
     if (!model.ok()) {
       findings->Note("config.json", std::string(model.status().message()));
     } else if (folder.unreadable_files() == 0) {
+      TensorNames names;
+      for (const auto& [tensor, found] : folder.tensors()) names.insert(tensor);
+      AdoptNames(names, *model);
       ModelCheck(folder, modules, findings).Model(*model);
     }
     return;

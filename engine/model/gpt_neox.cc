@@ -32,8 +32,11 @@ BlockSpec MakeBlock(const ModelSpec& model, int index, bool attention_bias) {
 Json WithCommonRopeKeys(const Json& config) {
   Json changed = config;
   const auto rename = [&](const char* from, const char* to, double fallback) {
-    if (changed.contains(to)) return;
-    changed[to] = changed.contains(from) ? changed.at(from) : Json(fallback);
+    if (changed.contains(from)) {
+      changed[to] = changed.at(from);
+    } else if (!changed.contains(to)) {
+      changed[to] = fallback;
+    }
   };
   rename("rotary_pct", "partial_rotary_factor", 0.25);
   rename("rotary_emb_base", "rope_theta", 10000.0);

@@ -172,7 +172,9 @@ absl::StatusOr<ModelSpec> ReadModelSpec(const std::string& folder, const Checkpo
   ModelSpec model;
   if (family != nullptr) {
     QD_ASSIGN_OR_RETURN(model, family->parse(config));
-    AdoptNames(checkpoint, model);
+    TensorNames names;
+    for (const TensorInfo* info : checkpoint.Tensors()) names.insert(info->name);
+    AdoptNames(names, model);
     QD_RETURN_IF_ERROR(CheckTensors(model, checkpoint));
   } else {
     QD_ASSIGN_OR_RETURN(model, SpecByNames(config, type, checkpoint));

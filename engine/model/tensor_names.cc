@@ -54,10 +54,9 @@ void Rename(const Prefix& prefix, ModelSpec& model) {
 }
 
 // The first part of every tensor's name that is not the language model's.
-std::vector<std::string> ModulesBeside(const Checkpoint& checkpoint, const ModelSpec& model) {
+std::vector<std::string> ModulesBeside(const TensorNames& tensors, const ModelSpec& model) {
   std::set<std::string> modules;
-  for (const TensorInfo* info : checkpoint.Tensors()) {
-    std::string_view name = info->name;
+  for (std::string_view name : tensors) {
     if (name.find("language_model.") != std::string_view::npos || name == model.head_tensor) {
       continue;
     }
@@ -116,21 +115,21 @@ BlockSpec MakeBlock(const std::vector<const TensorInfo*>& tensors, const BlockKe
 
 }  // namespace
 
-void AdoptNames(const Checkpoint& checkpoint, ModelSpec& model) {
-  if (checkpoint.Find(model.embedding) != nullptr) return;
+void AdoptNames(const TensorNames& tensors, ModelSpec& model) {
+  if (tensors.contains(model.embedding)) return;
   for (const Prefix& prefix : kPrefixes) {
     const std::string embedding = Renamed(model.embedding, prefix);
-    if (embedding == model.embedding || checkpoint.Find(embedding) == nullptr) continue;
+    if (embedding == model.embedding || !tensors.contains(embedding)) continue;
     Rename(prefix, model);
     break;
   }
   const std::string inside = "language_model." + model.head.name;
-  if (!model.tied_embeddings && checkpoint.Find(inside + ".weight") != nullptr) {
+  if (!model.tied_embeddings && tensors.contains(inside + ".weight")) {
     model.head.name = inside;
     model.head_tensor = inside + ".weight";
   }
   if (model.embedding.find("language_model.") == std::string::npos) return;
-  model.carried_modules = ModulesBeside(checkpoint, model);
+  model.carried_modules = ModulesBeside(tensors, model);
   // Its name in memory is another than in the checkpoint.
   model.carried_modules.push_back("lm_head");
 }

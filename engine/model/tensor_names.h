@@ -2,6 +2,8 @@
 // differ by, and linears of a family that nobody told us of.
 #pragma once
 
+#include <functional>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -13,7 +15,8 @@ namespace quantd {
 
 // Renames the spec's tensors where the checkpoint has the model under another prefix: inside a
 // vision-language model, or saved without its head. Names the modules beside the language model.
-void AdoptNames(const Checkpoint& checkpoint, ModelSpec& model);
+using TensorNames = std::set<std::string, std::less<>>;
+void AdoptNames(const TensorNames& tensors, ModelSpec& model);
 
 // What can be said of an unknown family: blocks by the number in the names, and in them every 2-D
 // weight that neither looks up, nor normalizes, nor routes. Not runnable. MODEL_UNSUPPORTED if

@@ -79,6 +79,29 @@ TEST_F(CheckpointTest, ReadsTheShippedModel) {
   EXPECT_TRUE(std::equal(wanted.begin(), wanted.end(), wide->data()));
 }
 
+TEST(CheckpointColumnsTest, AreTheRowsOfTheTransposed) {
+  const auto checkpoint = Checkpoint::Open(QUANTD_SOURCE_DIR "/tests/golden/models/gpt2");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const char* const kName = "transformer.h.0.mlp.c_fc.weight";  // [32, 48], f32
+  const auto whole = checkpoint->ReadF32(kName);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  std::vector<float> columns(3 * 32);
+  ASSERT_TRUE(
+      checkpoint->ReadColumns(kName, 45, 3, std::as_writable_bytes(std::span(columns))).ok());
+  for (int64_t column = 0; column < 3; ++column) {
+    for (int64_t row = 0; row < 32; ++row) {
+      EXPECT_EQ(columns[static_cast<size_t>(column * 32 + row)],
+                whole->data()[row * 48 + 45 + column]);
+    }
+  }
+  const auto out = std::as_writable_bytes(std::span(columns));
+  EXPECT_EQ(ReasonOf(checkpoint->ReadColumns(kName, 46, 3, out)), Reason::kModelCorrupt);
+  EXPECT_EQ(ReasonOf(checkpoint->ReadColumns(kName, -1, 3, out)), Reason::kModelCorrupt);
+  EXPECT_EQ(ReasonOf(checkpoint->ReadColumns(kName, 0, 2, out)), Reason::kInternal);
+  EXPECT_EQ(ReasonOf(checkpoint->ReadColumns("transformer.ln_f.weight", 0, 1, out)),
+            Reason::kModelCorrupt);
+}
+
 TEST_F(CheckpointTest, ReadsShards) {
   PutTwoShards(R"({"b":"2.safetensors","a":"1.safetensors"})");
   const auto checkpoint = Checkpoint::Open(folder_.path());
