@@ -2,8 +2,8 @@
 
 # A zone is a folder, or a named part of one. Files belong to the first zone whose pattern matches.
 # (zone, path patterns, zones it may include)
-ENGINE_TYPES = ["activation", "layer_analysis", "options", "scheme", "recipe", "request", "progress",
-                "report"]
+ENGINE_TYPES = ["activation", "layer_analysis", "options", "scheme", "recipe", "request",
+                "progress", "report"]
 ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
               "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf"]
 
