@@ -10,6 +10,7 @@
 #include "engine/model_card.h"
 #include "engine/report_page/report_page.h"
 #include "engine/tensor/finite.h"
+#include "engine/tensor/shard_writer.h"
 
 namespace quantd {
 namespace {
@@ -19,7 +20,7 @@ constexpr int64_t kCopyChunkBytes = 1 << 20;
 
 // Files beside the weights that engines read, as globs. Anything else stays behind: weights in
 // other layouts, code.
-constexpr std::array<std::string_view, 16> kCarriedOver = {"generation_config.json",
+constexpr std::array<std::string_view, 14> kCarriedOver = {"generation_config.json",
                                                            "tokenizer.json",
                                                            "tokenizer_config.json",
                                                            "tokenizer.model",
@@ -32,14 +33,16 @@ constexpr std::array<std::string_view, 16> kCarriedOver = {"generation_config.js
                                                            "chat_template.*",
                                                            "preprocessor_config.json",
                                                            "processor_config.json",
-                                                           "video_preprocessor_config.json",
-                                                           "LICENSE*",
-                                                           "NOTICE*"};
+                                                           "video_preprocessor_config.json"};
+// Files that go with the weights in whatever form.
+constexpr std::array<std::string_view, 2> kLegal = {"LICENSE*", "NOTICE*"};
 
-bool IsCarriedOver(std::string_view name) {
-  return std::any_of(kCarriedOver.begin(), kCarriedOver.end(),
+bool MatchesAny(std::span<const std::string_view> globs, std::string_view name) {
+  return std::any_of(globs.begin(), globs.end(),
                      [&](std::string_view glob) { return GlobMatches(glob, name); });
 }
+bool IsCarriedOver(std::string_view name) { return MatchesAny(kCarriedOver, name); }
+bool IsLegal(std::string_view name) { return MatchesAny(kLegal, name); }
 
 }  // namespace
 
@@ -68,17 +71,32 @@ int64_t ArtifactWriter::bytes_written() const {
   return bytes_written_;
 }
 
-absl::StatusOr<ShardWriter*> ArtifactWriter::WriterOf(size_t shard) {
+absl::StatusOr<TensorFile*> ArtifactWriter::WriterOf(size_t shard) {
   const std::lock_guard lock(mutex_);
   OpenShard& open = shards_[shard];
   if (open.writer == nullptr) {
     const PlannedShard& planned = planned_.plan.shards[shard];
     const Durability durability =
         planned_.request.output.sync ? Durability::kSync : Durability::kNamed;
-    QD_ASSIGN_OR_RETURN(open.writer,
-                        ShardWriter::Create(PathOf(planned.file), planned.tensors, durability));
+    if (planned_.plan.file.has_value()) {
+      QD_ASSIGN_OR_RETURN(open.writer, OpenContainer(*planned_.plan.file, durability));
+    } else {
+      QD_ASSIGN_OR_RETURN(open.writer,
+                          ShardWriter::Create(PathOf(planned.file), planned.tensors, durability));
+    }
   }
   return open.writer.get();
+}
+
+absl::StatusOr<std::unique_ptr<TensorFile>> ArtifactWriter::OpenContainer(const LaidOutFile& file,
+                                                                          Durability durability) {
+  QD_ASSIGN_OR_RETURN(auto writer, TensorFile::Create(PathOf(file.name), file.header, file.places,
+                                                      file.size, durability));
+  const size_t first = file.places.size() - file.constants.size();
+  for (size_t i = 0; i < file.constants.size(); ++i) {
+    QD_RETURN_IF_ERROR(writer->Write(first + i, 0, file.constants[i]));
+  }
+  return writer;
 }
 
 absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
@@ -89,9 +107,9 @@ absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
                      Violation{.where = std::string(name), .got = "", .wanted = ""});
   }
   const size_t shard = place->second.shard;
-  QD_ASSIGN_OR_RETURN(ShardWriter * writer, WriterOf(shard));
+  QD_ASSIGN_OR_RETURN(TensorFile * writer, WriterOf(shard));
   QD_RETURN_IF_ERROR(writer->Write(place->second.index, offset, bytes));
-  std::unique_ptr<ShardWriter> complete;
+  std::unique_ptr<TensorFile> complete;
   {
     const std::lock_guard lock(mutex_);
     bytes_written_ += static_cast<int64_t>(bytes.size());
@@ -130,8 +148,22 @@ absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view
     if (content == Content::kFinite && !AllFinite(bytes.span(), info->dtype)) {
       return NotFinite(name, row);
     }
-    return Write(name, row * row_bytes, bytes.span());
+    return WriteAs(name, row, row_bytes, info->dtype, bytes);
   });
+}
+
+// Rows of a tensor as they lie in the checkpoint, in the type that the plan has for them.
+absl::Status ArtifactWriter::WriteAs(std::string_view name, int64_t row, int64_t row_bytes,
+                                     DType dtype, const AlignedBuffer<std::byte>& bytes) {
+  const Place& place = places_.find(name)->second;
+  const DType stored = planned_.plan.shards[place.shard].tensors[place.index].dtype;
+  if (stored == dtype) return Write(name, row * row_bytes, bytes.span());
+  const int64_t count = bytes.size() / SizeOf(dtype);
+  AlignedBuffer<float> values(count);
+  AlignedBuffer<std::byte> narrow(count * SizeOf(stored));
+  WidenToF32(bytes.data(), dtype, count, values.data());
+  NarrowFromF32(values.data(), count, stored, narrow.data());
+  return Write(name, row * (row_bytes / SizeOf(dtype)) * SizeOf(stored), narrow.span());
 }
 
 absl::Status ArtifactWriter::WriteValues(std::string_view name, std::span<const float> values) {
@@ -167,7 +199,7 @@ absl::Status ArtifactWriter::WriteText(const std::string& path, std::string_view
   return AddFile(std::move(sealed));
 }
 
-absl::Status ArtifactWriter::WriteModelFiles() {
+absl::Status ArtifactWriter::WriteConfiguration() {
   const Plan& plan = planned_.plan;
   if (plan.shards.size() > 1) {
     // Appended, not looked up: names are unique, and a look-up in an ordered object walks all of
@@ -186,10 +218,17 @@ absl::Status ArtifactWriter::WriteModelFiles() {
   QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
   const Json quantization = plan.format->config(plan.linears, plan.model);
   if (!quantization.is_null()) config["quantization_config"] = quantization;
-  QD_RETURN_IF_ERROR(WriteText("config.json", DumpJsonPretty(config)));
+  return WriteText("config.json", DumpJsonPretty(config));
+}
+
+absl::Status ArtifactWriter::WriteModelFiles() {
+  const bool contained = planned_.plan.file.has_value();
+  if (!contained) QD_RETURN_IF_ERROR(WriteConfiguration());
+  const std::string& source = planned_.request.model_folder;
   QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(source));
   for (const std::string& name : names) {
-    if (!IsCarriedOver(name)) continue;
+    const bool carried = contained ? IsLegal(name) : IsCarriedOver(name) || IsLegal(name);
+    if (!carried) continue;
     QD_ASSIGN_OR_RETURN(SealedFile sealed, CopyFileAtomic(source + "/" + name, PathOf(name)));
     sealed.path = name;
     QD_RETURN_IF_ERROR(AddFile(std::move(sealed)));

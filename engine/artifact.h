@@ -16,7 +16,7 @@
 #include "engine/plan.h"
 #include "engine/progress.h"
 #include "engine/report.h"
-#include "engine/tensor/shard_writer.h"
+#include "engine/tensor/tensor_file.h"
 
 namespace quantd {
 
@@ -41,8 +41,8 @@ class ArtifactWriter {
   absl::Status CopyRest(const Checkpoint& checkpoint);
   // A small text file; path is relative to the folder.
   absl::Status WriteText(const std::string& path, std::string_view text);
-  // The index of several shards, config.json with its quantization_config, tokenizer and generation
-  // files.
+  // Beside the weights: configuration, tokenizer and generation files; with a container, which has
+  // all of these inside, only what a licence asks for.
   absl::Status WriteModelFiles();
   // The model card, quantd/report.json, the page of it and, last, quantd/manifest.json. Fills
   // report.files.
@@ -58,14 +58,20 @@ class ArtifactWriter {
     int64_t bytes_left = 0;
   };
   struct OpenShard {
-    std::unique_ptr<ShardWriter> writer;
+    std::unique_ptr<TensorFile> writer;
     int64_t bytes_left = 0;
   };
   ArtifactWriter(const PlannedQuantization& planned, ThreadPool& pool, ProgressSink& sink)
       : planned_(planned), pool_(pool), sink_(sink) {}
-  absl::StatusOr<ShardWriter*> WriterOf(size_t shard);
+  absl::StatusOr<TensorFile*> WriterOf(size_t shard);
+  absl::StatusOr<std::unique_ptr<TensorFile>> OpenContainer(const LaidOutFile& file,
+                                                            Durability durability);
   enum class Content { kFinite, kAny };
   absl::Status Copy(const Checkpoint& checkpoint, std::string_view name, Content content);
+  absl::Status WriteAs(std::string_view name, int64_t row, int64_t row_bytes, DType dtype,
+                       const AlignedBuffer<std::byte>& bytes);
+  // The index of several shards, config.json with its quantization_config.
+  absl::Status WriteConfiguration();
 
   const PlannedQuantization& planned_;
   ThreadPool& pool_;

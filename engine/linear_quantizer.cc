@@ -31,6 +31,11 @@ std::string TensorOf(const LinearSpec& linear, const ModelSpec& model) {
 }
 
 void CopyPanel(const QuantizedRows& panel, int64_t row_begin, QuantizedRows& all) {
+  if (panel.block != nullptr) {
+    std::copy(panel.blocks.begin(), panel.blocks.end(),
+              all.blocks.begin() + row_begin * panel.block->RowBytes(all.columns));
+    return;
+  }
   std::copy(panel.codes.begin(), panel.codes.end(), all.codes.begin() + row_begin * all.columns);
   std::copy(panel.scales.begin(), panel.scales.end(), all.scales.begin() + row_begin * all.groups);
   std::copy(panel.zeros.begin(), panel.zeros.end(), all.zeros.begin() + row_begin * all.groups);

@@ -14,6 +14,7 @@
 #include "engine/calibrate/gatherer.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
+#include "engine/plan_container.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
@@ -72,7 +73,7 @@ std::vector<TensorInfo> TensorsOf(const ResolvedLinear& entry, const Format& for
   } else {
     const std::string name =
         linear.role == LinearRole::kHead ? model.head_tensor : linear.name + ".weight";
-    tensors.push_back(*checkpoint.Find(name));
+    tensors.push_back(AsStored(*checkpoint.Find(name), format, model));
   }
   return tensors;
 }
@@ -96,9 +97,17 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
   std::set<std::string, std::less<>> done;
   const auto copy = [&](const std::string& name) {
     const TensorInfo* info = name.empty() ? nullptr : checkpoint.Find(name);
-    if (info != nullptr && done.insert(name).second) tensors.push_back(*info);
+    if (info == nullptr || !done.insert(name).second) return;
+    tensors.push_back(AsStored(*info, *plan.format, model));
   };
-  copy(model.embedding);
+  if (plan.embedding.has_value()) {
+    done.insert(model.embedding);
+    for (TensorInfo& tensor : TensorsOf(*plan.embedding, *plan.format, checkpoint, model)) {
+      tensors.push_back(std::move(tensor));
+    }
+  } else {
+    copy(model.embedding);
+  }
   copy(model.positions);
   size_t next = 0;
   for (const BlockSpec& block : model.blocks) {
@@ -125,6 +134,10 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
   std::vector<std::string> others;
   for (const TensorInfo* info : checkpoint.Tensors()) {
     if (done.contains(info->name)) continue;
+    if (!HasPlace(*info, *plan.format, model)) {
+      warnings.push_back(info->name + " is not part of the model's family; it is left out");
+      continue;
+    }
     others.push_back(info->name);
     tensors.push_back(*info);
   }
@@ -150,6 +163,15 @@ std::vector<PlannedShard> CutShards(std::vector<TensorInfo> tensors, int64_t sha
                          : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
   }
   return shards;
+}
+
+absl::Status PlanFiles(const PlannedQuantization& planned, Plan& plan) {
+  std::vector<TensorInfo> tensors = OutputTensors(planned, plan.warnings);
+  if (plan.format->container != nullptr) {
+    return LayOutContainer(planned.request, std::move(tensors), plan);
+  }
+  plan.shards = CutShards(std::move(tensors), planned.request.output.shard_bytes);
+  return absl::OkStatus();
 }
 
 void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
@@ -366,10 +388,12 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
   QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(request.model_folder, planned->checkpoint));
   QD_ASSIGN_OR_RETURN(plan.linears, ResolveRecipe(request.recipe, plan.model));
   QD_ASSIGN_OR_RETURN(plan.format, PickFormat(request.output));
+  QD_RETURN_IF_ERROR(CheckBlocks(plan));
   if (plan.format->settle != nullptr) plan.format->settle(plan.linears, plan.model);
   QD_RETURN_IF_ERROR(plan.format->accepts(
       plan.linears, plan.model,
       {.name = request.output.loader, .tensor_parallel = request.output.tensor_parallel}));
+  QD_RETURN_IF_ERROR(PlanEmbedding(request.recipe, plan));
   for (const ResolvedLinear& entry : plan.linears) {
     if (entry.scheme.has_value())
       plan.statistics = plan.statistics | FindMethod(entry.scheme->method)->needs(*entry.scheme);
@@ -377,7 +401,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
   QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
   plan.needs_forward = plan.statistics.any() || request.evaluation.enabled;
   if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
-  plan.shards = CutShards(OutputTensors(*planned, plan.warnings), request.output.shard_bytes);
+  QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);
   EstimateCost(request, plan);
   QD_RETURN_IF_ERROR(CheckTexts(request, plan));

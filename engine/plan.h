@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,13 @@ struct Plan {
   ModelSpec model;
   std::vector<ResolvedLinear> linears;  // points into `model`
   const Format* format = nullptr;
+  // The embedding, where the method stores it in a type of its own; points to `embedding_table`.
+  std::optional<ResolvedLinear> embedding;
+  LinearSpec embedding_table;
   std::vector<PlannedShard> shards;
+  // With a format that is a container: its one file, whose first places are the one shard's
+  // tensors.
+  std::optional<LaidOutFile> file;
   bool needs_forward = false;     // calibration statistics or evaluation are wanted
   StatisticsNeeds statistics;     // the union of what the methods ask for
   int64_t bytes_original = 0;     // of the checkpoint's tensors

@@ -3,8 +3,6 @@
 
 #include "engine/quantize.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -25,20 +23,14 @@
 #include "engine/linear_quantizer.h"
 #include "engine/logits_file.h"
 #include "engine/method/registry.h"
+#include "engine/not_finite.h"
 #include "engine/output_error.h"
 #include "engine/prepared_cache.h"
 #include "engine/stage_clock.h"
 #include "engine/stream.h"
-#include "engine/tensor/finite.h"
 
 namespace quantd {
 namespace {
-
-int64_t PeakRssBytes() {
-  struct rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
-}
 
 // What one block goes through.
 struct BlockState {
@@ -68,6 +60,7 @@ class Run {
   absl::StatusOr<Report> Finish();
 
  private:
+  absl::Status WriteEmbedding();
   absl::Status OpenStreams(ComputeType compute);
   absl::Status OpenCalibration(ComputeType compute, const Tokenizer& tokenizer,
                                const Embedding& embedding);
@@ -109,6 +102,7 @@ class Run {
   std::optional<ForwardContext> forward_;  // set when the plan needs a forward pass
   SavedStatistics saved_;
   Stream calibration_, original_, evaluated_;
+  std::shared_ptr<const QuantizedRows> embedding_;  // where it has a scheme and is evaluated
   int64_t blocks_done_ = 0, tokens_done_ = 0, bytes_read_ = 0;
 };
 
@@ -161,17 +155,25 @@ absl::Status Run::Open() {
   QD_ASSIGN_OR_RETURN(artifact_, ArtifactWriter::Create(planned_, pool_, sink_));
   context_.emplace(MethodContext{pool_, *backend_, CpuKernels()});
   quantizer_.emplace(planned_, *artifact_, *context_, [this] { return sink_.Cancelled(); });
-  if (plan_.needs_forward) {
-    QD_RETURN_IF_ERROR(OpenStreams(compute));
-  }
+  QD_RETURN_IF_ERROR(WriteEmbedding());
+  if (plan_.needs_forward) QD_RETURN_IF_ERROR(OpenStreams(compute));
   if (!calibration_.empty() || !original_.empty()) {
     const int64_t tokens = std::max(planned_.request.calibration.tokens_per_sample,
                                     planned_.request.evaluation.tokens_per_window);
     ropes_ = RopeTables::Make(model_, tokens);
     forward_.emplace(ForwardContext{model_, *ropes_, *backend_, compute, pool_});
   }
-  QD_RETURN_IF_ERROR(artifact_->CopyTensor(planned_.checkpoint, model_.embedding));
   return artifact_->CopyTensor(planned_.checkpoint, model_.positions);
+}
+
+absl::Status Run::WriteEmbedding() {
+  if (!plan_.embedding) return artifact_->CopyTensor(planned_.checkpoint, model_.embedding);
+  const KeepRows keep = planned_.request.evaluation.enabled ? KeepRows::kYes : KeepRows::kNo;
+  QD_ASSIGN_OR_RETURN(QuantizedLinear result, quantizer_->Run(*plan_.embedding, {}, keep));
+  if (result.rows) embedding_ = std::make_shared<const QuantizedRows>(*std::move(result.rows));
+  sink_.OnLayer(result.report);
+  report_.layers.push_back(std::move(result.report));
+  return absl::OkStatus();
 }
 
 absl::Status Run::OpenStreams(ComputeType compute) {
@@ -186,8 +188,8 @@ absl::Status Run::OpenStreams(ComputeType compute) {
     QD_ASSIGN_OR_RETURN(Windows windows, CutWindows(text, *tokenizer, EvaluationWindows(request)));
     report_.evaluation_digest = windows.digest;
     QD_ASSIGN_OR_RETURN(original_, Stream::Embed(windows, embedding, model_.hidden, pool_));
-    QD_ASSIGN_OR_RETURN(evaluated_,
-                        Stream::Embed(std::move(windows), embedding, model_.hidden, pool_));
+    const Embedding table = embedding_ == nullptr ? embedding : embedding.WithRows(embedding_);
+    QD_ASSIGN_OR_RETURN(evaluated_, Stream::Embed(std::move(windows), table, model_.hidden, pool_));
   }
   return absl::OkStatus();
 }
@@ -441,6 +443,11 @@ absl::StatusOr<QuantizedLinear> Run::RunHead(KeepRows keep) {
 
 absl::StatusOr<Head> Run::QuantizeHead(const Head& original) {
   const ResolvedLinear& entry = Resolved(model_.head);
+  if (model_.tied_embeddings && embedding_ != nullptr) {
+    QD_ASSIGN_OR_RETURN(auto weight, backend_->PrepareQuantized(
+                                         *embedding_, *plan_.embedding->scheme, forward_->compute));
+    return original.WithLinear({.weight = std::move(weight), .bias = nullptr});
+  }
   if (!entry.scheme.has_value()) return original.Share();
   QD_ASSIGN_OR_RETURN(QuantizedLinear result, RunHead(KeepRows::kYes));
   sink_.OnLayer(result.report);

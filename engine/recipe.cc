@@ -304,14 +304,16 @@ bool GlobMatches(std::string_view glob, std::string_view name) {
 }
 
 Json ToJson(const Scheme& scheme) {
-  return {{"method", scheme.method},
-          {"bits", scheme.bits},
-          {"granularity", NameOf(scheme.granularity)},
-          {"group_size", scheme.group_size},
-          {"symmetric", scheme.symmetric},
-          {"scale_rule", NameOf(scheme.scale_rule)},
-          {"activations", NameOf(scheme.activations)},
-          {"options", ToJson(scheme.options)}};
+  Json json = {{"method", scheme.method},
+               {"bits", scheme.bits},
+               {"granularity", NameOf(scheme.granularity)},
+               {"group_size", scheme.group_size},
+               {"symmetric", scheme.symmetric},
+               {"scale_rule", NameOf(scheme.scale_rule)},
+               {"activations", NameOf(scheme.activations)},
+               {"options", ToJson(scheme.options)}};
+  if (scheme.block != nullptr) json["block_type"] = scheme.block->name;
+  return json;
 }
 
 Json ToJson(const ResolvedLinear& resolved) {

@@ -81,6 +81,10 @@ struct ResolvedLinear {
 // divisors); a glob that matches nothing.
 absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
                                                           const ModelSpec& model);
+// What the recipe's default scheme does to the embedding `table` (role kEmbedding): nothing, unless
+// its method decides about the embedding.
+absl::StatusOr<std::optional<Scheme>> ResolveEmbedding(const Recipe& recipe, const ModelSpec& model,
+                                                       const LinearSpec& table);
 
 // One object per linear, as it stands in report.json: {name, method, bits, …} or {name, skip:
 // true}.

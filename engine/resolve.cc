@@ -47,11 +47,21 @@ bool Hits(const std::string& glob, const LinearSpec& linear) {
          (linear.role == LinearRole::kHead && GlobMatches(glob, "lm_head"));
 }
 
+const Method* MethodOf(const SchemeRequest& request) {
+  return FindMethod(request.method.value_or("rtn"));
+}
+
+// Whether the method decides about embedding and output projection too.
+bool Settles(const Method* method) { return method != nullptr && method->settle != nullptr; }
+
 // What the recipe says of one linear; nothing: leave it alone.
 std::optional<SchemeRequest> RequestFor(const Recipe& recipe, const LinearSpec& linear) {
   SchemeRequest request = recipe.default_scheme;
-  bool skipped = std::any_of(recipe.skip.begin(), recipe.skip.end(),
-                             [&](const std::string& glob) { return Hits(glob, linear); });
+  // The `lm_head` that every recipe skips unless told otherwise is no answer to such a method.
+  const bool decides = linear.role == LinearRole::kHead && Settles(MethodOf(request));
+  bool skipped = std::any_of(recipe.skip.begin(), recipe.skip.end(), [&](const std::string& glob) {
+    return Hits(glob, linear) && !(decides && glob == Recipe{}.skip.front());
+  });
   for (const Override& entry : recipe.overrides) {
     if (!Hits(entry.match, linear)) continue;
     skipped = entry.skip;
@@ -83,7 +93,7 @@ std::vector<Violation> GlobsThatHitNothing(const Recipe& recipe,
 absl::StatusOr<Scheme> ResolveOne(const SchemeRequest& request, const LinearSpec& linear,
                                   const ModelSpec& model) {
   const std::string name = request.method.value_or("rtn");
-  const Method* method = FindMethod(name);
+  const Method* method = MethodOf(request);
   if (method == nullptr) {
     return MakeError(
         Reason::kRecipeInvalid, "refused",
@@ -97,6 +107,7 @@ absl::StatusOr<Scheme> ResolveOne(const SchemeRequest& request, const LinearSpec
                                .got = "activations static, for an expert that a text may not reach",
                                .wanted = "activations dynamic or none"});
   }
+  if (method->settle != nullptr) QD_RETURN_IF_ERROR(method->settle(model, linear, scheme));
   if (linear.role != LinearRole::kHead) return scheme;
   if (model.tied_embeddings) {
     return MakeError(
@@ -125,7 +136,9 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
   std::vector<ResolvedLinear> resolved;
   for (const LinearSpec* linear : linears) {
     ResolvedLinear entry{.linear = linear, .scheme = std::nullopt};
-    const auto request = RequestFor(recipe, *linear);
+    auto request = RequestFor(recipe, *linear);
+    const bool tied = linear->role == LinearRole::kHead && model.tied_embeddings;
+    if (request.has_value() && tied && Settles(MethodOf(*request))) request.reset();
     if (request.has_value() && linear->role != LinearRole::kRouter) {
       auto scheme = ResolveOne(*request, *linear, model);
       for (Violation& violation : ViolationsOf(scheme.status()))
@@ -146,6 +159,13 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
     return MakeError(Reason::kRecipeInvalid, "the recipe does not fit the model",
                      std::move(violations));
   return resolved;
+}
+
+absl::StatusOr<std::optional<Scheme>> ResolveEmbedding(const Recipe& recipe, const ModelSpec& model,
+                                                       const LinearSpec& table) {
+  if (!Settles(MethodOf(recipe.default_scheme))) return std::nullopt;
+  QD_ASSIGN_OR_RETURN(Scheme scheme, ResolveOne(recipe.default_scheme, table, model));
+  return scheme;
 }
 
 }  // namespace quantd

@@ -45,6 +45,9 @@ std::string_view NameOf(ActivationScheme activations) {
 
 std::string Describe(const Scheme& scheme) {
   std::string text = absl::StrCat(scheme.method, " ");
+  if (scheme.block != nullptr) {
+    return absl::StrCat(text, ToAbsl(scheme.block->name), " ", ToAbsl(NameOf(scheme.scale_rule)));
+  }
   const bool integers = scheme.activations != ActivationScheme::kNone;
   absl::StrAppend(&text, integers ? "w" : "int", scheme.bits);
   if (integers) absl::StrAppend(&text, "a8");
@@ -61,6 +64,7 @@ std::string Describe(const Scheme& scheme) {
 }
 
 int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_features) {
+  if (scheme.block != nullptr) return 8 * out_features * scheme.block->RowBytes(in_features);
   const int64_t scale_bits = 8 * SizeOf(scheme.scale_dtype);
   int64_t zero_bits = 0;
   if (!scheme.symmetric) zero_bits = scheme.real_zero ? scale_bits : scheme.bits;
@@ -71,6 +75,11 @@ int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_featu
 }
 
 void QuantizedRows::Dequantize(int64_t row, float* to) const {
+  if (block != nullptr) {
+    block->decode(*block, blocks.data() + row * block->RowBytes(columns), columns / block->elements,
+                  to);
+    return;
+  }
   const int64_t width = columns / groups;
   const int8_t* from = codes.data() + row * columns;
   for (int64_t group = 0; group < groups; ++group) {
@@ -89,6 +98,11 @@ QuantizedRows RoomFor(const Scheme& scheme, int64_t rows, int64_t columns) {
   QuantizedRows room;
   room.rows = rows;
   room.columns = columns;
+  if (scheme.block != nullptr) {
+    room.block = scheme.block;
+    room.blocks.resize(static_cast<size_t>(rows * scheme.block->RowBytes(columns)));
+    return room;
+  }
   room.groups = scheme.GroupsPerRow(columns);
   const auto groups = static_cast<size_t>(rows * room.groups);
   room.codes.resize(static_cast<size_t>(rows * columns));

@@ -1,6 +1,7 @@
 // How one linear is quantized, fully resolved; and the result.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "engine/options.h"
+#include "engine/tensor/block_type.h"
 #include "engine/tensor/dtype.h"
 
 namespace quantd {
@@ -46,6 +48,9 @@ struct Scheme {
   DType scale_dtype = DType::kBF16;  // scales are rounded to this before codes are chosen
   Options options;                   // of the method alone, all of them
   std::string layout;                // which of the format's layouts, where it has several
+  // Blocks of a file format instead of codes, scales and zeros; `bits` is that of their codes, the
+  // fields about scales do not apply.
+  const BlockType* block = nullptr;
 
   int qmin() const { return -(1 << (bits - 1)); }
   int qmax() const { return (1 << (bits - 1)) - 1; }
@@ -83,6 +88,8 @@ struct QuantizedRows {
   std::vector<int8_t> zeros;         // [rows, groups]; empty when symmetric or real_zero
   std::vector<float> real_zeros;     // [rows, groups], with real_zero alone; representable in
                                      // scale_dtype
+  const BlockType* block = nullptr;  // with Scheme::block: these instead of all of the above
+  std::vector<std::byte> blocks;     // [rows, block->RowBytes(columns)]
   std::optional<StaticInput> input;  // with ActivationScheme::kStatic
   // Sums over these rows, for the report: of w^2 and of (w - dequantized)^2.
   double weight_energy = 0, error_energy = 0;

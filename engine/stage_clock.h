@@ -1,14 +1,24 @@
 // Which stage of a run the time goes to.
 #pragma once
 
+#include <sys/resource.h>
+
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "engine/progress.h"
 
 namespace quantd {
+
+// The most memory that this process had, so far.
+inline int64_t PeakRssBytes() {
+  struct rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
 
 class StageClock {
  public:

@@ -139,7 +139,7 @@ class Conversion {
 
   absl::Status WriteWeights(const ConvertedFile& file) const {
     QD_ASSIGN_OR_RETURN(
-        const std::unique_ptr<ShardWriter> writer,
+        const std::unique_ptr<TensorFile> writer,
         ShardWriter::Create(options_.output_folder + "/" + file.name, file.tensors));
     for (const auto& [index, tensor] : file.copies) {
       QD_RETURN_IF_ERROR(CopyTensor(source_.folder, *tensor, index, *writer));

@@ -62,7 +62,7 @@ std::string ConvertedFileName(size_t file, size_t files) {
 }
 
 absl::Status CopyTensor(const TensorFolder& folder, const FolderTensor& tensor, size_t index,
-                        ShardWriter& writer) {
+                        TensorFile& writer) {
   const int64_t bytes = tensor.info.bytes();
   AlignedBuffer<std::byte> piece(std::min(bytes, kPieceBytes));
   for (int64_t done = 0; done < bytes; done += kPieceBytes) {

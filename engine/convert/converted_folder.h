@@ -32,7 +32,7 @@ std::string ConvertedFileName(size_t file, size_t files);
 
 // A tensor as it is, a few MiB at a time. Errors: of reading and writing.
 absl::Status CopyTensor(const TensorFolder& folder, const FolderTensor& tensor, size_t index,
-                        ShardWriter& writer);
+                        TensorFile& writer);
 
 struct ConvertedModel {
   std::string source, output;  // folders

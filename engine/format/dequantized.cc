@@ -95,6 +95,7 @@ const Format kDequantized = {
     .pack = Pack,
     .constants = Constants,
     .config = Config,
+    .blocks = true,
 };
 
 }  // namespace quantd

@@ -313,6 +313,8 @@ absl::StatusOr<QuantizedRows> UnpackHqq(const LinearSpec& linear, const Scheme& 
                         .scales = {},
                         .zeros = {},
                         .real_zeros = {},
+                        .block = nullptr,
+                        .blocks = {},
                         .input = {}};
   rows.codes.resize(static_cast<size_t>(linear.parameters()));
   if (PackingOf(scheme.bits).dtype == DType::kI32) {

@@ -3,6 +3,7 @@
 #include "engine/format/awq.h"
 #include "engine/format/compressed_tensors.h"
 #include "engine/format/dequantized.h"
+#include "engine/format/gguf.h"
 #include "engine/format/gptq.h"
 #include "engine/format/hqq.h"
 
@@ -11,8 +12,8 @@ namespace quantd {
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Format> Formats() {
-  static const Format formats[] = {kCompressedTensors, kAwqFormat, kGptqFormat, kHqqFormat,
-                                   kDequantized};
+  static const Format formats[] = {kCompressedTensors, kAwqFormat, kGptqFormat,
+                                   kHqqFormat,         kGguf,      kDequantized};
   return formats;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/json.h"
+#include "engine/format/container.h"
 #include "engine/model/model_spec.h"
 #include "engine/recipe.h"
 #include "engine/scheme.h"
@@ -77,6 +78,10 @@ struct Format {
   int64_t (*stripes)(const LinearSpec& linear, const Scheme& scheme) = nullptr;
   std::vector<PackedPiece> (*pack_stripe)(const LinearSpec& linear, const Scheme& scheme,
                                           const QuantizedRows& all, int64_t stripe) = nullptr;
+  // Whether it can hold schemes with blocks (Scheme::block); others hold those without.
+  bool blocks = false;
+  // For formats that are one file of their own kind; null: safetensors beside config.json.
+  const Container* container = nullptr;
 };
 
 std::span<const Format> Formats();

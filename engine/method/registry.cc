@@ -3,6 +3,7 @@
 #include "engine/method/auto.h"
 #include "engine/method/awq.h"
 #include "engine/method/awq_gptq.h"
+#include "engine/method/gguf.h"
 #include "engine/method/gptq.h"
 #include "engine/method/hqq.h"
 #include "engine/method/hqq_gptq.h"
@@ -15,8 +16,8 @@ namespace quantd {
 // The rows are objects of other files, so the table is made on first use and not at start-up, whose
 // order is not fixed.
 std::span<const Method> Methods() {
-  static const Method methods[] = {kRtn,         kInt8,    kHqq,     kAwq, kGptq,
-                                   kSmoothQuant, kAwqGptq, kHqqGptq, kAuto};
+  static const Method methods[] = {kRtn,         kInt8,    kHqq,     kAwq,        kGptq,
+                                   kSmoothQuant, kAwqGptq, kHqqGptq, kGgufMethod, kAuto};
   return methods;
 }
 

@@ -1,4 +1,6 @@
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -26,8 +28,15 @@ absl::StatusOr<Embedding> Embedding::Load(const ModelSpec& model, const Checkpoi
   return embedding;
 }
 
+Embedding Embedding::WithRows(std::shared_ptr<const QuantizedRows> rows) const {
+  Embedding embedding = *this;
+  embedding.rows_ = std::move(rows);
+  return embedding;
+}
+
 absl::Status Embedding::Embed(std::span<const int32_t> ids, float* x) const {
-  const int64_t rows = table_.shape[0], width = table_.shape[1];
+  const int64_t rows = rows_ != nullptr ? rows_->rows : table_.shape[0];
+  const int64_t width = rows_ != nullptr ? rows_->columns : table_.shape[1];
   std::vector<float> position(static_cast<size_t>(width));
   int64_t place = first_position_;
   for (const int32_t id : ids) {
@@ -35,7 +44,11 @@ absl::Status Embedding::Embed(std::span<const int32_t> ids, float* x) const {
       return MakeError(Reason::kDatasetInvalid, "a token that the model does not have",
                        Violation{"tokens", std::to_string(id), "0 to " + std::to_string(rows - 1)});
     }
-    QD_RETURN_IF_ERROR(checkpoint_->ReadRowsF32(table_.name, id, 1, x));
+    if (rows_ != nullptr) {
+      rows_->Dequantize(id, x);
+    } else {
+      QD_RETURN_IF_ERROR(checkpoint_->ReadRowsF32(table_.name, id, 1, x));
+    }
     for (int64_t i = 0; scale_ != 1.0F && i < width; ++i) x[i] *= scale_;
     if (!positions_.name.empty()) {
       QD_RETURN_IF_ERROR(checkpoint_->ReadRowsF32(positions_.name, place++, 1, position.data()));

@@ -86,6 +86,8 @@ absl::Status ForwardBlock(const ModelSpec& model, const BlockSpec& block,
 class Embedding {
  public:
   static absl::StatusOr<Embedding> Load(const ModelSpec& model, const Checkpoint& checkpoint);
+  // The same with a quantized table.
+  Embedding WithRows(std::shared_ptr<const QuantizedRows> rows) const;
   // x[T, D] = the rows of `ids`, scaled, with those of their positions added where the family has
   // them. DATASET_INVALID for an id outside the vocabulary. Thread-safe; a read or two per token.
   absl::Status Embed(std::span<const int32_t> ids, float* x) const;
@@ -95,6 +97,7 @@ class Embedding {
   TensorInfo table_, positions_;  // an empty name: no positions
   int64_t first_position_ = 0;
   float scale_ = 1;
+  std::shared_ptr<const QuantizedRows> rows_;  // instead of the table, where quantized
 };
 
 // Final norm and output projection: logits[T, V] of x[T, D]; x is left as it was. The model spec

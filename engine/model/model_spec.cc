@@ -26,6 +26,8 @@ std::string_view NameOf(LinearRole role) {
       return "router";
     case LinearRole::kHead:
       return "head";
+    case LinearRole::kEmbedding:
+      return "embedding";
     case LinearRole::kOther:
       break;
   }

@@ -27,7 +27,8 @@ enum class LinearRole {
   kDown,
   kRouter,  // chooses experts; stays in 16 bit
   kHead,
-  kOther
+  kOther,
+  kEmbedding  // the table of tokens, where a method stores it in a type of its own
 };
 std::string_view NameOf(LinearRole role);
 

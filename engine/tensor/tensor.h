@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/tensor/block_type.h"
 #include "engine/tensor/dtype.h"
 
 namespace quantd {
@@ -17,10 +18,14 @@ struct TensorInfo {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;  // row-major; empty for a scalar
+  // Blocks instead of elements of `dtype`: the last dimension is a multiple of block->elements.
+  const BlockType* block = nullptr;
 
   int64_t elements()
       const;  // the product of shape; shapes from outside were checked for overflow by the reader
-  int64_t bytes() const { return elements() * SizeOf(dtype); }
+  int64_t bytes() const {
+    return block != nullptr ? block->RowBytes(elements()) : elements() * SizeOf(dtype);
+  }
   bool operator==(const TensorInfo&) const = default;
 };
 

@@ -22,7 +22,8 @@ ZONES = [
     ("engine/model", ["engine/model/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend"]),
     ("engine/method", ["engine/method/*"],
-     ["base", "engine/types", "engine/tensor", "engine/calibrate", "engine/backend"]),
+     ["base", "engine/types", "engine/tensor", "engine/calibrate", "engine/backend",
+      "engine/gguf"]),
     ("engine/format", ["engine/format/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend", "engine/gguf"]),
     ("engine/evaluate", ["engine/evaluate/*"],
@@ -33,7 +34,7 @@ ZONES = [
     ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
     # The page of a report and the analysis are linked into the same library.
-    ("engine/planning", ["engine/plan.*", "engine/resolve.*"],
+    ("engine/planning", ["engine/plan.*", "engine/plan_container.*", "engine/resolve.*"],
      ["base", "engine/report_page", "engine/analysis"] + ENGINE_ALL),
     ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
     # Looks into models; computes nothing.

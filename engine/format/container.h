@@ -1,0 +1,46 @@
+// Formats whose result is one file of its own kind instead of a model folder: names, configuration
+// and tokenizer are inside.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/model/model_spec.h"
+#include "engine/recipe.h"
+#include "engine/tensor/tensor.h"
+#include "engine/tensor/tensor_file.h"
+
+namespace quantd {
+
+// What calibration was made with, when a scheme asks for it.
+struct WeightingSource {
+  std::string text;
+  int64_t windows = 0;
+};
+
+struct ContainerRequest {
+  const ModelSpec& model;
+  std::string model_folder;
+  std::span<const ResolvedLinear> linears;  // with the embedding, if it has a scheme
+  std::span<const TensorInfo> tensors;      // as they will be stored, in order
+  std::optional<WeightingSource> calibration;
+};
+
+struct LaidOutContainer {
+  LaidOutFile file;
+  std::vector<std::string> warnings;
+};
+
+struct Container {
+  // How a tensor of the checkpoint is stored that is not quantized; nothing: the file has no place
+  // for it.
+  std::optional<TensorInfo> (*stored)(const TensorInfo& tensor, const ModelSpec& model);
+  // Everything but the tensors' bytes. Reads small files of the model folder.
+  absl::StatusOr<LaidOutContainer> (*lay_out)(const ContainerRequest& request);
+};
+
+}  // namespace quantd

@@ -1,0 +1,26 @@
+// A GGUF file but for the bytes of its tensors: names, keys, header, where each tensor lies.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/gguf/key_values.h"
+#include "engine/model/model_spec.h"
+#include "engine/tensor/tensor.h"
+#include "engine/tensor/tensor_file.h"
+
+namespace quantd {
+
+// How `tensor` of the checkpoint is stored when it is not quantized: vectors in F32, the rest as it
+// is.
+TensorInfo StoredInGguf(TensorInfo tensor);
+
+// Header and places for `tensors`, which carry the names of the checkpoint; each is one that
+// GgufNames has. Places are in the order of `tensors`; after them rope_freqs.weight as a constant,
+// if the model has one. INTERNAL for a tensor without a name or type in GGUF.
+absl::StatusOr<LaidOutFile> LayOutGguf(const ModelSpec& model, std::span<const TensorInfo> tensors,
+                                       const KeyValues& keys);
+
+}  // namespace quantd
