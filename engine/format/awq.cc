@@ -222,6 +222,9 @@ absl::Status Corrupt(const LinearSpec& linear, std::string got, std::string want
 absl::StatusOr<QuantizedRows> UnpackAwq(const LinearSpec& linear, const Scheme& scheme,
                                         std::span<const std::span<const std::byte>> tensors) {
   const std::vector<TensorInfo> infos = Tensors(linear, scheme);
+  if (linear.out_features % kPerWord != 0) {
+    return Corrupt(linear, absl::StrCat(linear.out_features, " outputs"), "a multiple of 8");
+  }
   if (tensors.size() != infos.size()) {
     return Corrupt(linear, absl::StrCat(tensors.size(), " tensors"), absl::StrCat(infos.size()));
   }

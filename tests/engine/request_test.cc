@@ -21,6 +21,7 @@ TEST(RequestTest, JsonRoundTrip) {
   request.evaluation.enabled = false;
   request.gate.max_mean_kl = 0.05;
   request.output.loader = "vllm";
+  request.output.tensor_parallel = 4;
   request.resources.threads = 3;
   request.resources.compute = ComputeType::kF32;
   const auto again = QuantizeRequestFromJson(ToJson(request));

@@ -37,14 +37,23 @@ QuantizeRequest FullRequest() {
   request.recipe.overrides.push_back(scheme);
   request.recipe.skip = {"lm_head", "x*"};
   request.recipe.propagate = Propagate::kQuantized;
-  request.calibration = {.text = "/texts/c", .samples = 3, .tokens_per_sample = 7, .seed = 9};
+  // Folders of statistics belong to the machine and do not travel.
+  request.calibration = {.text = "/texts/c",
+                         .samples = 3,
+                         .tokens_per_sample = 7,
+                         .seed = 9,
+                         .statistics_folder = "",
+                         .save_statistics_folder = ""};
   request.evaluation = {.enabled = true,
                         .text = "builtin:calibration",
                         .windows = 5,
                         .tokens_per_window = 11,
                         .logits_windows = 2};
   request.gate = {.max_perplexity_ratio = 1.5, .max_mean_kl = 0.0, .min_top1_agreement = 0.25};
-  request.output = {.format = "compressed-tensors", .loader = "vllm", .shard_bytes = 1 << 20};
+  request.output = {.format = "compressed-tensors",
+                    .loader = "vllm",
+                    .tensor_parallel = 2,
+                    .shard_bytes = 1 << 20};
   request.resources = {
       .backend = "cpu", .threads = 3, .max_memory_bytes = 123456789, .compute = ComputeType::kBF16};
   return request;

@@ -67,6 +67,8 @@ TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {
                               "0.9",
                               "--loader",
                               "vllm",
+                              "--tensor-parallel",
+                              "2",
                               "--backend",
                               "cpu",
                               "--compute",
