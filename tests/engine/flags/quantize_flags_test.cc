@@ -90,6 +90,7 @@ TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {
   EXPECT_EQ(request->calibration.tokens_per_sample, 256);
   EXPECT_EQ(request->evaluation.tokens_per_window, 256);
   EXPECT_EQ(request->gate.min_top1_agreement, 0.9);
+  EXPECT_EQ(request->output.tensor_parallel, 2);
   EXPECT_EQ(request->resources.compute, ComputeType::kF32);
   EXPECT_EQ(request->resources.max_memory_bytes, 1000000000);
 }
