@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "engine/model/linear_weight.h"
-#include "engine/tensor/finite.h"
 
 namespace quantd {
 namespace {
@@ -37,19 +36,6 @@ absl::Status WriteUnquantized(const PlannedQuantization& planned, const LinearSp
   QD_ASSIGN_OR_RETURN(const AlignedBuffer<float> values,
                       FoldedValues(planned.checkpoint, linear, fold));
   return artifact.WriteValues(tensor, values.span());
-}
-
-absl::Status NameNotFinite(const Checkpoint& checkpoint, const BlockSpec& block,
-                           const absl::Status& status) {
-  if (ReasonOf(status) != Reason::kModelNotFinite) return status;
-  for (const std::string& norm : block.NormTensors()) {
-    QD_RETURN_IF_ERROR(CheckFinite(checkpoint, norm));
-  }
-  for (const LinearSpec& linear : block.linears) {
-    QD_RETURN_IF_ERROR(CheckFinite(checkpoint, linear.name + ".weight"));
-    QD_RETURN_IF_ERROR(CheckFinite(checkpoint, linear.name + ".bias"));
-  }
-  return status;
 }
 
 absl::StatusOr<BlockWeights> FoldedWeights(const PlannedQuantization& planned,

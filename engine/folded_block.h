@@ -23,8 +23,4 @@ absl::StatusOr<BlockWeights> FoldedWeights(const PlannedQuantization& planned,
                                            const BlockSpec& block, const BlockWeights& original,
                                            const BlockFold& fold, const ForwardContext& context);
 
-// Puts the tensor of the block that holds NaN or infinity in the place of what came of it.
-absl::Status NameNotFinite(const Checkpoint& checkpoint, const BlockSpec& block,
-                           const absl::Status& status);
-
 }  // namespace quantd
