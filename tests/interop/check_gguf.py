@@ -120,13 +120,17 @@ def quantize(arguments, kind):
 
 
 def llama_cpp_perplexity(arguments, path):
-    """Over the second half of each window of 512 tokens, which is what the tool measures."""
+    """(windows, perplexity over the second half of each): the last line of its output may get lost
+    when that is no terminal, so the last of its running estimates is read."""
     command = [os.path.join(arguments.llama_cpp, "llama-perplexity"), "-m", path, "-f",
                f"{arguments.model}/evaluation.txt", "-c", "512", "-b", "512", "--chunks",
                str(arguments.windows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True)
-    return float(re.search(r"PPL = ([0-9.]+)", done.stdout).group(1))
+    found = re.findall(r"\[(\d+)\]([0-9.]+),", done.stdout)
+    if not found:
+        raise ValueError(done.stdout[-2000:])
+    return int(found[-1][0]), float(found[-1][1])
 
 
 def second_half_perplexity(windows, logits):
@@ -149,8 +153,8 @@ def check(arguments, windows, kind):
             ("perplexity, relative", ratio, LIMITS["perplexity"]),
             ("tokens that differ", len(wrong), 0)]
     if arguments.llama_cpp:
-        theirs = llama_cpp_perplexity(arguments, path)
-        here = second_half_perplexity(windows, logits)
+        count, theirs = llama_cpp_perplexity(arguments, path)
+        here = second_half_perplexity(windows[:count], logits[:count])
         rows.append(("llama.cpp's perplexity, relative", abs(theirs / here - 1),
                      LLAMA_CPP_PERPLEXITY))
     size = os.path.getsize(path) / 1e6
