@@ -23,9 +23,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 import protocol
+import tiny_models
 
 TYPES = ["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1",
          "Q4_0", "Q3_K_M", "Q2_K"]
+# Random models of other families: other names, biases, norms of q and k, an output projection.
+FAMILY_TYPES = ["F16", "Q4_K_M"]
 LIMITS = {"largest": 2e-4, "perplexity": 1e-5, "kl": 1e-3, "top1": 2e-4}
 LLAMA_CPP_PERPLEXITY = 2e-3
 
@@ -104,11 +107,11 @@ def check_tokens(reader, model_folder):
     return wrong
 
 
-def quantize(arguments, kind):
+def quantize(arguments, model, kind):
     """(the file, the report, our logits)"""
-    folder = os.path.join(arguments.out, f"gguf-{kind}")
+    folder = os.path.join(arguments.out, f"gguf-{os.path.basename(model)}-{kind}")
     subprocess.run(["rm", "-rf", folder], check=True)
-    command = [arguments.worker, "quantize", arguments.model, "--out", folder, "--method", "gguf",
+    command = [arguments.worker, "quantize", model, "--out", folder, "--method", "gguf",
                "--option", f"type={kind}", "--format", "gguf", "--samples", "16", "--evaluation",
                f"{arguments.model}/evaluation.txt", "--eval-windows", str(arguments.windows),
                "--seq-len", "512", "--logits-windows", "2", "--compute", "f32", "--json"]
@@ -139,16 +142,16 @@ def second_half_perplexity(windows, logits):
     return (-rows.gather(-1, windows[:, 257:].unsqueeze(-1))).mean().exp().item()
 
 
-def check(arguments, windows, kind):
+def check(arguments, windows, model, kind):
     """Whether one type agrees; prints its rows."""
-    path, report, own = quantize(arguments, kind)
+    path, report, own = quantize(arguments, model, kind)
     reader = gguf.GGUFReader(path)
     logits = protocol.logits_of(model_of(reader), windows)
     found = protocol.scores(windows, logits, logits)
     ours = report["evaluation"]
     largest = (own["quantized"] - logits[:len(own["quantized"])]).abs().max().item()
     ratio = abs(found["perplexity_quantized"] / ours["perplexity_quantized"] - 1)
-    wrong = check_tokens(reader, arguments.model)
+    wrong = check_tokens(reader, model)
     rows = [("largest difference of logits", largest, LIMITS["largest"]),
             ("perplexity, relative", ratio, LIMITS["perplexity"]),
             ("tokens that differ", len(wrong), 0)]
@@ -158,7 +161,8 @@ def check(arguments, windows, kind):
         rows.append(("llama.cpp's perplexity, relative", abs(theirs / here - 1),
                      LLAMA_CPP_PERPLEXITY))
     size = os.path.getsize(path) / 1e6
-    print(f"gguf {kind}: {size:.2f} MB, perplexity {ours['perplexity_quantized']:.4f}, "
+    name = os.path.basename(os.path.normpath(model))
+    print(f"gguf {name} {kind}: {size:.2f} MB, perplexity {ours['perplexity_quantized']:.4f}, "
           f"KL {ours['kl_mean']:.6f}")
     passed = True
     for what, distance, limit in rows:
@@ -179,7 +183,11 @@ def main():
     arguments = parser.parse_args()
     windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt", 512,
                                    arguments.windows)
-    verdicts = [check(arguments, windows, kind) for kind in TYPES
+    cases = [(arguments.model, kind) for kind in TYPES]
+    for family in ("qwen2", "qwen3"):
+        model = tiny_models.make(family, arguments.model, arguments.out)
+        cases += [(model, kind) for kind in FAMILY_TYPES]
+    verdicts = [check(arguments, windows, model, kind) for model, kind in cases
                 if arguments.only in (None, kind)]
     print(f"{sum(verdicts)} of {len(verdicts)} GGUF types agree")
     return 0 if all(verdicts) else 1
