@@ -14,7 +14,7 @@ namespace {
 // Pieces of digits and the pattern that GPT-2 cuts with are steps of their own.
 std::string StepsOf(const Json& pre_tokenizer) {
   if (!pre_tokenizer.is_object()) return "";
-  const auto type = pre_tokenizer.value("type", "");
+  std::string type = pre_tokenizer.value("type", "");
   if (type == "Sequence") {
     std::string steps;
     const Json members = pre_tokenizer.value("pretokenizers", Json::array());
