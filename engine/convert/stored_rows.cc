@@ -11,6 +11,7 @@
 #include "engine/format/compressed_tensors.h"
 #include "engine/format/gptq.h"
 #include "engine/format/packed_words.h"
+#include "engine/format/stored_tensors.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -147,9 +148,8 @@ absl::Status Adapt(const LinearSpec& linear, const Scheme& from, const Scheme& t
                    QuantizedRows* rows) {
   if (from.symmetric && !to.symmetric) rows->zeros.assign(rows->scales.size(), 0);
   if (from.scale_dtype == to.scale_dtype) return absl::OkStatus();
-  std::vector<std::byte> narrow(rows->scales.size() * static_cast<size_t>(SizeOf(to.scale_dtype)));
+  const std::vector<std::byte> narrow = NarrowedBytes(rows->scales, to.scale_dtype);
   const auto count = static_cast<int64_t>(rows->scales.size());
-  NarrowFromF32(rows->scales.data(), count, to.scale_dtype, narrow.data());
   std::vector<float> again(rows->scales.size());
   WidenToF32(narrow.data(), to.scale_dtype, count, again.data());
   int64_t rounded = 0;

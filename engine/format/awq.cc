@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "engine/format/packed_words.h"
 #include "engine/format/serving_rules.h"
+#include "engine/format/stored_tensors.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -84,21 +85,6 @@ PackedPiece PackZeros(const QuantizedRows& all) {
           BytesOf<uint32_t>(PackAcross(zeros.data(), all.rows, all.groups, 0, all.groups))};
 }
 
-PackedPiece PackScales(const Scheme& scheme, const QuantizedRows& all) {
-  std::vector<float> scales(all.scales.size());
-  for (int64_t n = 0; n < all.rows; ++n) {
-    for (int64_t group = 0; group < all.groups; ++group) {
-      scales[static_cast<size_t>(group * all.rows + n)] =
-          all.scales[static_cast<size_t>(n * all.groups + group)];
-    }
-  }
-  PackedPiece piece = {kScales, 0, {}};
-  piece.bytes.resize(scales.size() * static_cast<size_t>(SizeOf(scheme.scale_dtype)));
-  NarrowFromF32(scales.data(), static_cast<int64_t>(scales.size()), scheme.scale_dtype,
-                piece.bytes.data());
-  return piece;
-}
-
 int64_t Stripes(const LinearSpec& linear, const Scheme& /*scheme*/) {
   return DivideRoundingUp(linear.in_features, kStripeInputs);
 }
@@ -113,7 +99,7 @@ std::vector<PackedPiece> PackStripe(const LinearSpec& linear, const Scheme& sche
   pieces.push_back({kWeights, begin * (all.rows / kPerWord) * 4, BytesOf<uint32_t>(words)});
   if (stripe > 0) return pieces;
   pieces.push_back(PackZeros(all));
-  pieces.push_back(PackScales(scheme, all));
+  pieces.push_back({kScales, 0, BytesByGroup(all.scales, all.rows, scheme.scale_dtype)});
   return pieces;
 }
 
@@ -145,16 +131,8 @@ void CheckFormat(const ServedLinear& served, std::vector<Violation>* violations)
   if (scheme.bits != kBits) {
     wrong(absl::StrCat("bits ", scheme.bits), "bits 4, or format gptq or compressed-tensors");
   }
-  if (scheme.real_zero) {
-    wrong("real zero points", "integer zero points, symmetric true, or format hqq");
-  }
-  if (scheme.activations != ActivationScheme::kNone) {
-    wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))),
-          "activations none, or format compressed-tensors");
-  }
-  if (scheme.granularity == Granularity::kTensor) {
-    wrong("granularity tensor", "granularity group or channel");
-  }
+  CheckIntegerZeros(linear, scheme, violations);
+  CheckWeightsAlone(linear, scheme, violations);
   if (linear.out_features % kPerWord != 0) {
     wrong(absl::StrCat(linear.out_features, " outputs"),
           "a multiple of 8; skip the module, or choose format compressed-tensors");
@@ -211,44 +189,26 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
           {"modules_to_not_convert", skipped.empty() ? Json(nullptr) : std::move(skipped)}};
 }
 
-absl::Status Corrupt(const LinearSpec& linear, std::string got, std::string wanted) {
-  return MakeError(
-      Reason::kModelCorrupt, "not an AWQ linear",
-      Violation{.where = linear.name, .got = std::move(got), .wanted = std::move(wanted)});
-}
+constexpr std::string_view kWhat = "an AWQ linear";
 
 }  // namespace
 
 absl::StatusOr<QuantizedRows> UnpackAwq(const LinearSpec& linear, const Scheme& scheme,
                                         std::span<const std::span<const std::byte>> tensors) {
-  const std::vector<TensorInfo> infos = Tensors(linear, scheme);
   if (linear.out_features % kPerWord != 0) {
-    return Corrupt(linear, absl::StrCat(linear.out_features, " outputs"), "a multiple of 8");
+    return IsNot(kWhat, linear, absl::StrCat(linear.out_features, " outputs"), "a multiple of 8");
   }
-  if (tensors.size() != infos.size()) {
-    return Corrupt(linear, absl::StrCat(tensors.size(), " tensors"), absl::StrCat(infos.size()));
-  }
-  for (size_t i = 0; i < infos.size(); ++i) {
-    if (static_cast<int64_t>(tensors[i].size()) == infos[i].bytes()) continue;
-    return Corrupt(linear, absl::StrCat(infos[i].name, " of ", tensors[i].size(), " bytes"),
-                   absl::StrCat(infos[i].bytes()));
-  }
+  QD_RETURN_IF_ERROR(CheckSizes(kWhat, linear, Tensors(linear, scheme), tensors));
   QuantizedRows rows = RoomFor(scheme, linear.out_features, linear.in_features);
   UnpackAcross(ValuesOf<uint32_t>(tensors[kWeights]), rows.rows, rows.columns, rows.codes.data());
   std::vector<int8_t> zeros(rows.scales.size());
   UnpackAcross(ValuesOf<uint32_t>(tensors[kZeros]), rows.rows, rows.groups, zeros.data());
-  std::vector<float> scales(rows.scales.size());
-  WidenToF32(tensors[kScales].data(), scheme.scale_dtype, static_cast<int64_t>(scales.size()),
-             scales.data());
-  for (int64_t n = 0; n < rows.rows; ++n) {
-    for (int64_t group = 0; group < rows.groups; ++group) {
-      const auto at = static_cast<size_t>(n * rows.groups + group);
-      rows.scales[at] = scales[static_cast<size_t>(group * rows.rows + n)];
-      if (scheme.symmetric && zeros[at] != 0) {
-        return Corrupt(linear, absl::StrCat("zero point ", zeros[at], " of output ", n),
-                       "0: the scheme is symmetric");
-      }
-    }
+  rows.scales = ValuesByGroup(tensors[kScales], rows.rows, scheme.scale_dtype);
+  for (size_t at = 0; scheme.symmetric && at < zeros.size(); ++at) {
+    if (zeros[at] == 0) continue;
+    const size_t output = at / static_cast<size_t>(rows.groups);
+    return IsNot(kWhat, linear, absl::StrCat("zero point ", zeros[at], " of output ", output),
+                 "0: the scheme is symmetric");
   }
   if (!scheme.symmetric) rows.zeros = std::move(zeros);
   return rows;

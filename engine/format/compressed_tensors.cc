@@ -7,6 +7,7 @@
 #include "engine/backend/kernels.h"
 #include "engine/format/packed_words.h"
 #include "engine/format/serving_rules.h"
+#include "engine/format/stored_tensors.h"
 
 namespace quantd {
 namespace {
@@ -105,11 +106,9 @@ void AppendScales(const Scheme& scheme, int64_t row_begin, const QuantizedRows& 
   const bool one = scheme.granularity == Granularity::kTensor;
   if (rows.rows == 0 || (one && row_begin != 0)) return;
   const int64_t count = one ? 1 : rows.rows * rows.groups;
-  const int64_t width = SizeOf(scheme.scale_dtype);
-  PackedPiece piece = {index, one ? 0 : row_begin * rows.groups * width, {}};
-  piece.bytes.resize(static_cast<size_t>(count * width));
-  NarrowFromF32(rows.scales.data(), count, scheme.scale_dtype, piece.bytes.data());
-  pieces->push_back(std::move(piece));
+  const int64_t offset = one ? 0 : row_begin * rows.groups * SizeOf(scheme.scale_dtype);
+  const auto scales = std::span(rows.scales).first(static_cast<size_t>(count));
+  pieces->push_back({index, offset, NarrowedBytes(scales, scheme.scale_dtype)});
 }
 
 std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
@@ -134,9 +133,7 @@ std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, in
 }
 
 std::vector<PackedPiece> InputConstants(const Scheme& scheme, const StaticInput& input) {
-  PackedPiece scale = {2, 0, {}};
-  scale.bytes.resize(static_cast<size_t>(SizeOf(scheme.scale_dtype)));
-  NarrowFromF32(&input.scale, 1, scheme.scale_dtype, scale.bytes.data());
+  PackedPiece scale = {2, 0, NarrowedBytes(std::span(&input.scale, 1), scheme.scale_dtype)};
   if (!HasInputZero(scheme)) return {std::move(scale)};
   return {std::move(scale), {3, 0, {static_cast<std::byte>(input.zero)}}};
 }

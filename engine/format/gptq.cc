@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "engine/format/packed_words.h"
+#include "engine/format/stored_tensors.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -94,20 +95,11 @@ PackedPiece PackZeros(const Scheme& scheme, const QuantizedRows& all) {
 }
 
 PackedPiece PackScales(const Scheme& scheme, const QuantizedRows& all) {
-  std::vector<float> scales(all.scales.size());
-  for (int64_t n = 0; n < all.rows; ++n) {
-    for (int64_t group = 0; group < all.groups; ++group) {
-      const int64_t at = n * all.groups + group;
-      const float scale = all.scales[static_cast<size_t>(at)];
-      scales[static_cast<size_t>(group * all.rows + n)] =
-          IsTurned(scheme, all, at) ? -scale : scale;
-    }
+  std::vector<float> scales = all.scales;
+  for (size_t at = 0; at < scales.size(); ++at) {
+    if (IsTurned(scheme, all, static_cast<int64_t>(at))) scales[at] = -scales[at];
   }
-  PackedPiece piece = {kScales, 0, {}};
-  piece.bytes.resize(scales.size() * static_cast<size_t>(SizeOf(scheme.scale_dtype)));
-  NarrowFromF32(scales.data(), static_cast<int64_t>(scales.size()), scheme.scale_dtype,
-                piece.bytes.data());
-  return piece;
+  return {kScales, 0, BytesByGroup(scales, all.rows, scheme.scale_dtype)};
 }
 
 int64_t Stripes(const LinearSpec& linear, const Scheme& /*scheme*/) {
@@ -155,25 +147,7 @@ void Settle(std::span<ResolvedLinear> linears, const ModelSpec& /*model*/) {
   }
 }
 
-absl::Status Corrupt(const LinearSpec& linear, std::string got, std::string wanted) {
-  return MakeError(
-      Reason::kModelCorrupt, "not a GPTQ linear",
-      Violation{.where = linear.name, .got = std::move(got), .wanted = std::move(wanted)});
-}
-
-absl::Status CheckSizes(const LinearSpec& linear, const Scheme& scheme,
-                        std::span<const std::span<const std::byte>> tensors) {
-  const std::vector<TensorInfo> infos = Tensors(linear, scheme);
-  if (tensors.size() != infos.size()) {
-    return Corrupt(linear, absl::StrCat(tensors.size(), " tensors"), absl::StrCat(infos.size()));
-  }
-  for (size_t i = 0; i < infos.size(); ++i) {
-    if (static_cast<int64_t>(tensors[i].size()) == infos[i].bytes()) continue;
-    return Corrupt(linear, absl::StrCat(infos[i].name, " of ", tensors[i].size(), " bytes"),
-                   absl::StrCat(infos[i].bytes()));
-  }
-  return absl::OkStatus();
-}
+constexpr std::string_view kWhat = "a GPTQ linear";
 
 absl::Status CheckGroups(const LinearSpec& linear, const Scheme& scheme,
                          std::span<const std::byte> bytes) {
@@ -181,8 +155,8 @@ absl::Status CheckGroups(const LinearSpec& linear, const Scheme& scheme,
   const int64_t width = linear.in_features / scheme.GroupsPerRow(linear.in_features);
   for (size_t k = 0; k < group_of.size(); ++k) {
     if (group_of[k] == static_cast<int64_t>(k) / width) continue;
-    return Corrupt(linear, absl::StrCat("input ", k, " in group ", group_of[k]),
-                   "groups of neighbouring inputs (desc_act false)");
+    return IsNot(kWhat, linear, absl::StrCat("input ", k, " in group ", group_of[k]),
+                 "groups of neighbouring inputs (desc_act false)");
   }
   return absl::OkStatus();
 }
@@ -191,16 +165,14 @@ absl::Status CheckGroups(const LinearSpec& linear, const Scheme& scheme,
 
 absl::StatusOr<QuantizedRows> UnpackGptq(const LinearSpec& linear, const Scheme& scheme,
                                          std::span<const std::span<const std::byte>> tensors) {
-  QD_RETURN_IF_ERROR(CheckSizes(linear, scheme, tensors));
+  QD_RETURN_IF_ERROR(CheckSizes(kWhat, linear, Tensors(linear, scheme), tensors));
   QD_RETURN_IF_ERROR(CheckGroups(linear, scheme, tensors[kGroups]));
   const int bits = scheme.bits;
   const int64_t n = linear.out_features, k = linear.in_features;
   QuantizedRows rows = RoomFor(scheme, n, k);
   const std::vector<uint32_t> weights = ValuesOf<uint32_t>(tensors[kWeights]);
   const std::vector<uint32_t> zeros = ValuesOf<uint32_t>(tensors[kZeros]);
-  std::vector<float> scales(rows.scales.size());
-  WidenToF32(tensors[kScales].data(), scheme.scale_dtype, static_cast<int64_t>(scales.size()),
-             scales.data());
+  rows.scales = ValuesByGroup(tensors[kScales], n, scheme.scale_dtype);
   const int64_t words_per_row = WordsFor(k, bits), words_per_group = WordsFor(n, bits);
   const uint32_t less = scheme.layout == kGptqV2 ? 0 : 1;
   std::vector<uint32_t> row(static_cast<size_t>(words_per_row));
@@ -213,12 +185,11 @@ absl::StatusOr<QuantizedRows> UnpackGptq(const LinearSpec& linear, const Scheme&
     }
     for (int64_t group = 0; group < rows.groups; ++group) {
       const auto at = static_cast<size_t>(i * rows.groups + group);
-      rows.scales[at] = scales[static_cast<size_t>(group * n + i)];
       const uint32_t stored = CodeAt(zeros.data() + group * words_per_group, i, bits);
       const int8_t zero = Signed((stored + less) & ((1U << bits) - 1), bits);
       if (scheme.symmetric && zero != 0) {
-        return Corrupt(linear, absl::StrCat("zero point ", zero, " of output ", i),
-                       "0: the scheme is symmetric");
+        return IsNot(kWhat, linear, absl::StrCat("zero point ", zero, " of output ", i),
+                     "0: the scheme is symmetric");
       }
       if (!scheme.symmetric) rows.zeros[at] = zero;
     }

@@ -24,16 +24,8 @@ void CheckFormat(const LinearSpec& linear, const Scheme& scheme,
   if (scheme.bits != 2 && scheme.bits != 3 && scheme.bits != 4 && scheme.bits != 8) {
     wrong(absl::StrCat("bits ", scheme.bits), "bits 2, 3, 4 or 8");
   }
-  if (scheme.real_zero) {
-    wrong("real zero points", "integer zero points, symmetric true, or format hqq");
-  }
-  if (scheme.activations != ActivationScheme::kNone) {
-    wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))),
-          "activations none, or format compressed-tensors");
-  }
-  if (scheme.granularity == Granularity::kTensor) {
-    wrong("granularity tensor", "granularity group or channel");
-  }
+  CheckIntegerZeros(linear, scheme, violations);
+  CheckWeightsAlone(linear, scheme, violations);
   if (linear.in_features % kWholeWords != 0 || linear.out_features % kWholeWords != 0) {
     wrong(absl::StrCat("[", linear.out_features, ", ", linear.in_features, "]"),
           "multiples of 32; skip the module, or choose format dequantized");

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/format/packed_words.h"
 #include "engine/format/serving_rules.h"
+#include "engine/format/stored_tensors.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -146,14 +147,6 @@ std::vector<std::byte> PackElements(const Scheme& scheme, const Grouped& grouped
   return BytesOf<Element>(packed);
 }
 
-PackedPiece OfGroups(Part part, const Scheme& scheme, const std::vector<float>& values) {
-  PackedPiece piece = {part, 0, {}};
-  piece.bytes.resize(values.size() * static_cast<size_t>(SizeOf(scheme.scale_dtype)));
-  NarrowFromF32(values.data(), static_cast<int64_t>(values.size()), scheme.scale_dtype,
-                piece.bytes.data());
-  return piece;
-}
-
 // Scales and zero points in the order of the groups. With axis 0 each weight has them beside it,
 // and the first weights / group are one of each group.
 std::vector<PackedPiece> PackGroups(const Scheme& scheme, const Grouped& grouped,
@@ -169,7 +162,8 @@ std::vector<PackedPiece> PackGroups(const Scheme& scheme, const Grouped& grouped
   }
   const std::vector<float> scales(all.scales.begin(),
                                   all.scales.begin() + static_cast<std::ptrdiff_t>(groups));
-  return {OfGroups(kScale, scheme, scales), OfGroups(kZero, scheme, zeros)};
+  return {{kScale, 0, NarrowedBytes(scales, scheme.scale_dtype)},
+          {kZero, 0, NarrowedBytes(zeros, scheme.scale_dtype)}};
 }
 
 std::vector<PackedPiece> PackStripe(const LinearSpec& linear, const Scheme& scheme,
@@ -214,14 +208,8 @@ void CheckFormat(const LinearSpec& linear, const Scheme& scheme,
     violations->push_back({linear.name, std::move(got), std::move(wanted)});
   };
   if (scheme.bits == 7) wrong("bits 7", "bits 1, 2, 3, 4, 5, 6 or 8");
-  if (scheme.activations != ActivationScheme::kNone) {
-    wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))),
-          "activations none, or format compressed-tensors");
-  }
-  if (scheme.granularity == Granularity::kTensor) {
-    wrong("granularity tensor", "granularity group or channel");
-    return;
-  }
+  CheckWeightsAlone(linear, scheme, violations);
+  if (scheme.granularity == Granularity::kTensor) return;
   const Packing packing = PackingOf(scheme.bits);
   const Grouped grouped = GroupedOf(linear, scheme);
   if (packing.dtype == DType::kU8 && grouped.rows % packing.parts != 0) {
@@ -234,7 +222,7 @@ void CheckFormat(const LinearSpec& linear, const Scheme& scheme,
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& model,
                      const LoaderTarget& target) {
   QD_RETURN_IF_ERROR(CheckTarget(kHqqFormat, target));
-  std::vector<Violation> holds, loads;
+  std::vector<Violation> holds;
   for (const ResolvedLinear& resolved : linears) {
     const ServedLinear served = {linears, model, resolved, target.tensor_parallel};
     CheckTiedHead(served, &holds);
@@ -297,13 +285,11 @@ absl::StatusOr<QuantizedRows> UnpackHqq(const LinearSpec& linear, const Scheme& 
   for (const size_t part : {kWeights, kScale, kZero}) {
     const auto wanted = static_cast<size_t>(infos[part].bytes());
     if (part < tensors.size() && tensors[part].size() == wanted) continue;
-    return MakeError(
-        Reason::kModelCorrupt, "not an HQQ linear",
-        Violation{.where = linear.name,
-                  .got = part < tensors.size() ? absl::StrCat(infos[part].name, " of ",
-                                                              tensors[part].size(), " bytes")
-                                               : "no " + infos[part].name,
-                  .wanted = absl::StrCat(wanted)});
+    return IsNot("an HQQ linear", linear,
+                 part < tensors.size()
+                     ? absl::StrCat(infos[part].name, " of ", tensors[part].size(), " bytes")
+                     : "no " + infos[part].name,
+                 absl::StrCat(wanted));
   }
   const Grouped grouped = GroupedOf(linear, scheme);
   QuantizedRows rows = {.rows = linear.out_features,

@@ -131,6 +131,25 @@ absl::Status CheckTarget(const Format& format, const LoaderTarget& target) {
   return absl::OkStatus();
 }
 
+void CheckIntegerZeros(const LinearSpec& linear, const Scheme& scheme,
+                       std::vector<Violation>* violations) {
+  if (!scheme.real_zero) return;
+  violations->push_back(
+      {linear.name, "real zero points", "integer zero points, symmetric true, or format hqq"});
+}
+
+void CheckWeightsAlone(const LinearSpec& linear, const Scheme& scheme,
+                       std::vector<Violation>* violations) {
+  if (scheme.activations != ActivationScheme::kNone) {
+    violations->push_back({linear.name,
+                           absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))),
+                           "activations none, or format compressed-tensors"});
+  }
+  if (scheme.granularity == Granularity::kTensor) {
+    violations->push_back({linear.name, "granularity tensor", "granularity group or channel"});
+  }
+}
+
 void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violations) {
   if (served.resolved.linear->role != LinearRole::kHead || !served.resolved.scheme.has_value() ||
       !served.model.tied_embeddings) {

@@ -39,6 +39,12 @@ struct ServedLinear {
   int64_t tensor_parallel = 1;
 };
 
+// What layouts of 2 to 8 bits cannot hold: real zero points; int8 inputs, one scale for a whole
+// tensor.
+void CheckIntegerZeros(const LinearSpec& linear, const Scheme& scheme,
+                       std::vector<Violation>* violations);
+void CheckWeightsAlone(const LinearSpec& linear, const Scheme& scheme,
+                       std::vector<Violation>* violations);
 // A head that is tied to the embedding cannot be quantized, by anybody.
 void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violations);
 // Conv1D of transformers, which keeps weights as [inputs, outputs] (GPT-2), is no module that the

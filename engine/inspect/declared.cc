@@ -48,8 +48,29 @@ absl::StatusOr<SchemeOf> ReadAwq(const Json& config, Declared* declared) {
   });
 }
 
+// A regular expression that matches from the start, as Python's re.match takes it. Compiled once,
+// for every module of the model. One that is none matches nothing.
+class StartPattern {
+ public:
+  explicit StartPattern(const std::string& pattern)
+      : regex_(std::make_shared<const RE2>(pattern, OptionsOfAll())) {}
+  bool Matches(std::string_view name) const {
+    const re2::StringPiece text(name.data(), name.size());
+    return regex_->ok() && regex_->Match(text, 0, text.size(), RE2::ANCHOR_START, nullptr, 0);
+  }
+
+ private:
+  static RE2::Options OptionsOfAll() {
+    RE2::Options options;
+    options.set_log_errors(false);
+    options.set_max_mem(1 << 20);
+    return options;
+  }
+  std::shared_ptr<const RE2> regex_;  // shared by the copies of what holds it
+};
+
 struct DynamicRule {
-  std::string pattern;
+  StartPattern pattern;
   std::optional<DeclaredScheme> scheme;
 };
 
@@ -60,8 +81,8 @@ absl::StatusOr<std::vector<DynamicRule>> ReadDynamic(const Json& config,
   const auto dynamic = config.find("dynamic");
   if (dynamic == config.end() || !dynamic->is_object()) return rules;
   for (const auto& [key, value] : dynamic->items()) {
-    const std::string pattern =
-        key.starts_with("+:") || key.starts_with("-:") ? key.substr(2) : key;
+    const StartPattern pattern(key.starts_with("+:") || key.starts_with("-:") ? key.substr(2)
+                                                                              : key);
     if (key.starts_with("-:") || !value.is_object()) {
       rules.push_back({pattern, std::nullopt});
       continue;
@@ -90,17 +111,28 @@ absl::StatusOr<SchemeOf> ReadGptq(const Json& config, Declared* declared) {
   return SchemeOf([=](std::string_view module) -> std::optional<DeclaredScheme> {
     if (IsHead(module) && !head) return std::nullopt;
     for (const DynamicRule& rule : rules) {
-      if (MatchesFromStart(rule.pattern, module)) return rule.scheme;
+      if (rule.pattern.Matches(module)) return rule.scheme;
     }
     return scheme;
   });
 }
 
 // A target or an ignored name of compressed-tensors: a module, "re:pattern", or a class of modules.
-bool Names(const std::string& target, std::string_view module) {
-  if (target.starts_with("re:")) return MatchesFromStart(target.substr(3), module);
-  return module == target || (module.ends_with(target) && target.find('.') != std::string::npos &&
-                              module[module.size() - target.size() - 1] == '.');
+struct Target {
+  explicit Target(const std::string& text) : name(text) {
+    if (name.starts_with("re:")) pattern.emplace(name.substr(3));
+  }
+  bool Names(std::string_view module) const {
+    if (pattern.has_value()) return pattern->Matches(module);
+    return module == name || (module.ends_with(name) && name.find('.') != std::string::npos &&
+                              module[module.size() - name.size() - 1] == '.');
+  }
+  std::string name;
+  std::optional<StartPattern> pattern;
+};
+
+std::vector<Target> TargetsOf(const std::vector<std::string>& names) {
+  return {names.begin(), names.end()};
 }
 
 std::optional<ActivationScheme> ActivationsOf(const Json& group) {
@@ -142,7 +174,7 @@ std::vector<std::string> StringsAt(const Json& object, const char* key) {
 }
 
 struct TargetedScheme {
-  std::vector<std::string> targets;
+  std::vector<Target> targets;
   DeclaredScheme scheme;
 };
 
@@ -156,20 +188,20 @@ absl::StatusOr<SchemeOf> ReadCompressedTensors(const Json& config, Declared* dec
     for (const auto& [name, group] : found->items()) {
       if (!group.is_object()) continue;
       QD_ASSIGN_OR_RETURN(DeclaredScheme scheme, ReadWeights(group, "config_groups." + name));
-      groups.push_back({StringsAt(group, "targets"), std::move(scheme)});
+      groups.push_back({TargetsOf(StringsAt(group, "targets")), std::move(scheme)});
     }
   }
-  return SchemeOf([groups, ignored = StringsAt(config, "ignore")](
+  return SchemeOf([groups, ignored = TargetsOf(StringsAt(config, "ignore"))](
                       std::string_view module) -> std::optional<DeclaredScheme> {
-    for (const std::string& name : ignored) {
-      if (Names(name, module)) return std::nullopt;
+    for (const Target& target : ignored) {
+      if (target.Names(module)) return std::nullopt;
     }
     // Names win over classes.
     const DeclaredScheme* by_class = nullptr;
     for (const TargetedScheme& group : groups) {
-      for (const std::string& target : group.targets) {
-        if (Names(target, module)) return group.scheme;
-        if (target == "Linear") by_class = &group.scheme;
+      for (const Target& target : group.targets) {
+        if (target.Names(module)) return group.scheme;
+        if (target.name == "Linear") by_class = &group.scheme;
       }
     }
     if (by_class == nullptr) return std::nullopt;
@@ -220,15 +252,6 @@ absl::StatusOr<SchemeOf> ReadHqq(const Json& config) {
 }
 
 }  // namespace
-
-bool MatchesFromStart(const std::string& pattern, std::string_view name) {
-  RE2::Options options;
-  options.set_log_errors(false);
-  options.set_max_mem(1 << 20);
-  const RE2 regex(pattern, options);
-  const re2::StringPiece text(name.data(), name.size());
-  return regex.ok() && regex.Match(text, 0, text.size(), RE2::ANCHOR_START, nullptr, 0);
-}
 
 absl::StatusOr<Declared> ReadDeclared(const Json& quantization_config) {
   Declared declared;

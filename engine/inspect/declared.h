@@ -36,8 +36,4 @@ struct Declared {
 // know. Errors: MODEL_CORRUPT for values that no configuration of that method has.
 absl::StatusOr<Declared> ReadDeclared(const Json& quantization_config);
 
-// Whether `pattern`, a regular expression as Python's re.match takes it, matches from the start of
-// `name`. A pattern that is none matches nothing.
-bool MatchesFromStart(const std::string& pattern, std::string_view name);
-
 }  // namespace quantd
