@@ -4,14 +4,16 @@ For each type or mixture: `quantd-worker quantize --method gguf --format gguf` w
 report and its logits of a few windows. The gguf package reads keys and tensors back and computes
 the weights; transformers runs them in float32, built from the file's keys alone. Compared: logits,
 perplexity, KL, top-1 (as run.py), the keys with config.json and tokenizer.json, and the order of
-rows of q and k. With --llama-cpp, llama-perplexity loads the file too and its perplexity is
-compared; it rounds activations to 8 bits inside its kernels, so that tolerance is wider.
+rows of q and k. llama.cpp loads the file too: its log probabilities over the whole vocabulary and
+its tokens are compared (llama_cpp.py says how far its rounding may take it); that the comparison
+can fail is shown on damaged copies.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,9 +21,11 @@ import gguf
 import numpy
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+import llama_cpp
 import protocol
 import tiny_models
 
@@ -30,7 +34,12 @@ TYPES = ["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_0", "Q4_K_M", "Q4_
 # Random models of other families: other names, biases, norms of q and k, an output projection.
 FAMILY_TYPES = ["F16", "Q4_K_M"]
 LIMITS = {"largest": 2e-4, "perplexity": 1e-5, "kl": 1e-3, "top1": 2e-4}
-LLAMA_CPP_PERPLEXITY = 2e-3
+# What llama.cpp is asked after, of the first window.
+POSITIONS = range(4, 129, 4)
+TEXTS = ["It was the best of times, it was the worst of times", " two  spaces\n\n\tand a tab",
+         "1234567 3.14", "I'm sure they've gone, don't you'll see", "na\u00efve \u4f60\u597d \U0001f600"]
+# The type of which damaged copies are made.
+DAMAGED = "Q4_K_M"
 
 FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
             "qwen3": (Qwen3Config, Qwen3ForCausalLM)}
@@ -122,24 +131,37 @@ def quantize(arguments, model, kind):
     return os.path.join(folder, name[0]), json.loads(printed), own
 
 
-def llama_cpp_perplexity(arguments, path):
-    """(windows, perplexity over the second half of each): the last line of its output may get lost
-    when that is no terminal, so the last of its running estimates is read."""
-    command = [os.path.join(arguments.llama_cpp, "llama-perplexity"), "-m", path, "-f",
-               f"{arguments.model}/evaluation.txt", "-c", "512", "-b", "512", "--chunks",
-               str(arguments.windows)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
-    found = re.findall(r"\[(\d+)\]([0-9.]+),", done.stdout)
-    if not found:
-        raise ValueError(done.stdout[-2000:])
-    return int(found[-1][0]), float(found[-1][1])
+def llama_cpp_rows(path, model, window, logits, kind, limit):
+    """What llama.cpp makes of the file, as rows of a table. The limit is of the distance."""
+    reference = logits.double().log_softmax(-1).numpy()[[count - 1 for count in POSITIONS]]
+    answer = llama_cpp.run(path, window[:max(POSITIONS)], POSITIONS, TEXTS)
+    tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
+    differ = [text for text, tokens in zip(TEXTS, answer.tokens)
+              if tokenizer.encode(text).ids != tokens]
+    rows = [("llama.cpp: log probabilities", llama_cpp.distance(reference, answer.log_probabilities),
+             limit),
+            ("llama.cpp: texts cut otherwise", len(differ), 0)]
+    if kind == DAMAGED:
+        for name, turned in (("rows of q", "blk.0.attn_q"), ("ffn_down", "blk.1.ffn_down")):
+            damaged = with_rows_turned(path, f"{turned}.weight")
+            wrong = llama_cpp.run(damaged, window[:max(POSITIONS)], POSITIONS)
+            found = llama_cpp.distance(reference, wrong.log_probabilities)
+            # At most 1 where the distance is beyond the limit: the damage was seen.
+            rows.append((f"llama.cpp: {name} damaged, unseen", limit / found, 1))
+    return rows
 
 
-def second_half_perplexity(windows, logits):
-    """As the tool counts: from the 257th position of a window on."""
-    rows = logits[:, 256:-1].double().log_softmax(-1)
-    return (-rows.gather(-1, windows[:, 257:].unsqueeze(-1))).mean().exp().item()
+def with_rows_turned(path, name):
+    """A copy of the file whose tensor has the halves of its rows in pairs side by side: what q and k
+    of a llama look like where pairing is done twice."""
+    damaged = path.replace(".gguf", ".damaged.gguf")
+    shutil.copyfile(path, damaged)
+    reader = gguf.GGUFReader(damaged, "r+")
+    tensor = next(tensor for tensor in reader.tensors if tensor.name == name)
+    data = tensor.data.reshape(tensor.data.shape[0], -1)
+    data[:] = data.reshape(2, data.shape[0] // 2, -1).swapaxes(0, 1).reshape(data.shape).copy()
+    data.flush()
+    return damaged
 
 
 def check(arguments, windows, model, kind):
@@ -155,11 +177,8 @@ def check(arguments, windows, model, kind):
     rows = [("largest difference of logits", largest, LIMITS["largest"]),
             ("perplexity, relative", ratio, LIMITS["perplexity"]),
             ("tokens that differ", len(wrong), 0)]
-    if arguments.llama_cpp:
-        count, theirs = llama_cpp_perplexity(arguments, path)
-        here = second_half_perplexity(windows[:count], logits[:count])
-        rows.append(("llama.cpp's perplexity, relative", abs(theirs / here - 1),
-                     LLAMA_CPP_PERPLEXITY))
+    limit = llama_cpp.limit_of(kind, random_weights=model != arguments.model)
+    rows += llama_cpp_rows(path, model, windows[0], logits[0], kind, limit)
     size = os.path.getsize(path) / 1e6
     name = os.path.basename(os.path.normpath(model))
     print(f"gguf {name} {kind}: {size:.2f} MB, perplexity {ours['perplexity_quantized']:.4f}, "
@@ -178,7 +197,6 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--windows", type=int, default=8)
-    parser.add_argument("--llama-cpp", help="folder of llama.cpp's programs")
     parser.add_argument("--only", help="the type of that name")
     arguments = parser.parse_args()
     windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt", 512,
