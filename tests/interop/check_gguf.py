@@ -37,7 +37,8 @@ LIMITS = {"largest": 2e-4, "perplexity": 1e-5, "kl": 1e-3, "top1": 2e-4}
 # What llama.cpp is asked after, of the first window.
 POSITIONS = range(4, 129, 4)
 TEXTS = ["It was the best of times, it was the worst of times", " two  spaces\n\n\tand a tab",
-         "1234567 3.14", "I'm sure they've gone, don't you'll see", "na\u00efve \u4f60\u597d \U0001f600"]
+         "1234567 3.14", "I'm sure they've gone, don't you'll see",
+         "na\u00efve \u4f60\u597d \U0001f600"]
 # The type of which damaged copies are made.
 DAMAGED = "Q4_K_M"
 
@@ -138,8 +139,8 @@ def llama_cpp_rows(path, model, window, logits, kind, limit):
     tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
     differ = [text for text, tokens in zip(TEXTS, answer.tokens)
               if tokenizer.encode(text).ids != tokens]
-    rows = [("llama.cpp: log probabilities", llama_cpp.distance(reference, answer.log_probabilities),
-             limit),
+    found = llama_cpp.distance(reference, answer.log_probabilities)
+    rows = [("llama.cpp: log probabilities", found, limit),
             ("llama.cpp: texts cut otherwise", len(differ), 0)]
     if kind == DAMAGED:
         for name, turned in (("rows of q", "blk.0.attn_q"), ("ffn_down", "blk.1.ffn_down")):
@@ -152,8 +153,8 @@ def llama_cpp_rows(path, model, window, logits, kind, limit):
 
 
 def with_rows_turned(path, name):
-    """A copy of the file whose tensor has the halves of its rows in pairs side by side: what q and k
-    of a llama look like where pairing is done twice."""
+    """A copy of the file whose tensor has the halves of its rows in pairs side by side: what q and
+    k of a llama look like where pairing is done twice."""
     damaged = path.replace(".gguf", ".damaged.gguf")
     shutil.copyfile(path, damaged)
     reader = gguf.GGUFReader(damaged, "r+")
