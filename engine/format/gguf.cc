@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/gguf/architectures.h"
 #include "engine/gguf/block_types.h"
 #include "engine/gguf/gguf_layout.h"
 #include "engine/gguf/mixture.h"
 #include "engine/gguf/model_keys.h"
-#include "engine/gguf/tensor_names.h"
 #include "engine/gguf/tokenizer_keys.h"
 
 namespace quantd {
@@ -18,16 +19,40 @@ namespace {
 
 constexpr LoaderRow kLoaders[] = {
     {"llama.cpp",
-     "llama, mistral, qwen2, qwen3; blocks of 256 inputs (K types) or 32 (all others), a type that "
+     "falcon, gemma, gemma2, gemma3_text, gpt2, gpt_neox, llama, mistral, mixtral, phi3, qwen2, "
+     "qwen3, qwen3_moe, starcoder2; blocks of 256 inputs (K types) or 32 (all others), a type that "
      "does not fit gives way to the next larger one that does"},
 };
+
+// The type of the first expert of each role of a block; null: as in the checkpoint.
+using Stacks = std::map<std::pair<int, LinearRole>, const BlockType*>;
+
+// The experts of a block are one tensor, so they are of one type.
+void CheckStack(const ResolvedLinear& entry, Stacks& stacks, std::vector<Violation>& violations) {
+  const LinearSpec& linear = *entry.linear;
+  if (linear.expert < 0) return;
+  const BlockType* type = entry.scheme.has_value() ? entry.scheme->block : nullptr;
+  const auto name = [](const BlockType* of) { return of == nullptr ? "16 bit" : of->name; };
+  const auto [first, is_first] = stacks.try_emplace({linear.block, linear.role}, type);
+  if (is_first || first->second == type) return;
+  violations.push_back({linear.name, std::string(name(type)),
+                        absl::StrCat(ToAbsl(name(first->second)), ", as the experts before it")});
+}
 
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& model,
                      const LoaderTarget& /*target*/) {
   QD_RETURN_IF_ERROR(CheckModel(model));
   std::vector<Violation> violations;
+  Stacks stacks;
   for (const ResolvedLinear& entry : linears) {
-    if (!entry.scheme.has_value()) continue;
+    CheckStack(entry, stacks, violations);
+    if (!entry.scheme.has_value()) {
+      if (entry.linear->transposed) {
+        violations.push_back({entry.linear->name, "left as it lies, transposed",
+                              "a type: F16 or BF16 keep its values"});
+      }
+      continue;
+    }
     const BlockType* block = entry.scheme->block;
     if (block == nullptr) {
       violations.push_back({entry.linear->name, Describe(*entry.scheme), "method gguf"});
@@ -63,8 +88,7 @@ Json Config(std::span<const ResolvedLinear> /*linears*/, const ModelSpec& /*mode
 }
 
 std::optional<TensorInfo> Stored(const TensorInfo& tensor, const ModelSpec& model) {
-  if (!GgufNames(model).contains(tensor.name)) return std::nullopt;
-  return StoredInGguf(tensor);
+  return StoredInGguf(tensor, model);
 }
 
 // The mixture that most of the model was asked to be; nullptr: nothing is quantized.

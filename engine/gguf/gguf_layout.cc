@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -37,54 +38,110 @@ absl::Status AppendTensor(const std::string& name, const TensorInfo& tensor, int
   return absl::OkStatus();
 }
 
+// Places tensors one after the other.
+class Layout {
+ public:
+  explicit Layout(const ModelSpec& model) : model_(model) {}
+
+  absl::Status Add(const TensorInfo& tensor, const GgufName& name) {
+    if (name.expert >= 0) return AddExpert(tensor, name);
+    QD_RETURN_IF_ERROR(AppendTensor(name.name, tensor, end_, infos_));
+    ++tensors_;
+    file_.places.push_back(PlaceOf(tensor, name, end_));
+    end_ = Aligned(end_ + tensor.bytes());
+    return absl::OkStatus();
+  }
+
+  absl::Status AddConstant(const ConstantTensor& constant) {
+    const auto count = static_cast<int64_t>(constant.values.size());
+    QD_RETURN_IF_ERROR(Add({"", DType::kF32, {count}}, {.name = constant.name}));
+    file_.constants.emplace_back(constant.values.size() * sizeof(float));
+    std::memcpy(file_.constants.back().data(), constant.values.data(),
+                file_.constants.back().size());
+    return absl::OkStatus();
+  }
+
+  LaidOutFile Finish(const KeyValues& keys) && {
+    file_.header = "GGUF";
+    AppendU32(kVersion, file_.header);
+    AppendU64(tensors_, file_.header);
+    AppendU64(keys.count(), file_.header);
+    file_.header += keys.bytes() + infos_;
+    const int64_t data = Aligned(static_cast<int64_t>(file_.header.size()));
+    for (TensorPlace& place : file_.places) place.begin += data;
+    file_.size = data + end_;
+    return std::move(file_);
+  }
+
+ private:
+  struct Stack {
+    int64_t begin = 0;
+    TensorInfo of;
+  };
+
+  TensorPlace PlaceOf(const TensorInfo& tensor, const GgufName& name, int64_t begin) const {
+    const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
+    return {.name = name.name,
+            .begin = begin,
+            .bytes = tensor.bytes(),
+            .order = {.row_bytes = rows == 0 ? 0 : tensor.bytes() / rows,
+                      .places = RowPlaces(name, model_, rows)},
+            .added = name.added};
+  }
+
+  // All experts of a block get their room when the first of them comes.
+  absl::Status AddExpert(const TensorInfo& tensor, const GgufName& name) {
+    const auto [stack, is_first] = stacks_.try_emplace(name.name, Stack{end_, tensor});
+    if (is_first) {
+      const int64_t experts = model_.blocks[0].mixture->experts;
+      TensorInfo all = tensor;
+      all.shape.insert(all.shape.begin(), experts);
+      QD_RETURN_IF_ERROR(AppendTensor(name.name, all, end_, infos_));
+      ++tensors_;
+      end_ = Aligned(end_ + experts * tensor.bytes());
+    }
+    const TensorInfo& of = stack->second.of;
+    if (tensor.block != of.block || tensor.dtype != of.dtype || tensor.shape != of.shape) {
+      return MakeError(Reason::kInternal, "experts of different types",
+                       Violation{tensor.name, "another type", "that of " + of.name});
+    }
+    file_.places.push_back(
+        PlaceOf(tensor, name, stack->second.begin + name.expert * tensor.bytes()));
+    return absl::OkStatus();
+  }
+
+  const ModelSpec& model_;
+  LaidOutFile file_;
+  std::string infos_;
+  uint64_t tensors_ = 0;
+  int64_t end_ = 0;
+  std::map<std::string, Stack> stacks_;
+};
+
 }  // namespace
 
-TensorInfo StoredInGguf(TensorInfo tensor) {
-  if (tensor.shape.size() < 2 && IsFloat(tensor.dtype)) tensor.dtype = DType::kF32;
+std::optional<TensorInfo> StoredInGguf(TensorInfo tensor, const ModelSpec& model) {
+  const std::optional<GgufName> name = FindGgufName(model, tensor.name);
+  if (!name.has_value()) return std::nullopt;
+  const bool widened = tensor.shape.size() < 2 || name->as_float32;
+  if (widened && IsFloat(tensor.dtype)) tensor.dtype = DType::kF32;
   return tensor;
 }
 
 absl::StatusOr<LaidOutFile> LayOutGguf(const ModelSpec& model, std::span<const TensorInfo> tensors,
                                        const KeyValues& keys) {
-  const auto names = GgufNames(model);
-  LaidOutFile file;
-  std::string infos;
-  int64_t end = 0;
-  const auto add = [&](const TensorInfo& tensor, const GgufName& name) -> absl::Status {
-    QD_RETURN_IF_ERROR(AppendTensor(name.name, tensor, end, infos));
-    const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
-    RowPairing pairing;
-    if (name.paired_heads > 0) {
-      pairing = {.heads = name.paired_heads, .row_bytes = tensor.bytes() / rows};
-    }
-    file.places.push_back(
-        {.name = name.name, .begin = end, .bytes = tensor.bytes(), .pairing = pairing});
-    end = Aligned(end + tensor.bytes());
-    return absl::OkStatus();
-  };
+  Layout layout(model);
   for (const TensorInfo& tensor : tensors) {
-    const auto name = names.find(tensor.name);
-    if (name == names.end()) {
+    const std::optional<GgufName> name = FindGgufName(model, tensor.name);
+    if (!name.has_value()) {
       return MakeError(Reason::kInternal, "no name of GGUF", Violation{tensor.name, "none", ""});
     }
-    QD_RETURN_IF_ERROR(add(tensor, name->second));
+    QD_RETURN_IF_ERROR(layout.Add(tensor, *name));
   }
-  const std::vector<float> factors = RopeFactors(model.rope);
-  if (!factors.empty()) {
-    QD_RETURN_IF_ERROR(add({"", DType::kF32, {static_cast<int64_t>(factors.size())}},
-                           {.name = "rope_freqs.weight"}));
-    file.constants.emplace_back(factors.size() * sizeof(float));
-    std::memcpy(file.constants.back().data(), factors.data(), file.constants.back().size());
+  for (const ConstantTensor& constant : RopeFactors(model.rope)) {
+    QD_RETURN_IF_ERROR(layout.AddConstant(constant));
   }
-  file.header = "GGUF";
-  AppendU32(kVersion, file.header);
-  AppendU64(file.places.size(), file.header);
-  AppendU64(keys.count(), file.header);
-  file.header += keys.bytes() + infos;
-  const int64_t data = Aligned(static_cast<int64_t>(file.header.size()));
-  for (TensorPlace& place : file.places) place.begin += data;
-  file.size = data + end;
-  return file;
+  return std::move(layout).Finish(keys);
 }
 
 }  // namespace quantd

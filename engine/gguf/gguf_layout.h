@@ -1,6 +1,7 @@
 // A GGUF file but for the bytes of its tensors: names, keys, header, where each tensor lies.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,13 +14,14 @@
 
 namespace quantd {
 
-// How `tensor` of the checkpoint is stored when it is not quantized: vectors in F32, the rest as it
-// is.
-TensorInfo StoredInGguf(TensorInfo tensor);
+// How `tensor` of the checkpoint is stored when it is not quantized: vectors, routers and positions
+// in F32, the rest as it is. Nothing: the file has no place for it.
+std::optional<TensorInfo> StoredInGguf(TensorInfo tensor, const ModelSpec& model);
 
 // Header and places for `tensors`, which carry the names of the checkpoint; each is one that
-// GgufNames has. Places are in the order of `tensors`; after them rope_freqs.weight as a constant,
-// if the model has one. INTERNAL for a tensor without a name or type in GGUF.
+// FindGgufName has. Places are in the order of `tensors`, the experts of a mixture side by side in
+// one tensor; after them the factors of the rope as constants, if the model has such. INTERNAL for
+// a tensor without a name or type in GGUF.
 absl::StatusOr<LaidOutFile> LayOutGguf(const ModelSpec& model, std::span<const TensorInfo> tensors,
                                        const KeyValues& keys);
 

@@ -61,6 +61,13 @@ std::string_view OutputType(const Mixture& mixture) {
   return mixture.base;
 }
 
+// q, k and v as one.
+std::string_view QkvType(const Mixture& mixture) {
+  if (mixture.name == "Q3_K_M" || mixture.name == "Q3_K_L") return "Q4_K";
+  if (mixture.name == "Q4_K_M") return "Q5_K";
+  return mixture.name == "Q5_K_M" ? "Q6_K" : mixture.base;
+}
+
 // The output projection, and an embedding that is one with it.
 std::string_view HeadType(const Mixture& mixture, const LinearSpec& linear) {
   const BlockType& base = *FindBlockType(mixture.base);
@@ -76,6 +83,8 @@ std::string_view NameFor(const Mixture& mixture, const ModelSpec& model, const L
       return model.tied_embeddings ? HeadType(mixture, linear) : mixture.base;
     case LinearRole::kV:
       return ValueType(mixture, model, linear.block);
+    case LinearRole::kQkv:
+      return QkvType(mixture);
     case LinearRole::kDown:
       return DownType(mixture, model, linear.block);
     case LinearRole::kO:

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "engine/gguf/key_values.h"
 #include "engine/model/model_spec.h"
 
@@ -20,13 +19,13 @@ struct ModelDescription {
 // The family is one that FindGgufArchitecture knows.
 void AddModel(const ModelDescription& description, KeyValues& keys);
 
-// MODEL_UNSUPPORTED for what the architecture has no keys for.
-absl::Status CheckModel(const ModelSpec& model);
-// What readers of the file will not do as the original does.
-std::vector<std::string> ModelWarnings(const ModelSpec& model);
-
-// The tensor rope_freqs.weight, by which readers divide the frequencies; empty without llama3
-// scaling.
-std::vector<float> RopeFactors(const RopeSpec& rope);
+// A tensor that stands for something in config.json.
+struct ConstantTensor {
+  std::string name;
+  std::vector<float> values;
+};
+// Divisors of the rotary frequencies: rope_freqs.weight of llama3 scaling, rope_factors_long.weight
+// and rope_factors_short.weight of longrope.
+std::vector<ConstantTensor> RopeFactors(const RopeSpec& rope);
 
 }  // namespace quantd

@@ -1,6 +1,7 @@
 #include "engine/tensor/tensor_file.h"
 
 #include <algorithm>
+#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -53,19 +54,12 @@ class PlacedFile : public TensorFile {
 
   absl::Status Write(size_t index, int64_t offset, std::span<const std::byte> bytes) override {
     QD_RETURN_IF_ERROR(CheckRange(index, offset, static_cast<int64_t>(bytes.size())));
-    const RowPairing& pairing = places_[index].pairing;
-    if (pairing.heads == 0) return WriteRange(index, offset, bytes);
-    if (offset % pairing.row_bytes != 0 || std::ssize(bytes) % pairing.row_bytes != 0) {
-      return Misuse(Where(index), absl::StrCat(bytes.size(), " bytes at ", offset),
-                    absl::StrCat("rows of ", pairing.row_bytes));
-    }
-    const auto row_bytes = static_cast<size_t>(pairing.row_bytes);
-    for (int64_t row = offset / pairing.row_bytes; !bytes.empty(); ++row) {
-      QD_RETURN_IF_ERROR(
-          WriteRange(index, PairedRow(index, row) * pairing.row_bytes, bytes.first(row_bytes)));
-      bytes = bytes.subspan(row_bytes);
-    }
-    return absl::OkStatus();
+    const TensorPlace& place = places_[index];
+    if (place.added == 0) return WriteRows(index, offset, bytes);
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+    for (float& value : values) value += place.added;
+    return WriteRows(index, offset, std::as_bytes(std::span(values)));
   }
 
   absl::StatusOr<SealedFile> Seal() override {
@@ -83,12 +77,26 @@ class PlacedFile : public TensorFile {
   }
 
  private:
-  // Where row `row` lies when halves of heads alternate.
-  int64_t PairedRow(size_t index, int64_t row) const {
-    const RowPairing& pairing = places_[index].pairing;
-    const int64_t rows = places_[index].bytes / pairing.row_bytes / pairing.heads;
-    const int64_t within = row % rows, half = rows / 2;
-    return row - within + 2 * (within % half) + within / half;
+  absl::Status WriteRows(size_t index, int64_t offset, std::span<const std::byte> bytes) {
+    const RowOrder& order = places_[index].order;
+    if (order.places.empty() || bytes.empty()) return WriteRange(index, offset, bytes);
+    if (offset % order.row_bytes != 0 || std::ssize(bytes) % order.row_bytes != 0) {
+      return Misuse(Where(index), absl::StrCat(bytes.size(), " bytes at ", offset),
+                    absl::StrCat("rows of ", order.row_bytes));
+    }
+    // Rows that stay neighbours are written in one go.
+    const auto places = std::span(order.places)
+                            .subspan(static_cast<size_t>(offset / order.row_bytes),
+                                     bytes.size() / static_cast<size_t>(order.row_bytes));
+    for (size_t first = 0, last = 0; first < places.size(); first = last) {
+      do {
+        ++last;
+      } while (last < places.size() && places[last] == places[last - 1] + 1);
+      const auto row_bytes = static_cast<size_t>(order.row_bytes);
+      QD_RETURN_IF_ERROR(WriteRange(index, places[first] * order.row_bytes,
+                                    bytes.subspan(first * row_bytes, (last - first) * row_bytes)));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status WriteRange(size_t index, int64_t offset, std::span<const std::byte> bytes) {

@@ -16,18 +16,19 @@
 
 namespace quantd {
 
-// Rows that the file wants in another order: of the rows of each of `heads` heads, those of the
-// first half alternate with those of the second. 0 heads: rows stay where they are.
-struct RowPairing {
-  int64_t heads = 0;
+// Rows that the file wants in another order: row r of the tensor lies at row places[r]. Empty: rows
+// stay where they are.
+struct RowOrder {
   int64_t row_bytes = 0;
+  std::vector<int32_t> places;
 };
 
 // Where one tensor lies: bytes [begin, begin + bytes) of the file.
 struct TensorPlace {
   std::string name;
   int64_t begin = 0, bytes = 0;
-  RowPairing pairing = {};
+  RowOrder order = {};
+  float added = 0;  // to each value, on the way into the file; not 0 for F32 alone
 };
 
 // A file that is known but for the bytes of its tensors.
@@ -50,7 +51,7 @@ class TensorFile {
       int64_t size, Durability durability = Durability::kSync);
   virtual ~TensorFile() = default;
 
-  // Bytes [offset, offset + bytes.size()) of tensor `index`, whole rows if its rows are paired.
+  // Bytes [offset, offset + bytes.size()) of tensor `index`, whole rows if they change places.
   // Thread-safe. Each byte once. Errors: INTERNAL for a range outside the tensor or written before,
   // DISK_FULL, IO.
   virtual absl::Status Write(size_t index, int64_t offset, std::span<const std::byte> bytes) = 0;

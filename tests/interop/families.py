@@ -81,11 +81,10 @@ RUNS = [
 ]
 
 
-def make_model(name, dtype, folder, tokenizer_folder):
-    """A random checkpoint of the family with the bundled model's tokenizer."""
+def make_model(config, dtype, folder, tokenizer_folder):
+    """A random checkpoint with the bundled model's tokenizer."""
     torch.manual_seed(7)
-    config = FAMILIES[name][0]()
-    kind = (transformers.LlavaForConditionalGeneration if name == "llava"
+    kind = (transformers.LlavaForConditionalGeneration if config.model_type == "llava"
             else transformers.AutoModelForCausalLM.from_config)
     model = kind(config)
     neutral = 0 if config.model_type.startswith("gemma") else 1
@@ -129,7 +128,7 @@ def check(arguments, name, run):
     """Whether one family agrees in one run; prints a line."""
     run_name, flags, dtype = run
     model, out = f"{arguments.out}/{name}-model", f"{arguments.out}/{name}-{run_name}"
-    make_model(name, dtype, model, arguments.model)
+    make_model(FAMILIES[name][0](), dtype, model, arguments.model)
     report = quantize(arguments, model, out, flags)
     own = load_file(f"{out}/quantd/logits.safetensors")
     windows = own["ids"].long()
