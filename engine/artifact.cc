@@ -78,8 +78,8 @@ absl::StatusOr<TensorFile*> ArtifactWriter::WriterOf(size_t shard) {
     const PlannedShard& planned = planned_.plan.shards[shard];
     const Durability durability =
         planned_.request.output.sync ? Durability::kSync : Durability::kNamed;
-    if (planned_.plan.file.has_value()) {
-      QD_ASSIGN_OR_RETURN(open.writer, OpenContainer(*planned_.plan.file, durability));
+    if (!planned_.plan.files.empty()) {
+      QD_ASSIGN_OR_RETURN(open.writer, OpenContainer(planned_.plan.files[shard], durability));
     } else {
       QD_ASSIGN_OR_RETURN(open.writer,
                           ShardWriter::Create(PathOf(planned.file), planned.tensors, durability));
@@ -222,7 +222,7 @@ absl::Status ArtifactWriter::WriteConfiguration() {
 }
 
 absl::Status ArtifactWriter::WriteModelFiles() {
-  const bool contained = planned_.plan.file.has_value();
+  const bool contained = !planned_.plan.files.empty();
   if (!contained) QD_RETURN_IF_ERROR(WriteConfiguration());
   const std::string& source = planned_.request.model_folder;
   QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(source));

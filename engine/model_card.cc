@@ -54,13 +54,28 @@ std::string Loaders(const Format& format) {
   return names;
 }
 
+// How the result is run.
+std::string Snippet(const PlannedQuantization& planned) {
+  const Plan& plan = planned.plan;
+  if (plan.files.empty()) {
+    return "```python\nfrom transformers import AutoModelForCausalLM\n"
+           "model = AutoModelForCausalLM.from_pretrained(\"path/to/this/folder\")\n```\n";
+  }
+  const char* all =
+      plan.files.size() == 1 ? "" : "\nThe first file is named; the others are found beside it.\n";
+  return fmt::format(
+      "```sh\nllama-cli -m {0} -p \"Once upon a time\" -n 64\n"
+      "llama-server -m {0} --port 8080\n```\n{1}",
+      plan.files[0].name, all);
+}
+
 }  // namespace
 
 std::string ModelCard(const PlannedQuantization& planned, const Report& report) {
   const Plan& plan = planned.plan;
   const std::string name = std::filesystem::path(planned.request.model_folder).filename().string();
   std::string card = fmt::format(
-      "---\nbase_model: {0}\nlibrary_name: transformers\ntags:\n- quantd\n- {1}\n---\n\n# {0}, "
+      "---\nbase_model: {0}\nlibrary_name: {8}\ntags:\n- quantd\n- {1}\n---\n\n# {0}, "
       "quantized\n\n"
       "A {2} model of {3:.1f} M parameters, quantized by quantd {4} and stored as `{1}`.\n"
       "{5:.3f} bits per quantized weight; {6:.1f} MB instead of {7:.1f} MB.\n\n## What was done\n\n"
@@ -68,17 +83,17 @@ std::string ModelCard(const PlannedQuantization& planned, const Report& report) 
       name, plan.format->name, report.family, static_cast<double>(report.parameters) / 1e6,
       report.engine_version, report.bits_per_weight,
       static_cast<double>(report.bytes_quantized) / 1e6,
-      static_cast<double>(report.bytes_original) / 1e6);
+      static_cast<double>(report.bytes_original) / 1e6,
+      plan.files.empty() ? "transformers" : "gguf");
   for (const auto& [scheme, count] : SchemeCounts(plan))
     card += fmt::format("| {} | {} |\n", count, scheme);
   card += "\n## Accuracy\n\n" + Accuracy(report) + OutputErrors(report);
   card += fmt::format(
-      "\n## Loading\n\nRead by: {}.\n\n```python\nfrom transformers import AutoModelForCausalLM\n"
-      "model = AutoModelForCausalLM.from_pretrained(\"path/to/this/folder\")\n```\n\n"
+      "\n## Loading\n\nRead by: {}.\n\n{}\n"
       "`quantd/report.html` shows the error of every linear by depth and module type; "
       "`quantd/report.json` has the same for programs, with the recipe of every linear and the "
       "digest of every file.\n",
-      Loaders(*plan.format));
+      Loaders(*plan.format), Snippet(planned));
   return card;
 }
 

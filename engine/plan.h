@@ -32,9 +32,9 @@ struct Plan {
   std::optional<ResolvedLinear> embedding;
   LinearSpec embedding_table;
   std::vector<PlannedShard> shards;
-  // With a format that is a container: its one file, whose first places are the one shard's
+  // With a format that is a container: its file for each shard, whose first places are the shard's
   // tensors.
-  std::optional<LaidOutFile> file;
+  std::vector<LaidOutFile> files;
   bool needs_forward = false;     // calibration statistics or evaluation are wanted
   StatisticsNeeds statistics;     // the union of what the methods ask for
   int64_t bytes_original = 0;     // of the checkpoint's tensors

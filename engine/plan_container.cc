@@ -1,5 +1,6 @@
 #include "engine/plan_container.h"
 
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,16 @@ absl::Status PlanEmbedding(const Recipe& recipe, Plan& plan) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// Such a file is one, whatever its size, unless smaller ones are asked for: not every reader takes
+// several.
+int64_t SplitBytes(const OutputRequest& output) {
+  return output.shard_bytes == OutputRequest().shard_bytes ? 0 : output.shard_bytes;
+}
+
+}  // namespace
+
 absl::Status LayOutContainer(const QuantizeRequest& request, std::vector<TensorInfo> tensors,
                              Plan& plan) {
   std::vector<ResolvedLinear> linears = plan.linears;
@@ -46,15 +57,24 @@ absl::Status LayOutContainer(const QuantizeRequest& request, std::vector<TensorI
                              .model_folder = request.model_folder,
                              .linears = linears,
                              .tensors = tensors,
-                             .calibration = std::nullopt};
+                             .calibration = std::nullopt,
+                             .split_bytes = SplitBytes(request.output)};
   if (plan.statistics.any()) {
     layout.calibration =
         WeightingSource{.text = request.calibration.text, .windows = request.calibration.samples};
   }
   QD_ASSIGN_OR_RETURN(LaidOutContainer container, plan.format->container->lay_out(layout));
   for (std::string& warning : container.warnings) plan.warnings.push_back(std::move(warning));
-  plan.file = std::move(container.file);
-  plan.shards = {{.file = plan.file->name, .tensors = std::move(tensors)}};
+  plan.files = std::move(container.files);
+  plan.shards.clear();
+  auto next = tensors.begin();
+  for (const LaidOutFile& file : plan.files) {
+    const auto end = next + std::ssize(file.places) - std::ssize(file.constants);
+    plan.shards.push_back(
+        {.file = file.name,
+         .tensors = {std::make_move_iterator(next), std::make_move_iterator(end)}});
+    next = end;
+  }
   return absl::OkStatus();
 }
 

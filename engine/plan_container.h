@@ -17,7 +17,7 @@ absl::Status PlanEmbedding(const Recipe& recipe, Plan& plan);
 TensorInfo AsStored(const TensorInfo& tensor, const Format& format, const ModelSpec& model);
 // Whether the format has a place for a tensor that the family does not name.
 bool HasPlace(const TensorInfo& tensor, const Format& format, const ModelSpec& model);
-// Sets plan.file, and plan.shards to its tensors. Adds to plan.warnings.
+// Sets plan.files, and plan.shards to their tensors. Adds to plan.warnings.
 absl::Status LayOutContainer(const QuantizeRequest& request, std::vector<TensorInfo> tensors,
                              Plan& plan);
 

@@ -156,7 +156,8 @@ void AddOutputFlags(CLI::App& command, Values& values) {
                      "Check the shape rules of this engine: transformers, vllm, sglang");
   command.add_option("--tensor-parallel", values.tensor_parallel,
                      "Devices that the engine splits the model over, for its shape rules");
-  command.add_option("--shard-bytes", values.shard_bytes, "Largest size of one safetensors file");
+  command.add_option("--shard-bytes", values.shard_bytes,
+                     "Largest size of one safetensors file; splits a GGUF file too");
   command.add_option("--backend", values.backend, "cpu, cuda or any");
   command.add_option("--compute", values.compute,
                      "Precision of the forward pass: auto, f32 or bf16");

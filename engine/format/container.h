@@ -1,5 +1,5 @@
-// Formats whose result is one file of its own kind instead of a model folder: names, configuration
-// and tokenizer are inside.
+// Formats whose result is a file of its own kind (or several, split) instead of a model folder:
+// names, configuration and tokenizer are inside.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +28,11 @@ struct ContainerRequest {
   std::span<const ResolvedLinear> linears;  // with the embedding, if it has a scheme
   std::span<const TensorInfo> tensors;      // as they will be stored, in order
   std::optional<WeightingSource> calibration;
+  int64_t split_bytes = 0;  // a file holds at most that much if it can; 0: there is one
 };
 
 struct LaidOutContainer {
-  LaidOutFile file;
+  std::vector<LaidOutFile> files;  // of the tensors in order: some in the first, the next in …
   std::vector<std::string> warnings;
 };
 

@@ -1,5 +1,7 @@
 #include "engine/format/gguf.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -123,6 +125,15 @@ uint32_t FileType(const Mixture* mixture, DType dtype) {
   return FindMixture(dtype == DType::kBF16 ? "BF16" : "F16")->file_type;
 }
 
+// As llama.cpp finds the others when it is given the first.
+void NameFiles(const std::string& stem, std::vector<LaidOutFile>& files) {
+  for (size_t i = 0; i < files.size(); ++i) {
+    files[i].name = files.size() == 1
+                        ? stem + ".gguf"
+                        : fmt::format("{}-{:05}-of-{:05}.gguf", stem, i + 1, files.size());
+  }
+}
+
 absl::StatusOr<LaidOutContainer> LayOut(const ContainerRequest& request) {
   const ModelSpec& model = request.model;
   const Mixture* mixture = MixtureOf(request.linears);
@@ -148,9 +159,10 @@ absl::StatusOr<LaidOutContainer> LayOut(const ContainerRequest& request) {
     keys.AddU32("quantize.imatrix.chunks_count",
                 static_cast<uint32_t>(request.calibration->windows));
   }
-  QD_ASSIGN_OR_RETURN(container.file, LayOutGguf(model, request.tensors, keys));
-  container.file.name =
-      mixture == nullptr ? name + ".gguf" : absl::StrCat(name, "-", ToAbsl(mixture->name), ".gguf");
+  QD_ASSIGN_OR_RETURN(container.files,
+                      LayOutGguf(model, request.tensors, keys, request.split_bytes));
+  NameFiles(mixture == nullptr ? name : absl::StrCat(name, "-", ToAbsl(mixture->name)),
+            container.files);
   return container;
 }
 

@@ -38,7 +38,7 @@ absl::Status AppendTensor(const std::string& name, const TensorInfo& tensor, int
   return absl::OkStatus();
 }
 
-// Places tensors one after the other.
+// Places tensors of one file one after the other.
 class Layout {
  public:
   explicit Layout(const ModelSpec& model) : model_(model) {}
@@ -60,6 +60,11 @@ class Layout {
                 file_.constants.back().size());
     return absl::OkStatus();
   }
+
+  int64_t bytes() const { return end_; }
+  uint64_t tensors() const { return tensors_; }
+  // Whether experts are missing that belong beside those that are here.
+  bool incomplete() const { return missing_experts_ > 0; }
 
   LaidOutFile Finish(const KeyValues& keys) && {
     file_.header = "GGUF";
@@ -98,8 +103,10 @@ class Layout {
       all.shape.insert(all.shape.begin(), experts);
       QD_RETURN_IF_ERROR(AppendTensor(name.name, all, end_, infos_));
       ++tensors_;
+      missing_experts_ += experts;
       end_ = Aligned(end_ + experts * tensor.bytes());
     }
+    --missing_experts_;
     const TensorInfo& of = stack->second.of;
     if (tensor.block != of.block || tensor.dtype != of.dtype || tensor.shape != of.shape) {
       return MakeError(Reason::kInternal, "experts of different types",
@@ -115,6 +122,7 @@ class Layout {
   std::string infos_;
   uint64_t tensors_ = 0;
   int64_t end_ = 0;
+  int64_t missing_experts_ = 0;
   std::map<std::string, Stack> stacks_;
 };
 
@@ -128,20 +136,37 @@ std::optional<TensorInfo> StoredInGguf(TensorInfo tensor, const ModelSpec& model
   return tensor;
 }
 
-absl::StatusOr<LaidOutFile> LayOutGguf(const ModelSpec& model, std::span<const TensorInfo> tensors,
-                                       const KeyValues& keys) {
-  Layout layout(model);
+absl::StatusOr<std::vector<LaidOutFile>> LayOutGguf(const ModelSpec& model,
+                                                    std::span<const TensorInfo> tensors,
+                                                    const KeyValues& keys, int64_t split_bytes) {
+  std::vector<Layout> layouts(1, Layout(model));
   for (const TensorInfo& tensor : tensors) {
     const std::optional<GgufName> name = FindGgufName(model, tensor.name);
     if (!name.has_value()) {
       return MakeError(Reason::kInternal, "no name of GGUF", Violation{tensor.name, "none", ""});
     }
-    QD_RETURN_IF_ERROR(layout.Add(tensor, *name));
+    const Layout& last = layouts.back();
+    const bool full = split_bytes > 0 && last.bytes() + tensor.bytes() > split_bytes;
+    if (full && last.tensors() > 0 && !last.incomplete()) layouts.emplace_back(model);
+    QD_RETURN_IF_ERROR(layouts.back().Add(tensor, *name));
   }
   for (const ConstantTensor& constant : RopeFactors(model.rope)) {
-    QD_RETURN_IF_ERROR(layout.AddConstant(constant));
+    QD_RETURN_IF_ERROR(layouts.back().AddConstant(constant));
   }
-  return std::move(layout).Finish(keys);
+  uint64_t count = 0;
+  for (const Layout& layout : layouts) count += layout.tensors();
+  std::vector<LaidOutFile> files;
+  for (size_t number = 0; number < layouts.size(); ++number) {
+    KeyValues own;
+    if (number == 0) own.Append(keys);
+    if (layouts.size() > 1) {
+      own.AddU16("split.no", static_cast<uint16_t>(number));
+      own.AddU16("split.count", static_cast<uint16_t>(layouts.size()));
+      own.AddI32("split.tensors.count", static_cast<int32_t>(count));
+    }
+    files.push_back(std::move(layouts[number]).Finish(own));
+  }
+  return files;
 }
 
 }  // namespace quantd

@@ -22,7 +22,11 @@ std::optional<TensorInfo> StoredInGguf(TensorInfo tensor, const ModelSpec& model
 // FindGgufName has. Places are in the order of `tensors`, the experts of a mixture side by side in
 // one tensor; after them the factors of the rope as constants, if the model has such. INTERNAL for
 // a tensor without a name or type in GGUF.
-absl::StatusOr<LaidOutFile> LayOutGguf(const ModelSpec& model, std::span<const TensorInfo> tensors,
-                                       const KeyValues& keys);
+//
+// Files hold at most `split_bytes` of data if they can; 0: there is one. Of several the first has
+// all keys, and each says which it is; experts that are one tensor stay together.
+absl::StatusOr<std::vector<LaidOutFile>> LayOutGguf(const ModelSpec& model,
+                                                    std::span<const TensorInfo> tensors,
+                                                    const KeyValues& keys, int64_t split_bytes = 0);
 
 }  // namespace quantd

@@ -9,10 +9,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 // Numbers of the value types.
-constexpr uint32_t kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kText = 8, kList = 9;
+constexpr uint32_t kU16 = 2, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kText = 8, kList = 9;
 
 template <typename T>
-void Append(T value, std::string& to) {
+void AppendNumber(T value, std::string& to) {
   char bytes[sizeof(value)];
   std::memcpy(bytes, &value, sizeof(value));
   to.append(bytes, sizeof(value));
@@ -20,8 +20,8 @@ void Append(T value, std::string& to) {
 
 }  // namespace
 
-void AppendU32(uint32_t value, std::string& to) { Append(value, to); }
-void AppendU64(uint64_t value, std::string& to) { Append(value, to); }
+void AppendU32(uint32_t value, std::string& to) { AppendNumber(value, to); }
+void AppendU64(uint64_t value, std::string& to) { AppendNumber(value, to); }
 void AppendText(std::string_view text, std::string& to) {
   AppendU64(text.size(), to);
   to.append(text);
@@ -44,9 +44,24 @@ void KeyValues::AddU32(std::string_view key, uint32_t value) {
   AppendU32(value, bytes_);
 }
 
+void KeyValues::AddU16(std::string_view key, uint16_t value) {
+  Begin(key, kU16);
+  AppendNumber(value, bytes_);
+}
+
+void KeyValues::AddI32(std::string_view key, int32_t value) {
+  Begin(key, kI32);
+  AppendNumber(value, bytes_);
+}
+
+void KeyValues::Append(const KeyValues& more) {
+  count_ += more.count_;
+  bytes_ += more.bytes_;
+}
+
 void KeyValues::AddF32(std::string_view key, float value) {
   Begin(key, kF32);
-  Append(value, bytes_);
+  AppendNumber(value, bytes_);
 }
 
 void KeyValues::AddBool(std::string_view key, bool value) {
@@ -66,12 +81,12 @@ void KeyValues::AddTexts(std::string_view key, std::span<const std::string> valu
 
 void KeyValues::AddI32s(std::string_view key, std::span<const int32_t> values) {
   BeginList(key, kI32, values.size());
-  for (const int32_t value : values) Append(value, bytes_);
+  for (const int32_t value : values) AppendNumber(value, bytes_);
 }
 
 void KeyValues::AddF32s(std::string_view key, std::span<const float> values) {
   BeginList(key, kF32, values.size());
-  for (const float value : values) Append(value, bytes_);
+  for (const float value : values) AppendNumber(value, bytes_);
 }
 
 }  // namespace quantd

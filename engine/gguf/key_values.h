@@ -12,12 +12,17 @@ namespace quantd {
 class KeyValues {
  public:
   void AddU32(std::string_view key, uint32_t value);
+  void AddU16(std::string_view key, uint16_t value);
+  void AddI32(std::string_view key, int32_t value);
   void AddF32(std::string_view key, float value);
   void AddBool(std::string_view key, bool value);
   void AddText(std::string_view key, std::string_view value);
   void AddTexts(std::string_view key, std::span<const std::string> values);
   void AddI32s(std::string_view key, std::span<const int32_t> values);
   void AddF32s(std::string_view key, std::span<const float> values);
+
+  // Those of `more` after these.
+  void Append(const KeyValues& more);
 
   uint64_t count() const { return count_; }
   // As they lie in the file.

@@ -153,6 +153,20 @@ TEST_F(GgufTest, EmbeddingAndOutputCanBeNamed) {
   EXPECT_EQ(Types(Header(Bytes(request, "Q4_0")))["token_embd.weight"], "Q8_0");
 }
 
+TEST_F(GgufTest, SplitsWhereSmallerFilesAreAskedFor) {
+  QuantizeRequest request = Request("type: Q4_K_M", "split");
+  request.output.shard_bytes = 1 << 20;
+  const auto report = Run(request);
+  ASSERT_TRUE(report.ok()) << report.status();
+  size_t tensors = 0;
+  for (const std::string part : {"1", "2", "3"}) {
+    tensors += Header(Bytes(request, "Q4_K_M-0000" + part + "-of-00003")).tensors.size();
+  }
+  EXPECT_EQ(tensors, 2 + 4 * 9);
+  const std::string card = *ReadFile(request.output_folder + "/README.md", 1 << 20);
+  EXPECT_THAT(card, HasSubstr("llama-cli -m books-3m-Q4_K_M-00001-of-00003.gguf"));
+}
+
 TEST_F(GgufTest, RefusesWhatTheFileCannotHold) {
   QuantizeRequest request = Request("type: Q4_0", "refused");
   request.recipe = *ParseRecipe("default: {method: rtn}");

@@ -117,19 +117,20 @@ def check_tokens(reader, model_folder):
     return wrong
 
 
-def quantize(arguments, model, kind):
-    """(the file, the report, our logits)"""
-    folder = os.path.join(arguments.out, f"gguf-{os.path.basename(model)}-{kind}")
+def quantize(arguments, model, kind, *flags):
+    """(the file, the first of several; the report; our logits)"""
+    end = "-split" if flags else ""
+    folder = os.path.join(arguments.out, f"gguf-{os.path.basename(model)}-{kind}{end}")
     subprocess.run(["rm", "-rf", folder], check=True)
     command = [arguments.worker, "quantize", model, "--out", folder, "--method", "gguf",
                "--option", f"type={kind}", "--format", "gguf", "--samples", "16", "--evaluation",
                f"{arguments.model}/evaluation.txt", "--eval-windows", str(arguments.windows),
-               "--seq-len", "512", "--logits-windows", "2", "--compute", "f32", "--json"]
+               "--seq-len", "512", "--logits-windows", "2", "--compute", "f32", "--json", *flags]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    name = [name for name in os.listdir(folder) if name.endswith(".gguf")]
-    assert len(name) == 1, name
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".gguf"))
+    assert len(names) == 1 or flags, names
     own = load_file(f"{folder}/quantd/logits.safetensors")
-    return os.path.join(folder, name[0]), json.loads(printed), own
+    return os.path.join(folder, names[0]), json.loads(printed), own
 
 
 def llama_cpp_rows(path, model, window, logits, kind, limit):
@@ -165,6 +166,18 @@ def with_rows_turned(path, name):
     return damaged
 
 
+def check_split(arguments, window):
+    """Whether llama.cpp computes the same from a file that is split, given the first part."""
+    whole, split = (quantize(arguments, arguments.model, "Q4_K_M", *flags)[0]
+                    for flags in ((), ("--shard-bytes", str(1 << 20))))
+    assert split.endswith("-00001-of-00003.gguf"), split
+    answers = [llama_cpp.run(path, window[:max(POSITIONS)], POSITIONS).log_probabilities
+               for path in (whole, split)]
+    same = bool((answers[0] == answers[1]).all())
+    print(f"gguf Q4_K_M in three files: {'ok, the same' if same else 'WRONG, other'} numbers")
+    return same
+
+
 def check(arguments, windows, model, kind):
     """Whether one type agrees; prints its rows."""
     path, report, own = quantize(arguments, model, kind)
@@ -198,7 +211,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--windows", type=int, default=8)
-    parser.add_argument("--only", help="the type of that name")
+    parser.add_argument("--only", help="the type of that name, or split")
     arguments = parser.parse_args()
     windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt", 512,
                                    arguments.windows)
@@ -208,6 +221,8 @@ def main():
         cases += [(model, kind) for kind in FAMILY_TYPES]
     verdicts = [check(arguments, windows, model, kind) for model, kind in cases
                 if arguments.only in (None, kind)]
+    if arguments.only in (None, "split"):
+        verdicts.append(check_split(arguments, windows[0]))
     print(f"{sum(verdicts)} of {len(verdicts)} GGUF types agree")
     return 0 if all(verdicts) else 1
 

@@ -143,8 +143,9 @@ TEST(Architectures, ExpertsAreStacked) {
     tensors.push_back({name, DType::kU8, {96, 64}, type});
   }
   tensors.push_back({"model.norm.weight", DType::kF32, {64}});
-  const auto file = LayOutGguf(model, tensors, {});
-  ASSERT_TRUE(file.ok()) << file.status();
+  const auto files = LayOutGguf(model, tensors, {});
+  ASSERT_TRUE(files.ok()) << files.status();
+  const LaidOutFile* file = &files->front();
   const int64_t bytes = 96 * 64 / 32 * 34, base = file->places[1].begin;
   EXPECT_EQ(file->places[0].begin, base + 2 * bytes);
   EXPECT_EQ(file->places[3].begin, base + bytes);
@@ -156,6 +157,42 @@ TEST(Architectures, ExpertsAreStacked) {
   EXPECT_EQ(header->tensors[0].name, "blk.0.ffn_gate_exps.weight");
   EXPECT_EQ(header->tensors[0].dims, (std::vector<int64_t>{64, 96, 4}));
   EXPECT_EQ(header->tensors[1].offset, file->places[4].begin);
+}
+
+// Of three tensors of 64 KiB and four experts of 6.5 KB, at 70,000 bytes a file.
+TEST(Architectures, FilesAreCutWhereNoExpertIsMissing) {
+  const ModelSpec model = Model("mixtral");
+  const std::string prefix = "model.layers.0.block_sparse_moe.experts.";
+  std::vector<TensorInfo> tensors = {{model.embedding, DType::kF32, {256, 64}}};
+  for (const int expert : {0, 1, 2}) {
+    tensors.push_back({prefix + std::to_string(expert) + ".w1.weight",
+                       DType::kU8,
+                       {96, 64},
+                       FindBlockType("Q8_0")});
+  }
+  tensors.push_back({"model.layers.0.self_attn.v_proj.weight", DType::kF32, {256, 64}});
+  tensors.push_back({prefix + "3.w1.weight", DType::kU8, {96, 64}, FindBlockType("Q8_0")});
+  tensors.push_back({"model.layers.0.self_attn.o_proj.weight", DType::kF32, {256, 64}});
+  KeyValues keys;
+  keys.AddText("general.architecture", "llama");
+  const auto files = LayOutGguf(model, tensors, keys, 70'000);
+  ASSERT_TRUE(files.ok()) << files.status();
+  ASSERT_EQ(files->size(), 3);
+  EXPECT_EQ((*files)[0].places.size(), 1);
+  EXPECT_EQ((*files)[1].places.size(), 5);
+  EXPECT_EQ((*files)[2].places.size(), 1);
+  for (size_t i = 0; i < 3; ++i) {
+    std::string whole = (*files)[i].header;
+    whole.resize(static_cast<size_t>((*files)[i].size));
+    const auto header = ParseGguf(std::as_bytes(std::span(whole)), "test.gguf");
+    ASSERT_TRUE(header.ok()) << header.status();
+    EXPECT_EQ(header->Integer("split.no"), i);
+    EXPECT_EQ(header->Integer("split.count"), 3);
+    EXPECT_EQ(header->Integer("split.tensors.count"), 4);
+    EXPECT_EQ(header->metadata.at("split.no").type, GgufType::kU16);
+    EXPECT_EQ(header->metadata.at("split.tensors.count").type, GgufType::kI32);
+    EXPECT_EQ(header->String("general.architecture").has_value(), i == 0);
+  }
 }
 
 TEST(Architectures, RopeFactorsAreTensors) {
