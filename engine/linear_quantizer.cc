@@ -160,13 +160,18 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   const std::vector<TensorInfo> parts = format.tensors(linear, scheme);
 
   std::optional<StaticInput> input;
-  if (inputs.prepared != nullptr) input = inputs.prepared->input;
+  std::vector<int32_t> group_of;
+  if (inputs.prepared != nullptr) {
+    input = inputs.prepared->input;
+    group_of = inputs.prepared->group_of;
+  }
   QuantizedLinear result{.report = ReportOf(linear, scheme), .rows = std::nullopt};
   // Stripes are packed of all rows.
   const bool in_stripes = format.pack == nullptr;
   if (keep == KeepRows::kYes || in_stripes) {
     result.rows = RoomFor(scheme, linear.out_features, linear.in_features);
     result.rows->input = input;
+    result.rows->group_of = group_of;
   }
   const int64_t panel_rows = RowsPerPanel(linear, scheme, method, format);
   const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);

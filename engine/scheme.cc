@@ -53,7 +53,7 @@ std::string Describe(const Scheme& scheme) {
   if (integers) absl::StrAppend(&text, "a8");
   if (scheme.activations == ActivationScheme::kStatic) absl::StrAppend(&text, " static");
   if (scheme.granularity == Granularity::kGroup) {
-    absl::StrAppend(&text, " g", scheme.group_size);
+    absl::StrAppend(&text, " g", scheme.group_size, scheme.ordered_groups ? " ordered" : "");
   } else {
     absl::StrAppend(&text, " ", ToAbsl(NameOf(scheme.granularity)));
   }
@@ -71,7 +71,8 @@ int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_featu
   const int64_t scales = scheme.granularity == Granularity::kTensor
                              ? 1
                              : out_features * scheme.GroupsPerRow(in_features);
-  return out_features * in_features * scheme.bits + scales * (scale_bits + zero_bits);
+  const int64_t group_index = scheme.ordered_groups ? 32 * in_features : 0;
+  return out_features * in_features * scheme.bits + scales * (scale_bits + zero_bits) + group_index;
 }
 
 void QuantizedRows::Dequantize(int64_t row, float* to) const {
@@ -80,14 +81,20 @@ void QuantizedRows::Dequantize(int64_t row, float* to) const {
                   to);
     return;
   }
-  const int64_t width = columns / groups;
   const int8_t* from = codes.data() + row * columns;
+  const auto zero_of = [&](size_t at) {
+    if (!zeros.empty()) return static_cast<float>(zeros[at]);
+    return real_zeros.empty() ? 0.0f : real_zeros[at];
+  };
+  for (size_t k = 0; k < group_of.size(); ++k) {
+    const auto at = static_cast<size_t>(row * groups + group_of[k]);
+    to[k] = (static_cast<float>(from[k]) - zero_of(at)) * scales[at];
+  }
+  if (!group_of.empty()) return;
+  const int64_t width = columns / groups;
   for (int64_t group = 0; group < groups; ++group) {
     const auto at = static_cast<size_t>(row * groups + group);
-    float zero = 0;
-    if (!zeros.empty()) zero = zeros[at];
-    if (!real_zeros.empty()) zero = real_zeros[at];
-    const float scale = scales[at];
+    const float zero = zero_of(at), scale = scales[at];
     for (int64_t k = group * width; k < (group + 1) * width; ++k) {
       to[k] = (static_cast<float>(from[k]) - zero) * scale;
     }

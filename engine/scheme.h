@@ -16,7 +16,7 @@
 namespace quantd {
 
 // Over which weights one scale is shared: the whole tensor, one output channel (row), or
-// `group_size` neighbouring inputs of one row.
+// `group_size` inputs of one row, neighbours unless Scheme::ordered_groups.
 enum class Granularity { kTensor, kChannel, kGroup };
 
 // How a scale is chosen. kAbsmax: the range of the group (symmetric: absmax / qmax-ish as in
@@ -41,6 +41,9 @@ struct Scheme {
   int bits = 4;        // 1..8; what one code takes in storage
   Granularity granularity = Granularity::kGroup;
   int64_t group_size = 128;  // 0 unless granularity is kGroup
+  // With kGroup: groups are of inputs in falling order of their importance, wherever they lie, and
+  // QuantizedRows::group_of says which; otherwise of neighbours.
+  bool ordered_groups = false;
   bool symmetric = true;
   bool real_zero = false;  // zero points are real numbers; not when symmetric
   ScaleRule scale_rule = ScaleRule::kMse;
@@ -61,7 +64,8 @@ struct Scheme {
   bool operator==(const Scheme&) const = default;
 };
 
-// Bits that the codes, scales and zeros of a linear [N, K] take, whatever the padding of a format.
+// Bits that the codes, scales and zeros of a linear [N, K] take, and 32 per input where groups are
+// not of neighbours, whatever the padding of a format.
 int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_features);
 
 // "rtn int4 g128 sym mse", for tables and logs.
@@ -88,6 +92,7 @@ struct QuantizedRows {
   std::vector<int8_t> zeros;         // [rows, groups]; empty when symmetric or real_zero
   std::vector<float> real_zeros;     // [rows, groups], with real_zero alone; representable in
                                      // scale_dtype
+  std::vector<int32_t> group_of;     // [columns] with Scheme::ordered_groups; empty: neighbours
   const BlockType* block = nullptr;  // with Scheme::block: these instead of all of the above
   std::vector<std::byte> blocks;     // [rows, block->RowBytes(columns)]
   std::optional<StaticInput> input;  // with ActivationScheme::kStatic

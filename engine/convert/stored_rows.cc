@@ -27,11 +27,6 @@ const Format& FormatOf(Layout layout) {
   return layout == Layout::kGptq ? kGptqFormat : kCompressedTensors;
 }
 
-// Without g_idx the groups are neighbours: what the file would say.
-std::vector<std::byte> NeighbouringGroups(const LinearSpec& linear, const Scheme& scheme) {
-  return kGptqFormat.constants(linear, scheme, std::nullopt).front().bytes;
-}
-
 // g_idx as 32-bit integers, whatever the file has.
 std::vector<std::byte> Narrowed(std::span<const std::byte> wide) {
   std::vector<int32_t> narrow;
@@ -81,7 +76,8 @@ absl::StatusOr<QuantizedRows> ReadRows(const TensorFolder& folder, const StoredM
   for (const TensorInfo& part : parts) {
     const FolderTensor* tensor = module.Part(part.name);
     if (tensor == nullptr) {
-      made.push_back(NeighbouringGroups(linear, module.scheme));
+      // Without g_idx the groups are of neighbours: what the file would say.
+      made.push_back(BytesOf<int32_t>(NeighbouringGroups(linear, module.scheme)));
       tensors.emplace_back(made.back());
       continue;
     }
@@ -97,14 +93,7 @@ absl::StatusOr<QuantizedRows> ReadRows(const TensorFolder& folder, const StoredM
   if (module.layout == Layout::kPackQuantized) {
     return UnpackPackQuantized(linear, module.scheme, tensors);
   }
-  absl::StatusOr<QuantizedRows> rows = UnpackGptq(linear, module.scheme, tensors);
-  if (rows.ok()) return rows;
-  // What the rows lack is a place for the order of inputs.
-  const std::vector<std::byte> neighbours = NeighbouringGroups(linear, module.scheme);
-  const bool in_order = std::equal(neighbours.begin(), neighbours.end(), tensors.back().begin(),
-                                   tensors.back().end());
-  return in_order ? rows.status()
-                  : CannotHold(module.name, "reordered inputs (g_idx)", "groups of neighbours");
+  return UnpackGptq(linear, module.scheme, tensors);
 }
 
 absl::StatusOr<QuantizedRows> UnpackPackQuantized(

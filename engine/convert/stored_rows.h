@@ -19,7 +19,7 @@ namespace quantd {
 absl::Status CheckConvertible(const StoredModule& module);
 
 // Reads and unpacks a module (its layout has a format: pack-quantized, awq, gptq). Errors: of
-// reading; MODEL_CORRUPT; FORMAT_CANNOT_HOLD for inputs that are not in the order of their groups.
+// reading; MODEL_CORRUPT.
 absl::StatusOr<QuantizedRows> ReadRows(const TensorFolder& folder, const StoredModule& module,
                                        const LinearSpec& linear);
 

@@ -133,6 +133,7 @@ void CheckFormat(const ServedLinear& served, std::vector<Violation>* violations)
   }
   CheckIntegerZeros(linear, scheme, violations);
   CheckWeightsAlone(linear, scheme, violations);
+  CheckNeighbouringGroups(linear, scheme, violations);
   if (linear.out_features % kPerWord != 0) {
     wrong(absl::StrCat(linear.out_features, " outputs"),
           "a multiple of 8; skip the module, or choose format compressed-tensors");

@@ -23,6 +23,7 @@ void CheckWidth(const LinearSpec& linear, const Scheme& scheme,
     violations->push_back(
         {linear.name, "real zero points", "integer zero points, or symmetric true"});
   }
+  CheckNeighbouringGroups(linear, scheme, violations);
   if (!scheme.symmetric && scheme.granularity == Granularity::kTensor) {
     violations->push_back({linear.name, "symmetric false with granularity tensor",
                            "granularity channel or group, or symmetric true"});

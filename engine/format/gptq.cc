@@ -39,6 +39,13 @@ std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) 
           {"g_idx", DType::kI32, {k}}};
 }
 
+std::vector<int32_t> Neighbours(int64_t columns, int64_t groups) {
+  std::vector<int32_t> group_of(static_cast<size_t>(columns));
+  const auto width = static_cast<size_t>(columns / groups);
+  for (size_t k = 0; k < group_of.size(); ++k) group_of[k] = static_cast<int32_t>(k / width);
+  return group_of;
+}
+
 // Zero points less one must not be negative. (q - 0) s = (q' - z') (-s) with q' and z' counted from
 // the other end, so a group whose zero point is the least code is stored that way round.
 bool IsTurned(const Scheme& scheme, const QuantizedRows& rows, int64_t at) {
@@ -57,19 +64,20 @@ PackedPiece PackWeights(const Scheme& scheme, const QuantizedRows& all, int64_t 
                         int64_t end) {
   const int bits = scheme.bits;
   const int64_t words_per_row = WordsFor(end - begin, bits);
-  const int64_t group_size = all.columns / all.groups;
+  std::vector<int32_t> group_of = all.group_of;
+  if (group_of.empty()) group_of = Neighbours(all.columns, all.groups);
   std::vector<uint32_t> words(static_cast<size_t>(words_per_row * all.rows), 0);
   std::vector<uint32_t> row(static_cast<size_t>(words_per_row));
+  std::vector<uint8_t> turned(static_cast<size_t>(all.groups));
   for (int64_t n = 0; n < all.rows; ++n) {
     std::fill(row.begin(), row.end(), 0);
     const int8_t* codes = all.codes.data() + n * all.columns;
-    for (int64_t k = begin; k < end;) {
-      const int64_t group = k / group_size;
-      const int64_t group_end = std::min(end, (group + 1) * group_size);
-      const bool turned = IsTurned(scheme, all, n * all.groups + group);
-      for (; k < group_end; ++k) {
-        PutCode(Stored(codes[k], bits, turned), k - begin, bits, row.data());
-      }
+    for (int64_t group = 0; group < all.groups; ++group) {
+      turned[static_cast<size_t>(group)] = IsTurned(scheme, all, n * all.groups + group) ? 1 : 0;
+    }
+    for (int64_t k = begin; k < end; ++k) {
+      const auto group = static_cast<size_t>(group_of[static_cast<size_t>(k)]);
+      PutCode(Stored(codes[k], bits, turned[group] != 0), k - begin, bits, row.data());
     }
     for (int64_t word = 0; word < words_per_row; ++word) {
       words[static_cast<size_t>(word * all.rows + n)] = row[static_cast<size_t>(word)];
@@ -102,6 +110,13 @@ PackedPiece PackScales(const Scheme& scheme, const QuantizedRows& all) {
   return {kScales, 0, BytesByGroup(scales, all.rows, scheme.scale_dtype)};
 }
 
+// The order in which columns were rounded is in it only if groups were cut from that order.
+PackedPiece PackGroups(const QuantizedRows& all) {
+  const bool neighbours = all.group_of.empty();
+  return {kGroups, 0,
+          BytesOf<int32_t>(neighbours ? Neighbours(all.columns, all.groups) : all.group_of)};
+}
+
 int64_t Stripes(const LinearSpec& linear, const Scheme& /*scheme*/) {
   return DivideRoundingUp(linear.in_features, kStripeInputs);
 }
@@ -114,18 +129,13 @@ std::vector<PackedPiece> PackStripe(const LinearSpec& linear, const Scheme& sche
   if (stripe > 0) return pieces;
   pieces.push_back(PackZeros(scheme, all));
   pieces.push_back(PackScales(scheme, all));
+  pieces.push_back(PackGroups(all));
   return pieces;
 }
 
-// Groups are neighbouring inputs whatever order they were quantized in.
-std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& scheme,
+std::vector<PackedPiece> Constants(const LinearSpec& /*linear*/, const Scheme& /*scheme*/,
                                    const std::optional<StaticInput>& /*input*/) {
-  const int64_t width = linear.in_features / scheme.GroupsPerRow(linear.in_features);
-  std::vector<int32_t> group_of(static_cast<size_t>(linear.in_features));
-  for (size_t k = 0; k < group_of.size(); ++k) {
-    group_of[k] = static_cast<int32_t>(static_cast<int64_t>(k) / width);
-  }
-  return {{kGroups, 0, BytesOf<int32_t>(group_of)}};
+  return {};
 }
 
 // GPTQModel adds one to zero points wrongly where they have 3 bits (two of its three constants are
@@ -150,26 +160,34 @@ void Settle(std::span<ResolvedLinear> linears, const ModelSpec& /*model*/) {
 constexpr std::string_view kWhat = "a GPTQ linear";
 
 absl::Status CheckGroups(const LinearSpec& linear, const Scheme& scheme,
-                         std::span<const std::byte> bytes) {
-  const std::vector<int32_t> group_of = ValuesOf<int32_t>(bytes);
-  const int64_t width = linear.in_features / scheme.GroupsPerRow(linear.in_features);
+                         std::span<const int32_t> group_of) {
+  const std::vector<int32_t> neighbours = NeighbouringGroups(linear, scheme);
+  const int64_t groups = scheme.GroupsPerRow(linear.in_features);
   for (size_t k = 0; k < group_of.size(); ++k) {
-    if (group_of[k] == static_cast<int64_t>(k) / width) continue;
+    const bool is_there = group_of[k] >= 0 && group_of[k] < groups;
+    if (is_there && (scheme.ordered_groups || group_of[k] == neighbours[k])) continue;
     return IsNot(kWhat, linear, absl::StrCat("input ", k, " in group ", group_of[k]),
-                 "groups of neighbouring inputs (desc_act false)");
+                 is_there ? "groups of neighbouring inputs (desc_act false)"
+                          : absl::StrCat("0..", groups - 1));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
+std::vector<int32_t> NeighbouringGroups(const LinearSpec& linear, const Scheme& scheme) {
+  return Neighbours(linear.in_features, scheme.GroupsPerRow(linear.in_features));
+}
+
 absl::StatusOr<QuantizedRows> UnpackGptq(const LinearSpec& linear, const Scheme& scheme,
                                          std::span<const std::span<const std::byte>> tensors) {
   QD_RETURN_IF_ERROR(CheckSizes(kWhat, linear, Tensors(linear, scheme), tensors));
-  QD_RETURN_IF_ERROR(CheckGroups(linear, scheme, tensors[kGroups]));
+  std::vector<int32_t> group_of = ValuesOf<int32_t>(tensors[kGroups]);
+  QD_RETURN_IF_ERROR(CheckGroups(linear, scheme, group_of));
   const int bits = scheme.bits;
   const int64_t n = linear.out_features, k = linear.in_features;
   QuantizedRows rows = RoomFor(scheme, n, k);
+  if (scheme.ordered_groups) rows.group_of = std::move(group_of);
   const std::vector<uint32_t> weights = ValuesOf<uint32_t>(tensors[kWeights]);
   const std::vector<uint32_t> zeros = ValuesOf<uint32_t>(tensors[kZeros]);
   rows.scales = ValuesByGroup(tensors[kScales], n, scheme.scale_dtype);

@@ -2,7 +2,9 @@
 // points along the outputs, f16 scales, the group of every input. Layout: docs/formats.md.
 #pragma once
 
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/format/registry.h"
@@ -21,10 +23,13 @@ absl::Status GptqAccepts(std::span<const ResolvedLinear> linears, const ModelSpe
 // The value of "quantization_config", and of quantize_config.json.
 Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& model);
 
+// The group of each input when groups are of neighbours.
+std::vector<int32_t> NeighbouringGroups(const LinearSpec& linear, const Scheme& scheme);
+
 // `tensors` are qweight, qzeros, scales, g_idx, as kGptqFormat.tensors has them. The rows have zero
 // points unless the scheme is symmetric. Errors: MODEL_CORRUPT for sizes that are not the linear's,
-// groups that are not neighbours (desc_act), zero points of a symmetric scheme that are not in the
-// middle.
+// groups that do not exist, groups that are not of neighbours (desc_act) unless the scheme says so,
+// zero points of a symmetric scheme that are not in the middle.
 absl::StatusOr<QuantizedRows> UnpackGptq(const LinearSpec& linear, const Scheme& scheme,
                                          std::span<const std::span<const std::byte>> tensors);
 

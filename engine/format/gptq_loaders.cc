@@ -115,9 +115,13 @@ Json DynamicOf(std::span<const ResolvedLinear> linears, const Scheme& common) {
     if (!resolved.scheme.has_value()) {
       if (linear.role != LinearRole::kHead) dynamic["-:" + PatternOf(linear)] = Json::object();
     } else if (!StoredAlike(*resolved.scheme, common)) {
-      dynamic["+:" + PatternOf(linear)] = {{"bits", resolved.scheme->bits},
-                                           {"group_size", GroupSizeOf(*resolved.scheme)},
-                                           {"sym", resolved.scheme->symmetric}};
+      Json& exception = dynamic["+:" + PatternOf(linear)];
+      exception = {{"bits", resolved.scheme->bits},
+                   {"group_size", GroupSizeOf(*resolved.scheme)},
+                   {"sym", resolved.scheme->symmetric}};
+      if (resolved.scheme->ordered_groups != common.ordered_groups) {
+        exception["desc_act"] = resolved.scheme->ordered_groups;
+      }
     }
   }
   return dynamic;
@@ -160,7 +164,7 @@ Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& /*mode
   Json config = {{"quant_method", "gptq"},
                  {"bits", common->bits},
                  {"group_size", GroupSizeOf(*common)},
-                 {"desc_act", false},
+                 {"desc_act", common->ordered_groups},
                  {"sym", common->symmetric},
                  {"lm_head", head},
                  {"checkpoint_format", layout},

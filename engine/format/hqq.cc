@@ -209,6 +209,7 @@ void CheckFormat(const LinearSpec& linear, const Scheme& scheme,
   };
   if (scheme.bits == 7) wrong("bits 7", "bits 1, 2, 3, 4, 5, 6 or 8");
   CheckWeightsAlone(linear, scheme, violations);
+  CheckNeighbouringGroups(linear, scheme, violations);
   if (scheme.granularity == Granularity::kTensor) return;
   const Packing packing = PackingOf(scheme.bits);
   const Grouped grouped = GroupedOf(linear, scheme);
@@ -299,6 +300,7 @@ absl::StatusOr<QuantizedRows> UnpackHqq(const LinearSpec& linear, const Scheme& 
                         .scales = {},
                         .zeros = {},
                         .real_zeros = {},
+                        .group_of = {},
                         .block = nullptr,
                         .blocks = {},
                         .input = {}};

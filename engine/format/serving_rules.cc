@@ -85,6 +85,7 @@ std::string SchemeText(const Scheme& scheme) {
       absl::StrCat("int", scheme.bits, scheme.symmetric ? " symmetric" : " asymmetric", " per ",
                    ToAbsl(NameOf(scheme.granularity)));
   if (scheme.granularity == Granularity::kGroup) absl::StrAppend(&text, " of ", scheme.group_size);
+  if (scheme.ordered_groups) absl::StrAppend(&text, " in the order of importance");
   absl::StrAppend(&text, ", activations ", ToAbsl(NameOf(scheme.activations)));
   return text;
 }
@@ -101,8 +102,9 @@ bool HasInputZero(const Scheme& scheme) {
 
 bool StoredAlike(const Scheme& a, const Scheme& b) {
   return a.bits == b.bits && a.granularity == b.granularity && a.group_size == b.group_size &&
-         a.symmetric == b.symmetric && a.activations == b.activations &&
-         HasInputZero(a) == HasInputZero(b) && a.scale_dtype == b.scale_dtype;
+         a.ordered_groups == b.ordered_groups && a.symmetric == b.symmetric &&
+         a.activations == b.activations && HasInputZero(a) == HasInputZero(b) &&
+         a.scale_dtype == b.scale_dtype;
 }
 
 bool IsServingEngine(const LoaderTarget& target) {
@@ -148,6 +150,13 @@ void CheckWeightsAlone(const LinearSpec& linear, const Scheme& scheme,
   if (scheme.granularity == Granularity::kTensor) {
     violations->push_back({linear.name, "granularity tensor", "granularity group or channel"});
   }
+}
+
+void CheckNeighbouringGroups(const LinearSpec& linear, const Scheme& scheme,
+                             std::vector<Violation>* violations) {
+  if (!scheme.ordered_groups) return;
+  violations->push_back({linear.name, "groups of inputs that are not neighbours (desc_act)",
+                         "groups of neighbours (act_order group-aware), or format gptq"});
 }
 
 void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violations) {

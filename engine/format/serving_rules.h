@@ -45,6 +45,9 @@ void CheckIntegerZeros(const LinearSpec& linear, const Scheme& scheme,
                        std::vector<Violation>* violations);
 void CheckWeightsAlone(const LinearSpec& linear, const Scheme& scheme,
                        std::vector<Violation>* violations);
+// Groups that are not of neighbours, which format gptq alone has a place for.
+void CheckNeighbouringGroups(const LinearSpec& linear, const Scheme& scheme,
+                             std::vector<Violation>* violations);
 // A head that is tied to the embedding cannot be quantized, by anybody.
 void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violations);
 // Conv1D of transformers, which keeps weights as [inputs, outputs] (GPT-2), is no module that the

@@ -139,7 +139,23 @@ void MeasureAwq(StoredModule& module, const TensorFolder& /*folder*/, Findings* 
   module.usable = SetGroups(module, scales[0], findings) && fits;
 }
 
-void MeasureGptq(StoredModule& module, const TensorFolder& /*folder*/, Findings* findings) {
+// Whether g_idx says anything but groups of neighbours. Numbers that are no groups are found where
+// contents are checked.
+static bool HasOrderedGroups(const StoredModule& module, const TensorFolder& folder) {
+  const FolderTensor* index = module.Part("g_idx");
+  if (index == nullptr || module.scheme.granularity != Granularity::kGroup) return false;
+  const auto bytes = folder.ReadAll(*index);
+  if (!bytes.ok()) return false;
+  const int64_t width = SizeOf(index->info.dtype);
+  for (int64_t k = 0; k < module.in_features; ++k) {
+    int64_t group = 0;
+    std::memcpy(&group, bytes->data() + k * width, static_cast<size_t>(width));
+    if (group != k / module.scheme.group_size) return true;
+  }
+  return false;
+}
+
+void MeasureGptq(StoredModule& module, const TensorFolder& folder, Findings* findings) {
   module.scheme = Stored(4, DType::kF16);
   if (!ExpectPart(module, "qweight", {DType::kI32}, {-1, -1}, findings) ||
       !ExpectPart(module, "scales", kFloats, {-1, -1}, findings) ||
@@ -163,10 +179,11 @@ void MeasureGptq(StoredModule& module, const TensorFolder& /*folder*/, Findings*
   bool fits = ExpectPart(module, "scales", kFloats, {-1, out}, findings);
   fits = ExpectPart(module, "qzeros", {DType::kI32}, {scales[0], zeros[1]}, findings) && fits;
   if (module.Part("g_idx") != nullptr) {
-    module.reordered = true;
     fits = ExpectPart(module, "g_idx", {DType::kI32, DType::kI64}, {in}, findings) && fits;
   }
   module.usable = SetGroups(module, scales[0], findings) && fits;
+  module.reordered = module.usable && HasOrderedGroups(module, folder);
+  module.scheme.ordered_groups = module.reordered;
 }
 
 // Rows of W_q for `rows` groups of codes: several codes share a byte, from different parts of the

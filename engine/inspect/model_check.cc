@@ -178,9 +178,7 @@ std::string DescribeStored(const StoredModule& module) {
   if (scheme.activations != ActivationScheme::kNone) {
     absl::StrAppend(&text, ", ", ToAbsl(NameOf(scheme.activations)), " inputs");
   }
-  if (module.reordered && module.layout == Layout::kPackQuantized) {
-    absl::StrAppend(&text, ", reordered");
-  }
+  if (module.reordered) absl::StrAppend(&text, ", reordered");
   return text;
 }
 

@@ -38,7 +38,7 @@ struct StoredModule {
   // empty.
   Scheme scheme;
   bool usable = false;     // the parts fit together: codes and scales can be read
-  bool reordered = false;  // g_idx or weight_g_idx is there
+  bool reordered = false;  // weight_g_idx is there, or g_idx has groups that are not of neighbours
 
   const FolderTensor* Part(std::string_view suffix) const;
   // Of all parts but the bias.

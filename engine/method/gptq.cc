@@ -25,7 +25,8 @@ constexpr auto kOptions =
 ActOrder OrderOf(const Scheme& scheme) {
   const std::string text = scheme.options.Text("act_order");
   if (text == "none") return ActOrder::kNone;
-  return text == "static" ? ActOrder::kStatic : ActOrder::kGroupAware;
+  if (text == "static") return ActOrder::kStatic;
+  return text == "desc-act" ? ActOrder::kDescAct : ActOrder::kGroupAware;
 }
 
 // The channel at each position; the last is rounded first.
@@ -37,7 +38,9 @@ std::vector<int32_t> Positions(ActOrder order, const std::vector<float>& diagona
   const auto falling = [&](int32_t a, int32_t b) {
     return diagonal[static_cast<size_t>(a)] > diagonal[static_cast<size_t>(b)];
   };
-  if (order == ActOrder::kStatic) std::stable_sort(turn.begin(), turn.end(), falling);
+  if (order == ActOrder::kStatic || order == ActOrder::kDescAct) {
+    std::stable_sort(turn.begin(), turn.end(), falling);
+  }
   if (order == ActOrder::kGroupAware) {
     std::vector<std::vector<int32_t>> groups;
     for (int64_t begin = 0; begin < channels; begin += group_size) {
@@ -59,15 +62,24 @@ int64_t SweepsFor(int bits) {
   return bits == 4 ? 1 : 0;
 }
 
-// [K, K] by channel.
+// The group of each channel when groups are cut from the order; that of the first rounded is 0.
+std::vector<int32_t> GroupsInTurn(const std::vector<int32_t>& channel_at, int64_t group_size) {
+  std::vector<int32_t> group_of(channel_at.size());
+  for (size_t p = 0; p < channel_at.size(); ++p) {
+    const int64_t turn = static_cast<int64_t>(channel_at.size() - 1 - p);
+    group_of[static_cast<size_t>(channel_at[p])] = static_cast<int32_t>(turn / group_size);
+  }
+  return group_of;
+}
+
+// [K, K], rows and columns in the order `channel_at`.
 absl::StatusOr<AlignedBuffer<float>> WholeHessian(const DampedHessian& hessian,
+                                                  std::span<const int32_t> channel_at,
                                                   const MethodContext& context) {
   const int64_t channels = hessian.channels;
-  std::vector<int32_t> as_they_lie(static_cast<size_t>(channels));
-  std::iota(as_they_lie.begin(), as_they_lie.end(), 0);
   AlignedBuffer<float> whole(channels * channels);
   QD_RETURN_IF_ERROR(context.pool.ForEach(channels, [&](int64_t row) -> absl::Status {
-    hessian.CopyRow(as_they_lie, row, whole.data() + row * channels);
+    hessian.CopyRow(channel_at, row, whole.data() + row * channels);
     return absl::OkStatus();
   }));
   return whole;
@@ -107,6 +119,8 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
         "scale_rule absmax");
   }
   Options& options = reader.scheme().options;
+  reader.scheme().ordered_groups =
+      scheme.granularity == Granularity::kGroup && OrderOf(scheme) == ActOrder::kDescAct;
   if (reference && options.Integer("refit") > 0) {
     reader.Wrong(absl::StrCat("option refit ", options.Integer("refit"), " with option reference"),
                  "0");
@@ -130,6 +144,10 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme
   prepared->order = OrderOf(scheme);
   prepared->channel_at =
       Positions(prepared->order, hessian.diagonal, channels / scheme.GroupsPerRow(channels));
+  if (scheme.ordered_groups) {
+    prepared->group_of =
+        GroupsInTurn(prepared->channel_at, channels / scheme.GroupsPerRow(channels));
+  }
   if (scheme.scale_rule == ScaleRule::kHessian) {
     QD_ASSIGN_OR_RETURN(
         prepared->local,
@@ -154,7 +172,11 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme
   prepared->refit = scheme.options.Integer("refit");
   if (prepared->refit > 0) {
     hessian.damping = factor.damping;
-    QD_ASSIGN_OR_RETURN(prepared->hessian, WholeHessian(hessian, context));
+    std::vector<int32_t> as_they_lie(prepared->channel_at.size());
+    std::iota(as_they_lie.begin(), as_they_lie.end(), 0);
+    QD_ASSIGN_OR_RETURN(
+        prepared->hessian,
+        WholeHessian(hessian, scheme.ordered_groups ? prepared->channel_at : as_they_lie, context));
   }
   prepared->figures = {{"damping", factor.damping}};
   return prepared;

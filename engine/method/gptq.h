@@ -19,9 +19,11 @@ inline constexpr std::array<OptionRow, 3> kGptqRoundingRows = {
     {{"damping", "float", "0.01", "0.000001..1",
       "added to the diagonal of X^T X, as a part of its mean; raised tenfold, three times at most, "
       "when the matrix is not positive definite"},
-     {"act_order", "enum", "group-aware", "none, static, group-aware",
+     {"act_order", "enum", "group-aware", "none, static, group-aware, desc-act",
       "none: columns as they lie; static: by falling mean x^2 over the row, scales chosen before; "
-      "group-aware: groups by falling maximum, columns by falling mean x^2 inside each"},
+      "group-aware: groups by falling maximum, columns by falling mean x^2 inside each; desc-act: "
+      "groups are cut from the order by falling mean x^2, and the file says where each column is: "
+      "formats gptq and dequantized"},
      {"refit", "int", "-1", "-1..100",
       "sweeps after the rounding that fit scales to codes and move codes by the error of the whole "
       "row; -1: 2 up to 3 bits, 1 at 4, none above"}}};

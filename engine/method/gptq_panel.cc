@@ -40,6 +40,12 @@ absl::Status SumEnergies(const WeightRows& weight, const QuantizeKernels& kernel
 
 }  // namespace
 
+int64_t GptqPanel::GroupAt(int64_t position) const {
+  const int64_t at =
+      scheme_.ordered_groups ? position : prepared_.channel_at[static_cast<size_t>(position)];
+  return at / group_size_;
+}
+
 absl::Status GptqPanel::Load(const WeightRows& weight) {
   rows_ = weight.rows;
   columns_ = weight.columns;
@@ -67,7 +73,7 @@ absl::Status GptqPanel::Load(const WeightRows& weight) {
 // Scales of a group from its weights as they have become; `positions`: where its channels are.
 // `block` counts groups in the order of those.
 absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t block) {
-  const int64_t group = prepared_.channel_at[static_cast<size_t>(positions[0])] / group_size_;
+  const int64_t group = GroupAt(positions[0]);
   std::vector<float> weights(static_cast<size_t>(group_size_ * rows_)), importance;
   for (int64_t k = 0; k < group_size_; ++k) {
     const int64_t position = positions[static_cast<size_t>(k)];
@@ -170,7 +176,7 @@ absl::Status GptqPanel::Round(int64_t begin, int64_t end) {
 // One column after the other, last to first.
 void GptqPanel::RoundColumns(int64_t begin, int64_t end) {
   for (int64_t p = end - 1; p >= begin; --p) {
-    const int64_t group = prepared_.channel_at[static_cast<size_t>(p)] / group_size_;
+    const int64_t group = GroupAt(p);
     const float* scale = scales_.data() + group * rows_;
     const float* zero = zeros_.data() + group * rows_;
     const float* target = target_.data() + p * rows_;
@@ -209,7 +215,7 @@ void GptqPanel::ByChannel() {
 void GptqPanel::Store(QuantizedRows* out) {
   for (int64_t p = 0; p < columns_; ++p) {
     const int64_t channel = by_channel_ ? p : prepared_.channel_at[static_cast<size_t>(p)];
-    const int64_t group = channel / group_size_;
+    const int64_t group = by_channel_ ? p / group_size_ : GroupAt(p);
     const float* zero = zeros_.data() + group * rows_;
     const float* step = steps_.data() + p * rows_;
     int8_t* to = out->codes.data() + channel;
@@ -219,9 +225,11 @@ void GptqPanel::Store(QuantizedRows* out) {
     }
   }
   for (int64_t g = 0; g < groups_; ++g) {
+    // The last position is rounded first, and its group is number 0.
+    const int64_t stored = scheme_.ordered_groups ? groups_ - 1 - g : g;
     for (int64_t n = 0; n < rows_; ++n) {
       const size_t from = static_cast<size_t>(g * rows_ + n),
-                   to = static_cast<size_t>(n * groups_ + g);
+                   to = static_cast<size_t>(n * groups_ + stored);
       out->scales[to] = scales_[from];
       if (scheme_.real_zero) {
         out->real_zeros[to] = zeros_[from];
@@ -234,13 +242,14 @@ void GptqPanel::Store(QuantizedRows* out) {
 
 absl::Status GptqPanel::Run(const WeightRows& weight, QuantizedRows* out) {
   *out = RoomFor(scheme_, weight.rows, weight.columns);
+  out->group_of = prepared_.group_of;
   groups_ = out->groups;
   group_size_ = weight.columns / groups_;
   QD_RETURN_IF_ERROR(Load(weight));
   if (prepared_.order == ActOrder::kStatic) QD_RETURN_IF_ERROR(ChooseAllScales());
   QD_RETURN_IF_ERROR(Round(0, columns_));
   if (prepared_.refit > 0) {
-    ByChannel();
+    if (!scheme_.ordered_groups) ByChannel();
     QD_RETURN_IF_ERROR(DescendOnCodes(scheme_, prepared_.hessian.data(), prepared_.refit, context_,
                                       {.rows = rows_,
                                        .columns = columns_,

@@ -18,6 +18,7 @@ enum class ActOrder {
   kNone,        // as they lie
   kStatic,      // by falling mean x^2 over the whole row; scales chosen before the first
   kGroupAware,  // groups by falling maximum, inside a group by falling mean x^2
+  kDescAct,     // by falling mean x^2; groups are cut from that order
 };
 
 struct GptqPrepared : Prepared {
@@ -28,7 +29,8 @@ struct GptqPrepared : Prepared {
   LocalHessian local;  // with ScaleRule::kHessian; by position, with ActOrder::kStatic by channel
   AlignedBuffer<float> inverses;  // [groups][size, size] of L's diagonal blocks; groups in turn
   int64_t refit = 0;              // sweeps of CodeDescent
-  AlignedBuffer<float> hessian;   // [K, K] by channel, damped; with option refit alone
+  AlignedBuffer<float> hessian;   // [K, K] by channel (by position if groups are ordered), damped;
+                                  // with option refit alone
 };
 
 class GptqPanel {
@@ -41,6 +43,8 @@ class GptqPanel {
   absl::Status Run(const WeightRows& weight, QuantizedRows* out);
 
  private:
+  // The place of a position's group in scales_; groups that are ordered lie by position.
+  int64_t GroupAt(int64_t position) const;
   absl::Status Load(const WeightRows& weight);
   absl::Status ChooseScales(std::span<const int32_t> positions, int64_t block);
   absl::Status ChooseAllScales();

@@ -70,6 +70,7 @@ struct FoldChoice {
 struct Prepared {
   virtual ~Prepared() = default;
   std::optional<StaticInput> input;  // with ActivationScheme::kStatic
+  std::vector<int32_t> group_of;     // K, with Scheme::ordered_groups: as QuantizedRows has it
   std::vector<float> importance;     // K weights of the error per input channel; empty: all alike
   Figures figures;
 };

@@ -35,18 +35,22 @@ def make_case(weights, x, bits, symmetric, order):
     layer = torch.nn.Linear(COLUMNS, ROWS, bias=False)
     layer.weight.data.copy_(weights)
     config = QuantizeConfig(bits=bits, group_size=GROUP, sym=symmetric, damp_percent=0.01,
-                            desc_act=order == "static", static_groups=order == "static",
+                            desc_act=order in ("static", "desc-act"),
+                            static_groups=order == "static",
                             act_group_aware=order == "group-aware", device="cpu",
                             offload_to_disk=False)
     task = GPTQ(layer, config)
     task.quantizer.configure(perchannel=True, bits=bits, sym=symmetric)
     task.add_batch(x.unsqueeze(0), layer(x).unsqueeze(0))
-    rounded, scale, zero, _, _, _, damping, _ = task.quantize(blocksize=GROUP)
+    rounded, scale, zero, group_of, _, _, damping, _ = task.quantize(blocksize=GROUP)
     assert damping == 0.01
     half = 2 ** (bits - 1)
-    steps = (rounded / scale.repeat_interleave(GROUP, 1)).round()
-    codes = steps + zero.repeat_interleave(GROUP, 1) - half
+    if order != "desc-act":
+        group_of = torch.arange(COLUMNS) // GROUP
+    steps = (rounded / scale[:, group_of]).round()
+    codes = steps + zero[:, group_of] - half
     return {"bits": bits, "symmetric": symmetric, "act_order": order,
+            "group_of": group_of.tolist(),
             "codes": codes.to(torch.int64).flatten().tolist(),
             "scales": scale.flatten().tolist(),
             "zeros": (zero - half).to(torch.int64).flatten().tolist()}
@@ -65,7 +69,7 @@ def main():
         "weights": weights.flatten().tolist(),
         "gram": [int(gram[i, j]) for i in range(COLUMNS) for j in range(i, COLUMNS)],
         "cases": [make_case(weights, x, bits, symmetric, order)
-                  for order in ("none", "static", "group-aware")
+                  for order in ("none", "static", "group-aware", "desc-act")
                   for symmetric in (True, False) for bits in (2, 3, 4, 8)],
     }
     path = pathlib.Path(__file__).with_name("gptq_gptqmodel.json")

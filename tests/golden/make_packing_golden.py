@@ -34,10 +34,12 @@ def grouped_linear(seed, bits, symmetric):
     return codes, zeros, scales
 
 
-def dense(codes, zeros, scales):
+def dense(codes, zeros, scales, groups_of=None):
     """The torch linear that the codes stand for."""
+    if groups_of is None:
+        groups_of = np.arange(COLUMNS) // GROUP
     linear = torch.nn.Linear(COLUMNS, ROWS, bias=False)
-    weight = (codes - zeros.repeat(GROUP, axis=1)) * scales.repeat(GROUP, axis=1)
+    weight = (codes - zeros[:, groups_of]) * scales[:, groups_of]
     linear.weight.data = torch.tensor(weight, dtype=torch.float32)
     return linear
 
@@ -57,15 +59,17 @@ def gptqmodel_cases():
     from gptqmodel.utils.model import convert_gptq_v2_to_v1_format_module
     from gptqmodel.quantization import QuantizeConfig
 
-    groups_of = torch.arange(COLUMNS, dtype=torch.int32) // GROUP
-    for seed, (bits, symmetric) in enumerate(
-            [(2, True), (2, False), (3, True), (3, False), (4, True), (4, False), (8, True),
-             (8, False)]):
+    neighbours = torch.arange(COLUMNS, dtype=torch.int32) // GROUP
+    anywhere = neighbours[torch.tensor(np.random.default_rng(99).permutation(COLUMNS))]
+    widths = [(bits, symmetric, neighbours) for bits in (2, 3, 4, 8) for symmetric in (True, False)]
+    ordered = [(4, True, anywhere), (4, False, anywhere), (3, False, anywhere)]
+    for seed, (bits, symmetric, groups_of) in enumerate(widths + ordered):
         codes, zeros, scales = grouped_linear(seed, bits, symmetric)
         module = TorchQuantLinear(bits=bits, group_size=GROUP, sym=symmetric, desc_act=False,
                                   in_features=COLUMNS, out_features=ROWS, bias=False,
                                   pack_dtype=torch.int32)
-        module.pack_original(dense(codes, zeros, scales), torch.tensor(scales, dtype=torch.float32),
+        module.pack_original(dense(codes, zeros, scales, groups_of.numpy()),
+                             torch.tensor(scales, dtype=torch.float32),
                              torch.tensor(zeros, dtype=torch.float32), groups_of.long())
         v2 = module.qzeros.clone()
         config = QuantizeConfig(bits=bits, group_size=GROUP, sym=symmetric)

@@ -74,6 +74,12 @@ def books_schemes():
         Scheme("awq-sym-channel", "--format awq --method rtn --granularity channel --symmetric",
                EXACT, consumers.awq_unpacked),
         Scheme("gptq-int4", "--format gptq --method gptq --symmetric --samples 16", EXACT, cpu),
+        Scheme("gptq-desc-act", "--format gptq --method gptq --symmetric --samples 16 "
+               "--option act_order=desc-act", EXACT, cpu),
+        Scheme("gptq-int3-desc-act", "--format gptq --method gptq --bits 3 --group-size 64 "
+               "--symmetric --samples 16 --option act_order=desc-act", EXACT, cpu),
+        Scheme("gptq-desc-act-asym", "--format gptq --method gptq --samples 16 "
+               "--option act_order=desc-act", EXACT, consumers.gptq_torch),
         Scheme("gptq-int4-asym", f"{GPTQ4} --asymmetric", EXACT, consumers.gptq_torch),
         Scheme("gptq-int2-asym", "--format gptq --method rtn --bits 2 --group-size 32 --asymmetric",
                EXACT, cpu),

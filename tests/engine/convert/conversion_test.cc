@@ -236,7 +236,8 @@ TEST_F(ConversionTest, ScalesThatWouldBeRoundedAreRefused) {
   EXPECT_FALSE(PathExists(Path("refused")));
 }
 
-TEST_F(ConversionTest, ReorderedInputsAreRefused) {
+// desc_act: no other layout says where the inputs of a group lie.
+TEST_F(ConversionTest, GroupsThatAreNotOfNeighboursStayInGptq) {
   std::vector<int32_t> index(128);
   for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int32_t>(i % 4);
   std::vector<HandMadeTensor> tensors;
@@ -251,7 +252,26 @@ TEST_F(ConversionTest, ReorderedInputsAreRefused) {
       {"quant_method", "gptq"}, {"bits", 4}, {"group_size", 32}, {"desc_act", true}, {"sym", true}};
   ModelFolder folder;
   Finish(folder, std::move(tensors), config);
-  EXPECT_THAT(std::string(Refusal(folder, "awq").message()), HasSubstr("reordered inputs"));
+  for (const std::string format : {"awq", "compressed-tensors"}) {
+    const absl::Status status = Refusal(folder, format);
+    EXPECT_EQ(ReasonOf(status), Reason::kFormatCannotHold);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("not neighbours (desc_act)"));
+  }
+  const auto kept = Convert({.model_folder = folder.path(),
+                             .output_folder = Path("kept"),
+                             .format = "gptq",
+                             .loader = "vllm"});
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  const auto inspected = Inspect(Path("kept"), {});
+  ASSERT_TRUE(inspected.ok()) << inspected.status();
+  EXPECT_TRUE(inspected->findings.problems.empty());
+  EXPECT_EQ(inspected->config["desc_act"], true);
+  const auto is_quantized = [](const InspectedModule& module) { return module.quantized; };
+  const auto linear =
+      std::find_if(inspected->modules.begin(), inspected->modules.end(), is_quantized);
+  ASSERT_NE(linear, inspected->modules.end());
+  EXPECT_EQ(linear->scheme, "int4 g32 sym, reordered");
+  EXPECT_EQ(TensorBytes(Path("kept")), TensorBytes(folder.path()));
 }
 
 TEST_F(ConversionTest, WhatCannotBeConvertedIsRefusedWithAReason) {

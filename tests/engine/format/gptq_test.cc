@@ -28,7 +28,10 @@ TEST(Gptq, PacksAsGptqmodelDoes) {
   for (const auto& one : golden["cases"]) {
     const int bits = one["bits"];
     Scheme scheme = PackedScheme(bits, golden["group_size"], one["symmetric"]);
-    const QuantizedRows rows = GoldenRows(golden, one);
+    QuantizedRows rows = GoldenRows(golden, one);
+    const auto group_of = one["g_idx"].get<std::vector<int32_t>>();
+    scheme.ordered_groups = group_of != NeighbouringGroups(linear, scheme);
+    if (scheme.ordered_groups) rows.group_of = group_of;
     for (const std::string layout : {"", kGptqV2}) {
       // Its 3-bit zero points less one are those of nobody else: such checkpoints are written as
       // v2.
@@ -40,16 +43,17 @@ TEST(Gptq, PacksAsGptqmodelDoes) {
       EXPECT_EQ(ValuesIn<int32_t>(tensors[1]),
                 one[layout.empty() ? "qzeros_v1" : "qzeros_v2"].get<std::vector<int32_t>>());
       EXPECT_EQ(FloatsIn(tensors[2], DType::kF16), one["stored_scales"].get<std::vector<float>>());
-      EXPECT_EQ(ValuesIn<int32_t>(tensors[3]), one["g_idx"].get<std::vector<int32_t>>());
+      EXPECT_EQ(ValuesIn<int32_t>(tensors[3]), group_of);
       const auto back = UnpackAll(kGptqFormat, linear, scheme, tensors);
       ASSERT_TRUE(back.ok()) << back.status();
       EXPECT_EQ(back->codes, rows.codes);
       EXPECT_EQ(back->zeros, rows.zeros);
       EXPECT_EQ(back->scales, rows.scales);
+      EXPECT_EQ(back->group_of, rows.group_of);
       ++compared;
     }
   }
-  EXPECT_EQ(compared, 14);
+  EXPECT_EQ(compared, 19);
 }
 
 // Several stripes, the last one short; one group; zero points of every value.
@@ -178,6 +182,28 @@ TEST_F(GptqRules, MixedRecipesNeedLoadersThatReadThem) {
   EXPECT_EQ(config["dynamic"].size(), 3U);
   EXPECT_EQ(config["dynamic"]["+:^model\\.layers\\.0\\.self_attn\\.(q_proj|qkv_proj)$"],
             (Json{{"bits", 4}, {"group_size", 128}, {"sym", true}}));
+}
+
+TEST_F(GptqRules, GroupsThatAreNotOfNeighboursAreForThisFormat) {
+  Scheme ordered = PackedScheme(4, 128, true);
+  ordered.ordered_groups = true;
+  SetAll(ordered);
+  for (const LoaderRow& loader : kGptqFormat.loaders) {
+    EXPECT_TRUE(Violations(loader.name).empty()) << loader.name;
+  }
+  EXPECT_EQ(kGptqFormat.config(resolved_, model_)["desc_act"], true);
+  for (const std::string_view name : {"awq", "hqq", "compressed-tensors"}) {
+    const absl::Status status = FindFormat(name)->accepts(resolved_, model_, {});
+    EXPECT_EQ(ReasonOf(status), Reason::kFormatCannotHold) << name;
+    const std::vector<Violation> violations = ViolationsOf(status);
+    ASSERT_FALSE(violations.empty()) << name;
+    EXPECT_EQ(violations[0].wanted, "groups of neighbours (act_order group-aware), or format gptq");
+  }
+  // k beside q and v with another order: they are one matrix in the engine.
+  resolved_[1].scheme = PackedScheme(4, 128, true);
+  EXPECT_EQ(Violations("vllm").size(), 1U);
+  const Json config = kGptqFormat.config(resolved_, model_);
+  EXPECT_EQ(config["dynamic"]["+:^model\\.layers\\.0\\.self_attn\\.k_proj$"]["desc_act"], false);
 }
 
 TEST_F(GptqRules, SkippedModulesAreNamed) {

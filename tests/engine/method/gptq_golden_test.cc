@@ -54,7 +54,7 @@ TEST(GptqGolden, CodesScalesAndZerosAreThoseOfGptqModel) {
   const auto weights = golden["weights"].get<std::vector<float>>();
   const WeightRows rows = {weights.data(), DType::kF32, golden["rows"], golden["columns"]};
   const InputStatistics statistics = StatisticsOf(golden);
-  ASSERT_EQ(golden["cases"].size(), 24u);
+  ASSERT_EQ(golden["cases"].size(), 32u);
   for (const nlohmann::json& wanted : golden["cases"]) {
     SCOPED_TRACE(wanted["act_order"].get<std::string>() + ", bits " + wanted["bits"].dump() +
                  ", symmetric " + wanted["symmetric"].dump());
@@ -63,6 +63,11 @@ TEST(GptqGolden, CodesScalesAndZerosAreThoseOfGptqModel) {
     ASSERT_TRUE(prepared.ok()) << prepared.status();
     QuantizedRows got;
     ASSERT_TRUE(kGptq.quantize(rows, scheme, prepared->get(), TestContext(), &got).ok());
+    if (scheme.ordered_groups) {
+      EXPECT_EQ(got.group_of, wanted["group_of"].get<std::vector<int32_t>>());
+    } else {
+      EXPECT_TRUE(got.group_of.empty());
+    }
     const auto codes = wanted["codes"].get<std::vector<int>>();
     const auto scales = wanted["scales"].get<std::vector<float>>();
     const auto zeros = wanted["zeros"].get<std::vector<int>>();
