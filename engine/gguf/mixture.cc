@@ -20,10 +20,17 @@ constexpr std::pair<std::string_view, std::string_view> kFallbacks[] = {
 
 // A model of the shape of the 70B ones has eight times fewer weights in v than in q.
 constexpr size_t kBlocksOf70B = 80;
+constexpr std::string_view kFalcon = "falcon";  // has rules of its own
 
 // Where the "M" mixtures spend more: the first and last eighth of the blocks, and every third.
 bool MoreBits(int64_t block, int64_t blocks) {
   return block < blocks / 8 || block >= 7 * blocks / 8 || (block - blocks / 8) % 3 == 2;
+}
+
+bool HasEightExperts(const ModelSpec& model) {
+  constexpr int kEight = 8;
+  return !model.blocks.empty() && model.blocks[0].mixture.has_value() &&
+         model.blocks[0].mixture->experts == kEight;
 }
 
 std::string_view ValueType(const Mixture& mixture, const ModelSpec& model, int64_t block) {
@@ -39,10 +46,30 @@ std::string_view ValueType(const Mixture& mixture, const ModelSpec& model, int64
   if ((name == "Q4_K_M" || name == "Q5_K_M") && MoreBits(block, blocks)) type = "Q6_K";
   const bool like_70b = model.blocks.size() == kBlocksOf70B && model.heads != model.kv_heads;
   if (like_70b && (type == "Q3_K" || type == "Q4_K")) type = "Q5_K";
-  return type;
+  // Eight experts make the rest of a block small beside them.
+  return HasEightExperts(model) ? "Q8_0" : type;
+}
+
+std::string_view KeyType(const Mixture& mixture, const ModelSpec& model) {
+  return HasEightExperts(model) ? "Q8_0" : mixture.base;
+}
+
+std::string_view DownTypeOfFalcon(const Mixture& mixture, const ModelSpec& model, int64_t block) {
+  const auto blocks = static_cast<int64_t>(model.blocks.size());
+  const std::string_view name = mixture.name;
+  if (name == "Q2_K") return "Q3_K";
+  if (name == "Q2_K_S" && block < blocks / 8) return "Q4_K";
+  if (name == "Q3_K_M")
+    return block < blocks / 16 ? "Q5_K" : MoreBits(block, blocks) ? "Q4_K" : "Q3_K";
+  if (name == "Q3_K_L") return "Q4_K";
+  if (name == "Q4_K_M" && block < blocks / 16) return "Q6_K";
+  if (name == "Q4_K_M" && MoreBits(block, blocks)) return "Q5_K";
+  if (name == "Q5_K_M" && MoreBits(block, blocks)) return "Q6_K";
+  return mixture.base;
 }
 
 std::string_view DownType(const Mixture& mixture, const ModelSpec& model, int64_t block) {
+  if (model.family == kFalcon) return DownTypeOfFalcon(mixture, model, block);
   const auto blocks = static_cast<int64_t>(model.blocks.size());
   const std::string_view name = mixture.name;
   if (name == "Q2_K") return "Q3_K";
@@ -54,7 +81,14 @@ std::string_view DownType(const Mixture& mixture, const ModelSpec& model, int64_
   return mixture.base;
 }
 
-std::string_view OutputType(const Mixture& mixture) {
+std::string_view OutputType(const Mixture& mixture, const ModelSpec& model) {
+  if (model.family == kFalcon) return mixture.name == "Q3_K_L" ? "Q4_K" : mixture.base;
+  if (HasEightExperts(model)) {
+    for (const std::string_view raised : {"Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M"}) {
+      if (mixture.name == raised) return "Q5_K";
+    }
+    return mixture.base;
+  }
   if (mixture.name == "Q2_K") return "Q3_K";
   if (mixture.name == "Q3_K_M") return "Q4_K";
   if (mixture.name == "Q3_K_L") return "Q5_K";
@@ -69,26 +103,32 @@ std::string_view QkvType(const Mixture& mixture) {
 }
 
 // The output projection, and an embedding that is one with it.
-std::string_view HeadType(const Mixture& mixture, const LinearSpec& linear) {
+std::string_view HeadType(const Mixture& mixture, const ModelSpec& model,
+                          const LinearSpec& linear) {
   const BlockType& base = *FindBlockType(mixture.base);
   if (base.layout == nullptr) return base.name;
-  return base.name == "Q8_0" || !base.Fits(linear.in_features) ? "Q8_0" : "Q6_K";
+  return base.name == "Q8_0" || model.family == kFalcon || !base.Fits(linear.in_features) ? "Q8_0"
+                                                                                          : "Q6_K";
 }
 
 std::string_view NameFor(const Mixture& mixture, const ModelSpec& model, const LinearSpec& linear) {
+  // What keeps values keeps them everywhere.
+  if (FindBlockType(mixture.base)->layout == nullptr) return mixture.base;
   switch (linear.role) {
     case LinearRole::kHead:
-      return HeadType(mixture, linear);
+      return HeadType(mixture, model, linear);
     case LinearRole::kEmbedding:
-      return model.tied_embeddings ? HeadType(mixture, linear) : mixture.base;
+      return model.tied_embeddings ? HeadType(mixture, model, linear) : mixture.base;
     case LinearRole::kV:
       return ValueType(mixture, model, linear.block);
+    case LinearRole::kK:
+      return KeyType(mixture, model);
     case LinearRole::kQkv:
       return QkvType(mixture);
     case LinearRole::kDown:
       return DownType(mixture, model, linear.block);
     case LinearRole::kO:
-      return OutputType(mixture);
+      return OutputType(mixture, model);
     default:
       return mixture.base;
   }

@@ -37,6 +37,24 @@ TEST(Mixture, MoreBitsLieInTheFirstAndLastEighthAndEveryThird) {
   EXPECT_EQ(more, (std::vector<int>{0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 28, 29, 30, 31}));
 }
 
+TEST(Mixture, FalconAndEightExpertsHaveRulesOfTheirOwn) {
+  ModelSpec falcon = Model(32, 71, 1);
+  falcon.family = "falcon";
+  EXPECT_EQ(TypeOf("Q4_K_M", falcon, LinearRole::kHead, -1), "Q8_0");
+  EXPECT_EQ(TypeOf("Q4_K_M", falcon, LinearRole::kQkv, 9), "Q5_K");
+  EXPECT_EQ(TypeOf("Q4_K_M", falcon, LinearRole::kDown, 1), "Q6_K");
+  EXPECT_EQ(TypeOf("Q4_K_M", falcon, LinearRole::kDown, 2), "Q5_K");
+  EXPECT_EQ(TypeOf("Q4_K_M", falcon, LinearRole::kDown, 4), "Q4_K");
+  EXPECT_EQ(TypeOf("Q3_K_M", falcon, LinearRole::kO, 4), "Q3_K");
+  ModelSpec eight = Model(32, 32, 8);
+  eight.blocks[0].mixture = MixtureSpec{.experts = 8, .top_k = 2};
+  EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kV, 5), "Q8_0");
+  EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kK, 5), "Q8_0");
+  EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kO, 5), "Q5_K");
+  EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kQ, 5), "Q4_K");
+  EXPECT_EQ(TypeOf("BF16", eight, LinearRole::kV, 5), "BF16");
+}
+
 TEST(Mixture, RolesHaveTheirTypes) {
   const ModelSpec shared = Model(32, 32, 8), own = Model(32, 32, 32);
   EXPECT_EQ(TypeOf("Q2_K", shared, LinearRole::kV, 5), "Q4_K");
