@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -39,6 +41,23 @@ absl::Status WriteIndex(const ConvertedModel& model) {
   const Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(weight_map)}};
   return WriteFileAtomic(model.output + "/model.safetensors.index.json", DumpJsonPretty(index))
       .status();
+}
+
+// The README.md: what it was converted from, and what the source says of itself.
+std::string Card(const ConvertedModel& model) {
+  const std::string name = std::filesystem::path(model.source + "/").parent_path().filename();
+  const auto method = [](const Json& quantization) {
+    return quantization.is_object() ? quantization.value("quant_method", "") : std::string();
+  };
+  const auto before = model.config.find("quantization_config");
+  const std::string from = before == model.config.end() ? "" : method(*before);
+  const std::string to = method(model.quantization);
+  return absl::StrCat(
+      "---\nbase_model: ", name, "\nlibrary_name: transformers\ntags:\n- quantd\n- ", to,
+      "\n---\n\n# ", name, ", as ", to, "\n\nConverted by quantd ", QUANTD_VERSION, " from `", name,
+      "`", from.empty() ? "" : absl::StrCat(", which is stored as `", from, "`"),
+      ". Every weight is the same number as there: codes, scales and zero points were laid out "
+      "anew, nothing was quantized again, so its accuracy is that of the source.\n");
 }
 
 }  // namespace
@@ -86,6 +105,7 @@ absl::Status WriteModelFiles(const ConvertedModel& model) {
         WriteFileAtomic(model.output + "/quantize_config.json", DumpJsonPretty(model.quantization))
             .status());
   }
+  QD_RETURN_IF_ERROR(WriteFileAtomic(model.output + "/README.md", Card(model)).status());
   Json config = model.config;
   config.erase("compression_config");
   config["quantization_config"] = model.quantization;

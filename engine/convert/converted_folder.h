@@ -42,7 +42,8 @@ struct ConvertedModel {
 };
 
 // What is not weights: the index where there are several files, tokenizer and licence as they are,
-// quantize_config.json for GPTQ, config.json last. Errors: of reading and writing.
+// quantize_config.json for GPTQ, a README.md that says what it was converted from, config.json
+// last. Errors: of reading and writing.
 absl::Status WriteModelFiles(const ConvertedModel& model);
 
 }  // namespace quantd

@@ -272,6 +272,9 @@ TEST_F(ConversionTest, GroupsThatAreNotOfNeighboursStayInGptq) {
   ASSERT_NE(linear, inspected->modules.end());
   EXPECT_EQ(linear->scheme, "int4 g32 sym, reordered");
   EXPECT_EQ(TensorBytes(Path("kept")), TensorBytes(folder.path()));
+  const auto card = ReadFile(Path("kept") + "/README.md", 1 << 20);
+  ASSERT_TRUE(card.ok()) << card.status();
+  EXPECT_THAT(*card, AllOf(HasSubstr("from `"), HasSubstr("stored as `gptq`")));
 }
 
 TEST_F(ConversionTest, WhatCannotBeConvertedIsRefusedWithAReason) {
