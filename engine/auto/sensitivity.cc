@@ -1,6 +1,7 @@
 #include "engine/auto/sensitivity.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "engine/backend/backend.h"
+#include "engine/format/serving_rules.h"
 #include "engine/method/registry.h"
 #include "engine/model/linear_weight.h"
 #include "engine/model/registry.h"
@@ -17,6 +19,8 @@ namespace quantd {
 namespace {
 
 constexpr int64_t kPanelRows = 256;
+// In the place of an input: after all of them.
+constexpr int kExperts = std::numeric_limits<int>::max();
 
 // The scheme of one linear in each of the plans; empty where it is no choice.
 struct Choice {
@@ -55,6 +59,7 @@ class Measurement {
         model_(planned_.plan.model),
         windows_(windows),
         sink_(sink),
+        experts_alike_(IsServingEngine({.name = planned_.request.output.loader})),
         pool_(planned_.request.resources.threads > 0 ? planned_.request.resources.threads
                                                      : AvailableCpus()) {}
 
@@ -80,6 +85,7 @@ class Measurement {
   const ModelSpec& model_;
   int64_t windows_;
   ProgressSink& sink_;
+  bool experts_alike_;  // whoever loads the result runs all experts of a block in one kernel
   ThreadPool pool_;
   Backend* backend_ = nullptr;
   std::optional<RopeTables> ropes_;
@@ -180,14 +186,15 @@ absl::Status Measurement::Block(const BlockSpec& block) {
   QD_ASSIGN_OR_RETURN(run.original,
                       LoadBlock(model_, block, planned_.checkpoint, *backend_, forward_->compute));
   std::vector<Choice> choices;
-  std::map<int, std::vector<size_t>> units;  // by input
+  std::map<int, std::vector<size_t>> units;  // by input; experts that must be alike by kExperts
   std::vector<StatisticsNeeds> needs;
   for (size_t i = 0; i < block.linears.size(); ++i) {
     choices.push_back(ChoiceOf(plans_, next_linear_++));
     const int input = block.linears[i].input;
+    const bool joins = experts_alike_ && block.linears[i].expert >= 0;
     needs.resize(std::max(needs.size(), static_cast<size_t>(input) + 1));
     needs[static_cast<size_t>(input)].moments = true;
-    if (!choices.back().schemes.empty()) units[input].push_back(i);
+    if (!choices.back().schemes.empty()) units[joins ? kExperts : input].push_back(i);
   }
   for (int64_t window = 0; window < stream_.size(); ++window) {
     AlignedBuffer<float> copy(stream_.windows().tokens_per_window * model_.hidden);
@@ -196,7 +203,7 @@ absl::Status Measurement::Block(const BlockSpec& block) {
   }
   QD_ASSIGN_OR_RETURN(run.statistics,
                       stream_.ForwardGathering(*forward_, block, run.original, needs));
-  for (const auto& [input, positions] : units) {
+  for (const auto& [key, positions] : units) {
     Unit unit;
     for (const size_t position : positions) {
       unit.names.push_back(block.linears[position].name);

@@ -13,7 +13,8 @@
 
 namespace quantd {
 
-// Linears that read the same input: engines fuse them, so they take the same bits.
+// Linears that read the same input: engines fuse them, so they take the same bits. With loaders
+// vllm and sglang all experts of a block too.
 struct Unit {
   std::vector<std::string> names;
   int64_t weights = 0;

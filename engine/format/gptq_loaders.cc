@@ -83,6 +83,13 @@ std::string PatternOf(const LinearSpec& linear) {
   const size_t dot = name.rfind('.');
   if (dot == std::string::npos) return "^" + name + "$";
   const std::string parent = name.substr(0, dot + 1), last = name.substr(dot + 1);
+  // All experts are looked up by the name of their list.
+  const size_t number = linear.expert == 0 && linear.role == LinearRole::kGate
+                            ? name.rfind("\\.0\\.")
+                            : std::string::npos;
+  if (number != std::string::npos) {
+    return "^" + name.substr(0, number) + "(" + name.substr(number) + ")?$";
+  }
   if (linear.role == LinearRole::kQ) return "^" + parent + "(" + last + "|qkv_proj)$";
   if (linear.role == LinearRole::kGate) return "^" + parent + "(" + last + "|gate_up_proj)$";
   return "^" + name + "$";

@@ -40,6 +40,23 @@ bool Fused(const LinearSpec& a, const LinearSpec& b) {
          ParentOf(a.name) == ParentOf(b.name);
 }
 
+// What an engine loads as one operator: stored alike, or all skipped.
+struct Operator {
+  std::string_view name;  // empty: the linear is one by itself
+  bool (*has)(const LinearSpec& a, const LinearSpec& b) = nullptr;
+};
+
+bool ExpertsOfOneBlock(const LinearSpec& a, const LinearSpec& b) {
+  return a.expert >= 0 && b.expert >= 0 && a.block == b.block;
+}
+
+// All linears of all experts of a block run in one kernel.
+Operator OperatorOf(const LinearSpec& linear) {
+  if (linear.expert >= 0) return {"the experts of a block", ExpertsOfOneBlock};
+  const Fusion* fusion = FusionOf(linear.role);
+  return fusion == nullptr ? Operator{} : Operator{fusion->name, Fused};
+}
+
 bool IsSplitByInputs(LinearRole role) {
   return role == LinearRole::kO || role == LinearRole::kDown;
 }
@@ -177,10 +194,10 @@ void CheckStoredOrder(const ServedLinear& served, std::vector<Violation>* violat
 // Every member of a fused operator is compared with the first.
 void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations) {
   const ResolvedLinear& resolved = served.resolved;
-  const Fusion* fusion = FusionOf(resolved.linear->role);
-  if (fusion == nullptr) return;
+  const Operator whole = OperatorOf(*resolved.linear);
+  if (whole.has == nullptr) return;
   for (const ResolvedLinear& first : served.linears) {
-    if (!Fused(*first.linear, *resolved.linear)) continue;
+    if (!whole.has(*first.linear, *resolved.linear)) continue;
     if (first.linear == resolved.linear) return;
     const bool alike = first.scheme.has_value() == resolved.scheme.has_value() &&
                        (!first.scheme.has_value() || StoredAlike(*first.scheme, *resolved.scheme));
@@ -190,7 +207,7 @@ void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations)
       };
       violations->push_back(
           {resolved.linear->name, text(resolved),
-           absl::StrCat(text(first), ", as ", first.linear->name, " has: ", ToAbsl(fusion->name),
+           absl::StrCat(text(first), ", as ", first.linear->name, " has: ", ToAbsl(whole.name),
                         " are fused on loading and must be stored alike, or all skipped")});
     }
     return;

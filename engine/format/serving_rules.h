@@ -53,7 +53,8 @@ void CheckTiedHead(const ServedLinear& served, std::vector<Violation>* violation
 // Conv1D of transformers, which keeps weights as [inputs, outputs] (GPT-2), is no module that the
 // libraries of most formats look for.
 void CheckStoredOrder(const ServedLinear& served, std::vector<Violation>* violations);
-// q, k, v of a block and gate, up become one matrix each: stored alike, or all skipped.
+// q, k, v of a block and gate, up become one matrix each, all experts of a block one operator:
+// stored alike, or all skipped.
 void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations);
 // The parts of a linear per device: heads, outputs and groups are split evenly.
 void CheckParts(const ServedLinear& served, std::vector<Violation>* violations);

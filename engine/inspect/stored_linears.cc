@@ -1,6 +1,7 @@
 #include "engine/inspect/stored_linears.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <string>
 #include <utility>
@@ -21,8 +22,21 @@ LinearRole RoleOf(std::string_view name) {
 }
 
 // The part of the model in which linears may be fused: "model.layers.3.self_attn",
-// "model.layers.3.mlp.experts.7".
-std::string HomeOf(const std::string& name) { return name.substr(0, name.rfind('.')); }
+// "model.layers.3.mlp", with all its experts.
+std::string HomeOf(const std::string& name) {
+  const size_t experts = name.find(".experts.");
+  return name.substr(0, experts != std::string::npos ? experts : name.rfind('.'));
+}
+
+// "model.layers.3.mlp.experts.7.up_proj" -> 7; -1: of no expert.
+int ExpertOf(const std::string& name) {
+  constexpr std::string_view kMark = ".experts.";
+  const size_t at = name.find(kMark);
+  int expert = -1;
+  if (at == std::string::npos) return expert;
+  std::from_chars(name.data() + at + kMark.size(), name.data() + name.size(), expert);
+  return expert;
+}
 
 bool IsEmbedding(const std::string& name) {
   return name.find("embed_tokens") != std::string::npos ||
@@ -47,6 +61,7 @@ StoredLinears::StoredLinears(std::span<const StoredModule> modules, const Json& 
     LinearSpec& linear = specs_.emplace_back();
     linear.name = module.name;
     linear.role = RoleOf(module.name);
+    linear.expert = ExpertOf(module.name);
     linear.out_features = module.out_features;
     linear.in_features = module.in_features;
     linear.has_bias = module.Part("bias") != nullptr;

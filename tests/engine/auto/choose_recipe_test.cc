@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "engine/auto/sensitivity.h"
 #include "engine/plan.h"
 #include "engine/quantize.h"
 #include "gtest/gtest.h"
@@ -89,6 +91,57 @@ TEST_F(ChooseRecipeTest, BeatsTheInterpolationOfUniformWidths) {
   const double share = bits - 3.125;  // groups of 128 with scales of 16 bits
   const double between = (1 - share) * KlOf(three) + share * KlOf(four);
   EXPECT_LT(KlOf(*recipe), 0.95 * between);
+}
+
+// A mixture of experts that reads letters.
+void WriteMixture(const std::string& folder) {
+  const std::string model = QUANTD_SOURCE_DIR "/tests/golden/models/mixtral/";
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    ASSERT_TRUE(CopyFileAtomic(model + name, folder + "/" + name).ok());
+  }
+  Json vocabulary = Json::object();
+  const std::string letters = " etaoinshrdlucmfwypvbgk.,;";
+  for (size_t i = 0; i < letters.size(); ++i) vocabulary[letters.substr(i, 1)] = i;
+  const Json tokenizer = {
+      {"version", "1.0"},
+      {"added_tokens", Json::array()},
+      {"pre_tokenizer",
+       {{"type", "Split"},
+        {"pattern", {{"Regex", "."}}},
+        {"behavior", "Isolated"},
+        {"invert", false}}},
+      {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", " "}}}};
+  ASSERT_TRUE(WriteFileAtomic(folder + "/tokenizer.json", DumpJsonPretty(tokenizer)).ok());
+}
+
+// vLLM and SGLang run all experts of a block in one kernel; who loads them one by one may have them
+// unlike.
+TEST_F(ChooseRecipeTest, ExpertsAreOneUnitWhereTheLoaderRunsThemTogether) {
+  const std::string model = folder_->path() + "/mixtral";
+  ASSERT_TRUE(MakeFolders(model).ok());
+  WriteMixture(model);
+  request_.model_folder = model;
+  SchemeRequest& scheme = request_.recipe.default_scheme;
+  scheme = {};
+  scheme.method = "rtn";
+  scheme.group_size = 32;
+  std::vector<const PlannedQuantization*> plans;
+  for (const int bits : {3, 4}) {
+    scheme.bits = bits;
+    auto planned = MakePlan(request_);
+    ASSERT_TRUE(planned.ok()) << planned.status();
+    plans.push_back(plans_.emplace_back(*std::move(planned)).get());
+  }
+  SilentSink quiet;
+  const auto apart = MeasureSensitivity(plans, 2, quiet);
+  ASSERT_TRUE(apart.ok()) << apart.status();
+  // Two blocks: q, k, v; o; of each of four experts gate and up, and down.
+  EXPECT_EQ(apart->units.size(), 2U * (2 + 4 * 2));
+  plans_.front()->request.output.loader = "vllm";
+  const auto together = MeasureSensitivity(plans, 2, quiet);
+  ASSERT_TRUE(together.ok()) << together.status();
+  ASSERT_EQ(together->units.size(), 2U * 3);
+  EXPECT_EQ(together->units[2].names.size(), 4U * 3);
 }
 
 TEST_F(ChooseRecipeTest, MeetsABudgetInKl) {

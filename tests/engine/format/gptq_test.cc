@@ -184,6 +184,38 @@ TEST_F(GptqRules, MixedRecipesNeedLoadersThatReadThem) {
             (Json{{"bits", 4}, {"group_size", 128}, {"sym", true}}));
 }
 
+TEST_F(GptqRules, ExpertsOfABlockAreAlike) {
+  for (LinearSpec& linear : linears_) {
+    if (linear.role == LinearRole::kHead) continue;
+    linear.expert = linear.role == LinearRole::kDown ? 1 : 0;
+  }
+  linears_[0].role = linears_[1].role = LinearRole::kGate;
+  linears_[0].name = "model.layers.0.mlp.experts.0.gate_proj";
+  linears_[1].name = "model.layers.0.mlp.experts.1.gate_proj";
+  linears_[1].expert = 1;
+  linears_[3].name = "model.layers.0.mlp.experts.1.down_proj";
+  EXPECT_TRUE(Violations("vllm").empty());
+  resolved_[3].scheme = PackedScheme(8, 128, true);
+  for (const std::string_view loader : {"vllm", "sglang"}) {
+    const std::vector<Violation> violations = Violations(loader);
+    ASSERT_EQ(violations.size(), 1U) << loader;
+    EXPECT_EQ(violations[0].where, "model.layers.0.mlp.experts.1.down_proj");
+    EXPECT_THAT(violations[0].wanted, testing::HasSubstr("the experts of a block are fused"));
+  }
+  EXPECT_TRUE(Violations("").empty());
+  resolved_[3].scheme.reset();
+  EXPECT_EQ(Violations("vllm").size(), 1U);
+  // The whole list is looked up, not its parts.
+  SetAll(PackedScheme(4, 128, true));
+  linears_[2].expert = -1;
+  resolved_[2].scheme = PackedScheme(8, 128, true);
+  linears_[2].out_features = 8192;
+  const Json config = kGptqFormat.config(resolved_, model_);
+  EXPECT_TRUE(
+      config["dynamic"].contains("+:^model\\.layers\\.0\\.mlp\\.experts(\\.0\\.gate_proj)?$"))
+      << config["dynamic"];
+}
+
 TEST_F(GptqRules, GroupsThatAreNotOfNeighboursAreForThisFormat) {
   Scheme ordered = PackedScheme(4, 128, true);
   ordered.ordered_groups = true;
