@@ -19,14 +19,17 @@ namespace quantd {
 class BlockStatistics {
  public:
   // Of the block number `block` with those linears, calibrated by `stream`, which goes on through
-  // the block unless `propagate` is kQuantized or `saved` has the rest.
+  // the block unless `propagate` is kQuantized or `saved` has the rest. Gram matrices in
+  // `scratch_folder`, as Gram::Make says.
   BlockStatistics(Stream& stream, Propagate propagate, int64_t block,
-                  std::span<const ResolvedLinear> linears, SavedStatistics& saved)
+                  std::span<const ResolvedLinear> linears, SavedStatistics& saved,
+                  const std::string& scratch_folder)
       : stream_(stream),
         propagate_(propagate),
         block_(block),
         linears_(linears),
         saved_(saved),
+        scratch_folder_(scratch_folder),
         needs_(NeedsOf(linears)) {}
 
   // Each input gets what the linears reading it ask for, by LinearSpec::input: from a file, if one
@@ -47,6 +50,7 @@ class BlockStatistics {
   int64_t block_;
   std::span<const ResolvedLinear> linears_;
   SavedStatistics& saved_;
+  const std::string& scratch_folder_;
   BlockNeeds needs_;
 };
 

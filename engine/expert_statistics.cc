@@ -10,7 +10,8 @@ namespace quantd {
 namespace {
 
 // Channels that are independent and of the same size.
-InputStatistics AllAlike(const InputStatistics& shape) {
+absl::StatusOr<InputStatistics> AllAlike(const InputStatistics& shape,
+                                         const std::string& scratch_folder) {
   InputStatistics alike(shape.channels());
   alike.tokens = 1;
   std::fill(alike.sum_abs.begin(), alike.sum_abs.end(), 1.0);
@@ -19,23 +20,17 @@ InputStatistics AllAlike(const InputStatistics& shape) {
   std::fill(alike.max.begin(), alike.max.end(), 1.0F);
   std::fill(alike.min.begin(), alike.min.end(), -1.0F);
   if (shape.gram.empty()) return alike;
-  const int64_t block = shape.gram.block;
-  alike.gram = Gram(shape.channels(), block);
-  for (int64_t i = 0; i < shape.channels(); ++i) {
-    alike.gram.values.data()[i * block + i % block] = 1.0F;
-  }
+  QD_ASSIGN_OR_RETURN(alike.gram, Gram::Make(shape.channels(), shape.gram.block, scratch_folder));
+  for (int64_t i = 0; i < shape.channels(); ++i) alike.gram.Set(i, i, 1.0F);
   return alike;
-}
-
-InputStatistics CopyOf(const InputStatistics& statistics) {
-  const std::vector<float> ones(static_cast<size_t>(statistics.channels()), 1.0F);
-  return statistics.DividedBy(ones);
 }
 
 }  // namespace
 
-ExpertTokens ReplaceUnderfed(const BlockSpec& block, std::span<const ResolvedLinear> linears,
-                             std::vector<InputStatistics>& statistics) {
+absl::StatusOr<ExpertTokens> ReplaceUnderfed(const BlockSpec& block,
+                                             std::span<const ResolvedLinear> linears,
+                                             const std::string& scratch_folder,
+                                             std::vector<InputStatistics>& statistics) {
   ExpertTokens tokens;
   tokens.of_input.resize(statistics.size());
   const LinearSpec* router = block.Find(LinearRole::kRouter);
@@ -52,7 +47,8 @@ ExpertTokens ReplaceUnderfed(const BlockSpec& block, std::span<const ResolvedLin
     underfed.insert(linear.expert);
     const InputStatistics& all = statistics[static_cast<size_t>(router->input)];
     const bool of_router = linear.role != LinearRole::kDown && all.channels() > 0;
-    found = of_router ? CopyOf(all) : AllAlike(found);
+    QD_ASSIGN_OR_RETURN(found,
+                        of_router ? all.Copy(scratch_folder) : AllAlike(found, scratch_folder));
   }
   if (underfed.empty()) return tokens;
   std::string names;

@@ -24,7 +24,10 @@ struct ExpertTokens {
 // Where fewer than kFewestExpertTokens reached an expert of `block`, puts in the place of its
 // statistics, by LinearSpec::input: for gate and up those of all tokens (what the router reads),
 // for down those of channels that are all alike, under which every method is its unweighted self.
-ExpertTokens ReplaceUnderfed(const BlockSpec& block, std::span<const ResolvedLinear> linears,
-                             std::vector<InputStatistics>& statistics);
+// Whole Gram matrices in `scratch_folder`, as Gram::Make says; its errors.
+absl::StatusOr<ExpertTokens> ReplaceUnderfed(const BlockSpec& block,
+                                             std::span<const ResolvedLinear> linears,
+                                             const std::string& scratch_folder,
+                                             std::vector<InputStatistics>& statistics);
 
 }  // namespace quantd

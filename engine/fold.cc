@@ -130,7 +130,7 @@ void DivideStatistics(const ScalingGroup& group, const BlockSpec& block,
   }
   for (const int input : inputs) {
     InputStatistics& divided = statistics[static_cast<size_t>(input)];
-    if (divided.channels() > 0) divided = divided.DividedBy(scales);
+    if (divided.channels() > 0) divided.DivideBy(scales);
   }
 }
 

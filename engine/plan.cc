@@ -7,14 +7,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/checked.h"
 #include "base/error.h"
-#include "base/threads.h"
 #include "engine/backend/backend.h"
-#include "engine/calibrate/gatherer.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
 #include "engine/plan_container.h"
+#include "engine/plan_cost.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
@@ -23,16 +21,6 @@ namespace {
 // Texts up to this size are cut into windows while planning, so that one which is too short is
 // refused at once.
 constexpr size_t kCutWhilePlanningBytes = 4 << 20;
-// Rates for the time estimate, of two cores of a 2023 server: see docs/numerics.md. Only an
-// estimate.
-constexpr double kBytesPerSecond = 1e9;
-constexpr double kWeightsPerSecond = 1e8;
-constexpr double kFlopsPerSecond = 2e11;
-// What the program needs beside what is counted below: code, allocator, tokenizer.
-constexpr int64_t kBaseMemoryBytes = 64 << 20;
-// Rows of one panel times threads, several buffers of f32: see LinearQuantizer.
-constexpr int64_t kPanelMemoryBytes = 8 << 20;
-
 std::string FormatNames() {
   std::string names;
   for (const Format& format : Formats())
@@ -193,111 +181,6 @@ void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
       weights == 0 ? 0 : static_cast<double>(bits) / static_cast<double>(weights);
 }
 
-int64_t BlockParameters(const ModelSpec& model) {
-  int64_t most = 0;
-  for (const BlockSpec& block : model.blocks) {
-    int64_t parameters = 0;
-    for (const LinearSpec& linear : block.linears) parameters += linear.parameters();
-    most = std::max(most, parameters);
-  }
-  return most;
-}
-
-// What a method makes of one Gram matrix of `gram` elements while it prepares a linear: the matrix
-// as folded, GPTQ's factor, and the whole Hessian where codes are refitted by it.
-int64_t PreparedBytes(const Scheme& scheme, int64_t gram) {
-  const int64_t copies = FindMethod(scheme.method)->fold != nullptr ? 1 : 0;
-  return (copies + 1 + (scheme.options.Integer("refit") > 0 ? 1 : 0)) * gram * 4;
-}
-
-// Statistics of the inputs of one block: Gram matrices, the inputs of a batch while those are
-// summed, and what is prepared of one of them.
-int64_t StatisticsBytes(const QuantizeRequest& request, const Plan& plan, int64_t threads) {
-  if (plan.statistics.gram_block == 0) return 0;
-  const int64_t batch = WindowsAtOnce(threads) * request.calibration.tokens_per_sample;
-  int64_t most = 0, bytes = 0, prepared = 0;
-  int block = -1, input = -1;
-  for (const ResolvedLinear& entry : plan.linears) {
-    const LinearSpec& linear = *entry.linear;
-    if (linear.block != block) bytes = prepared = 0;
-    const bool seen = linear.block == block && linear.input == input;
-    block = linear.block;
-    input = linear.input;
-    if (seen || !entry.scheme.has_value()) continue;
-    const int64_t asked = FindMethod(entry.scheme->method)->needs(*entry.scheme).gram_block;
-    if (asked == 0) continue;
-    const int64_t k = linear.in_features;
-    const int64_t gram = k * (asked == kWholeGram || k % asked != 0 ? k : asked);
-    bytes += batch * k * 4 + gram * 4;
-    prepared = std::max(prepared, PreparedBytes(*entry.scheme, gram));
-    most = std::max(most, bytes + prepared);
-  }
-  return most;
-}
-
-// A linear whose rows come in one call: its weights, codes and packed codes, and with groups that
-// run down the columns a scale and a zero for each weight while they are chosen.
-int64_t WholeLinearBytes(const Plan& plan) {
-  int64_t most = 0;
-  for (const ResolvedLinear& entry : plan.linears) {
-    if (!entry.scheme.has_value()) continue;
-    const Scheme& scheme = *entry.scheme;
-    const Method& method = *FindMethod(scheme.method);
-    const bool all_rows = method.all_rows != nullptr && method.all_rows(scheme);
-    if (!all_rows && scheme.granularity != Granularity::kTensor) continue;
-    const bool across_rows =
-        scheme.options.values().contains("axis") && scheme.options.Integer("axis") == 0;
-    const int64_t bytes = SizeOf(plan.model.dtype) + 2 + (across_rows ? 8 : 0);
-    most = std::max(most, bytes * entry.linear->parameters());
-  }
-  return most;
-}
-
-void EstimateCost(const QuantizeRequest& request, Plan& plan) {
-  const ModelSpec& model = plan.model;
-  const int64_t threads =
-      request.resources.threads > 0 ? request.resources.threads : AvailableCpus();
-  plan.peak_memory_bytes = kBaseMemoryBytes + threads * kPanelMemoryBytes + WholeLinearBytes(plan);
-  double weights = 0;
-  int64_t largest = 0;
-  for (const ResolvedLinear& entry : plan.linears) {
-    if (!entry.scheme.has_value()) continue;
-    weights += static_cast<double>(entry.linear->parameters());
-    largest = std::max(largest, entry.linear->parameters());
-  }
-  // The codes of one linear.
-  if (plan.format->pack == nullptr) plan.peak_memory_bytes += largest;
-  plan.estimated_seconds =
-      static_cast<double>(plan.bytes_original + plan.bytes_quantized) / kBytesPerSecond +
-      weights / kWeightsPerSecond;
-  if (!plan.needs_forward) return;
-
-  const bool calibrates = plan.statistics.any();
-  const int64_t calibration_tokens =
-      calibrates ? request.calibration.samples * request.calibration.tokens_per_sample : 0;
-  const int64_t evaluation_tokens =
-      request.evaluation.enabled ? request.evaluation.windows * request.evaluation.tokens_per_window
-                                 : 0;
-  const int64_t tokens = calibration_tokens + 2 * evaluation_tokens;
-  const int64_t block = BlockParameters(model);
-  const int64_t head = model.vocabulary * model.hidden;
-  const bool runs_quantized =
-      request.evaluation.enabled || request.recipe.propagate == Propagate::kQuantized;
-  // A prepared copy of a block, where the quantized block runs too a second one and its codes; the
-  // output projection; the activations of all streams; one tile of logits and the working
-  // space of one window per thread.
-  plan.peak_memory_bytes +=
-      (runs_quantized ? 9 : 4) * block + head * 4 + tokens * model.hidden * 4 +
-      threads *
-          (2 * 128 * model.vocabulary * 4 +
-           request.evaluation.tokens_per_window * (6 * model.hidden + 2 * model.intermediate) * 4);
-  plan.peak_memory_bytes += StatisticsBytes(request, plan, threads);
-  const double flops = 2.0 * static_cast<double>(tokens) *
-                       (static_cast<double>(block) * static_cast<double>(model.blocks.size()) +
-                        static_cast<double>(head));
-  plan.estimated_seconds += flops / kFlopsPerSecond;
-}
-
 absl::Status CheckText(const std::string& field, const std::string& source,
                        const WindowOptions& options, const Tokenizer& tokenizer,
                        const ModelSpec& model) {
@@ -403,16 +286,8 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
   if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);
-  EstimateCost(request, plan);
+  QD_RETURN_IF_ERROR(EstimateCost(request, plan));
   QD_RETURN_IF_ERROR(CheckTexts(request, plan));
-  const int64_t limit = request.resources.max_memory_bytes;
-  if (limit > 0 && plan.peak_memory_bytes > limit) {
-    return MakeError(
-        Reason::kMemoryBudget, "refused",
-        Violation{.where = "resources.max_memory_bytes",
-                  .got = absl::StrCat(limit),
-                  .wanted = absl::StrCat("at least ", plan.peak_memory_bytes, " by the estimate")});
-  }
   return planned;
 }
 
@@ -439,6 +314,7 @@ Json ToJson(const Plan& plan) {
           {"bits_per_weight", plan.bits_per_weight},
           {"needs_forward", plan.needs_forward},
           {"peak_memory_bytes", plan.peak_memory_bytes},
+          {"scratch_bytes", plan.scratch_bytes},
           {"estimated_seconds", plan.estimated_seconds},
           {"shards", std::move(shards)},
           {"linears", std::move(linears)},

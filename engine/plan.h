@@ -41,7 +41,11 @@ struct Plan {
   int64_t bytes_quantized = 0;    // of the tensors that will be written
   double bits_per_weight = 0;     // over the linears of the blocks (codes, scales, zeros)
   int64_t peak_memory_bytes = 0;  // estimate
-  double estimated_seconds = 0;   // estimate, on a machine like docs/numerics.md's
+  // Where whole Gram matrices and their factors lie, and the most that is there at a time: the
+  // output folder, where they would not fit into the memory limit; empty: in memory.
+  std::string scratch_folder;
+  int64_t scratch_bytes = 0;
+  double estimated_seconds = 0;  // estimate, on a machine like docs/numerics.md's
   std::vector<std::string> warnings;
 };
 

@@ -153,7 +153,7 @@ absl::Status Run::Open() {
   Warn(plan_.warnings);
   QD_ASSIGN_OR_RETURN(report_.model_fingerprint, planned_.checkpoint.Fingerprint());
   QD_ASSIGN_OR_RETURN(artifact_, ArtifactWriter::Create(planned_, pool_, sink_));
-  context_.emplace(MethodContext{pool_, *backend_, CpuKernels()});
+  context_.emplace(MethodContext{pool_, *backend_, CpuKernels(), plan_.scratch_folder});
   quantizer_.emplace(planned_, *artifact_, *context_, [this] { return sink_.Cancelled(); });
   QD_RETURN_IF_ERROR(WriteEmbedding());
   if (plan_.needs_forward) QD_RETURN_IF_ERROR(OpenStreams(compute));
@@ -238,7 +238,7 @@ absl::Status Run::Block(const BlockSpec& block) {
                    .experts = {},
                    .fold = {}};
   BlockStatistics gathering(calibration_, planned_.request.recipe.propagate, blocks_done_,
-                            state.linears, saved_);
+                            state.linears, saved_, plan_.scratch_folder);
   const bool calibrates = plan_.statistics.any();
   if (forward_.has_value()) {
     QD_ASSIGN_OR_RETURN(state.original, LoadBlock(model_, block, planned_.checkpoint, *backend_,
@@ -248,7 +248,8 @@ absl::Status Run::Block(const BlockSpec& block) {
     Tell(Stage::kCalibrate);
     if (saved_.GoesOnAfter(blocks_done_ - 1)) tokens_done_ += report_.calibration_tokens;
     QD_ASSIGN_OR_RETURN(state.statistics, gathering.Gather(forward_, block, state.original));
-    state.experts = ReplaceUnderfed(block, state.linears, state.statistics);
+    QD_ASSIGN_OR_RETURN(state.experts, ReplaceUnderfed(block, state.linears, plan_.scratch_folder,
+                                                       state.statistics));
     Warn(state.experts.warnings);
   }
   if (!original_.empty()) {

@@ -124,8 +124,9 @@ int64_t SavedStatistics::missing() const {
   return count;
 }
 
-absl::StatusOr<std::vector<InputStatistics>> SavedStatistics::Read(int64_t block) const {
-  return from_->Read(block, needs_[static_cast<size_t>(block)].gathered);
+absl::StatusOr<std::vector<InputStatistics>> SavedStatistics::Read(
+    int64_t block, const std::string& scratch_folder) const {
+  return from_->Read(block, needs_[static_cast<size_t>(block)].gathered, scratch_folder);
 }
 
 absl::Status SavedStatistics::Save(int64_t block, std::span<const InputStatistics> statistics) {

@@ -47,7 +47,8 @@ class SavedStatistics {
   // Whether a block after that one needs the activations of the calibration windows; -1: any.
   bool GoesOnAfter(int64_t block) const { return last_that_runs_ > block; }
 
-  absl::StatusOr<std::vector<InputStatistics>> Read(int64_t block) const;
+  absl::StatusOr<std::vector<InputStatistics>> Read(int64_t block,
+                                                    const std::string& scratch_folder) const;
   // Does nothing where none are to be written, or are there already.
   absl::Status Save(int64_t block, std::span<const InputStatistics> statistics);
 

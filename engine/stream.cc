@@ -42,11 +42,11 @@ class SampleObserver : public InputObserver {
 
 // Runs `forward(window, observer)` for every window, batch by batch.
 template <typename Forward>
-absl::StatusOr<std::vector<InputStatistics>> GatherInBatches(
-    const ForwardContext& context, int64_t windows, const std::vector<StatisticsNeeds>& needs,
-    const Divisors& divisors, const Forward& forward) {
+absl::StatusOr<std::vector<InputStatistics>> GatherInBatches(const ForwardContext& context,
+                                                             int64_t windows, Gathering gathering,
+                                                             const Forward& forward) {
   const int64_t at_once = std::min(windows, WindowsAtOnce(context.pool.threads()));
-  Gatherer gatherer(needs, at_once, divisors);
+  Gatherer gatherer(std::move(gathering), at_once);
   for (int64_t first = 0; first < windows; first += at_once) {
     const int64_t count = std::min(at_once, windows - first);
     QD_RETURN_IF_ERROR(context.pool.ForEach(
@@ -109,10 +109,11 @@ absl::StatusOr<InputSamples> Stream::ForwardSampling(const ForwardContext& conte
   return all;
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(
-    const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-    const std::vector<StatisticsNeeds>& needs, const Divisors& divisors) {
-  return GatherInBatches(context, size(), needs, divisors,
+absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(const ForwardContext& context,
+                                                                      const BlockSpec& block,
+                                                                      const BlockWeights& weights,
+                                                                      Gathering gathering) {
+  return GatherInBatches(context, size(), std::move(gathering),
                          [&](int64_t window, InputObserver* observer) -> absl::Status {
                            return ForwardBlock(context.model, block, weights, context.ropes,
                                                context.backend, context.compute,
@@ -121,10 +122,11 @@ absl::StatusOr<std::vector<InputStatistics>> Stream::ForwardGathering(
                          });
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(
-    const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-    const std::vector<StatisticsNeeds>& needs, const Divisors& divisors) const {
-  return GatherInBatches(context, size(), needs, divisors,
+absl::StatusOr<std::vector<InputStatistics>> Stream::Gather(const ForwardContext& context,
+                                                            const BlockSpec& block,
+                                                            const BlockWeights& weights,
+                                                            Gathering gathering) const {
+  return GatherInBatches(context, size(), std::move(gathering),
                          [&](int64_t window, InputObserver* observer) -> absl::Status {
                            const AlignedBuffer<float>& x = x_[static_cast<size_t>(window)];
                            AlignedBuffer<float> copy(x.size());

@@ -47,17 +47,16 @@ class Stream {
   // The same, and takes samples of the inputs on the way.
   absl::StatusOr<InputSamples> ForwardSampling(const ForwardContext& context,
                                                const BlockSpec& block, const BlockWeights& weights);
-  // The same, and gathers statistics of the inputs, divided by `divisors`: `needs` by
-  // LinearSpec::input.
-  absl::StatusOr<std::vector<InputStatistics>> ForwardGathering(
-      const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-      const std::vector<StatisticsNeeds>& needs, const Divisors& divisors = {});
+  // The same, and gathers statistics of the inputs.
+  absl::StatusOr<std::vector<InputStatistics>> ForwardGathering(const ForwardContext& context,
+                                                                const BlockSpec& block,
+                                                                const BlockWeights& weights,
+                                                                Gathering gathering);
   // Gathers the statistics but leaves x as it was: the block's output will come from other weights.
   absl::StatusOr<std::vector<InputStatistics>> Gather(const ForwardContext& context,
                                                       const BlockSpec& block,
                                                       const BlockWeights& weights,
-                                                      const std::vector<StatisticsNeeds>& needs,
-                                                      const Divisors& divisors = {}) const;
+                                                      Gathering gathering) const;
 
   bool empty() const { return x_.empty(); }
   const Windows& windows() const { return windows_; }

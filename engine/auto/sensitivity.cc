@@ -202,7 +202,7 @@ absl::Status Measurement::Block(const BlockSpec& block) {
     run.before.push_back(std::move(copy));
   }
   QD_ASSIGN_OR_RETURN(run.statistics,
-                      stream_.ForwardGathering(*forward_, block, run.original, needs));
+                      stream_.ForwardGathering(*forward_, block, run.original, {.needs = needs}));
   for (const auto& [key, positions] : units) {
     Unit unit;
     for (const size_t position : positions) {

@@ -10,6 +10,7 @@ namespace {
 
 // Rows of a Gram matrix that one thread updates at a time.
 constexpr int64_t kPanelRows = 256;
+static_assert(LowerPanels::kRows % kPanelRows == 0);
 
 }  // namespace
 
@@ -17,8 +18,11 @@ int64_t WindowsAtOnce(int64_t threads) { return std::max<int64_t>(1, threads); }
 
 class Gatherer::Observer : public InputObserver {
  public:
-  Observer(const std::vector<StatisticsNeeds>& needs, const Divisors& divisors)
-      : needs_(needs), divisors_(divisors), statistics_(needs.size()), inputs_(needs.size()) {}
+  explicit Observer(const Gathering& gathering)
+      : needs_(gathering.needs),
+        divisors_(gathering.divisors),
+        statistics_(needs_.size()),
+        inputs_(needs_.size()) {}
 
   void OnInput(int input, const float* x, int64_t tokens, int64_t channels) override {
     const auto at = static_cast<size_t>(input);
@@ -55,10 +59,10 @@ class Gatherer::Observer : public InputObserver {
       inputs_;  // [tokens, channels], where a Gram matrix is asked for
 };
 
-Gatherer::Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once, Divisors divisors)
-    : needs_(std::move(needs)), divisors_(std::move(divisors)), statistics_(needs_.size()) {
+Gatherer::Gatherer(Gathering gathering, int64_t windows_at_once)
+    : gathering_(std::move(gathering)), statistics_(gathering_.needs.size()) {
   for (int64_t slot = 0; slot < windows_at_once; ++slot) {
-    observers_.push_back(std::make_unique<Observer>(needs_, divisors_));
+    observers_.push_back(std::make_unique<Observer>(gathering_));
   }
 }
 
@@ -67,25 +71,34 @@ Gatherer::~Gatherer() = default;
 InputObserver& Gatherer::observer(int64_t slot) { return *observers_[static_cast<size_t>(slot)]; }
 
 absl::Status Gatherer::EndBatch(int64_t windows, Backend& backend, ThreadPool& pool) {
-  for (size_t input = 0; input < needs_.size(); ++input) {
-    if (!needs_[input].any()) continue;
-    const int64_t channels = observers_.front()->statistics(input).channels();
-    if (statistics_[input].channels() == 0) {
-      statistics_[input] = InputStatistics(channels);
-      const int64_t asked = needs_[input].gram_block;
-      const bool whole = asked == kWholeGram || (asked > 0 && channels % asked != 0);
-      if (asked != 0) statistics_[input].gram = Gram(channels, whole ? channels : asked);
-    }
-    for (int64_t slot = 0; slot < windows; ++slot) {
-      statistics_[input].Merge(observers_[static_cast<size_t>(slot)]->statistics(input));
-    }
+  for (size_t input = 0; input < gathering_.needs.size(); ++input) {
+    if (gathering_.needs[input].any()) QD_RETURN_IF_ERROR(Add(input, windows));
   }
   return UpdateGrams(windows, backend, pool);
 }
 
+// All but the Gram matrix, which there is from the first batch on.
+absl::Status Gatherer::Add(size_t input, int64_t windows) {
+  InputStatistics& sum = statistics_[input];
+  if (sum.channels() == 0) {
+    const int64_t channels = observers_.front()->statistics(input).channels();
+    sum = InputStatistics(channels);
+    const int64_t asked = gathering_.needs[input].gram_block;
+    const bool whole = asked == kWholeGram || (asked > 0 && channels % asked != 0);
+    if (asked != 0) {
+      QD_ASSIGN_OR_RETURN(
+          sum.gram, Gram::Make(channels, whole ? channels : asked, gathering_.scratch_folder));
+    }
+  }
+  for (int64_t slot = 0; slot < windows; ++slot) {
+    sum.Merge(observers_[static_cast<size_t>(slot)]->statistics(input));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Gatherer::UpdateGrams(int64_t windows, Backend& backend, ThreadPool& pool) {
   std::vector<Panel> panels;
-  for (size_t input = 0; input < needs_.size(); ++input) {
+  for (size_t input = 0; input < statistics_.size(); ++input) {
     const Gram& gram = statistics_[input].gram;
     if (gram.empty()) continue;
     // Whole blocks, or rows of the one block.
@@ -102,6 +115,8 @@ absl::Status Gatherer::UpdateGrams(int64_t windows, Backend& backend, ThreadPool
       QD_RETURN_IF_ERROR(UpdatePanel(panel, observer.input(panel.input),
                                      observer.statistics(panel.input).tokens, backend));
     }
+    const Gram& gram = statistics_[panel.input].gram;
+    if (gram.whole()) gram.lower.Release(panel.row);
     return absl::OkStatus();
   });
 }
@@ -111,36 +126,38 @@ absl::Status Gatherer::UpdatePanel(const Panel& panel, const float* x, int64_t t
   if (tokens == 0) return absl::OkStatus();  // an expert that no token of the window chose
   Gram& gram = statistics_[panel.input].gram;
   const int64_t block = gram.block, channels = gram.channels;
-  const auto add = [&](int64_t row, int64_t rows, int64_t columns, float* to) {
+  const auto add = [&](const float* left, const float* right, int64_t rows, int64_t columns,
+                       float* to, int64_t stride) {
     return backend.Product({.m = rows,
                             .n = columns,
                             .k = tokens,
                             .lda = channels,
                             .ldb = channels,
-                            .ldc = block,
+                            .ldc = stride,
                             .transpose_a = true,
                             .transpose_b = false,
                             .alpha = 1,
                             .beta = 1},
-                           x + row, x + row, to);
+                           left, right, to);
   };
-  if (gram.whole()) {  // the upper triangle
-    return add(panel.row, panel.rows, channels - panel.row,
-               gram.values.data() + panel.row * block + panel.row);
+  if (gram.whole()) {
+    return add(x + panel.row, x, panel.rows, panel.row + panel.rows, gram.lower.Row(panel.row),
+               gram.lower.Stride(panel.row));
   }
   for (int64_t row = panel.row; row < panel.row + panel.rows; row += block) {
-    QD_RETURN_IF_ERROR(add(row, block, block, gram.values.data() + row * block));
+    QD_RETURN_IF_ERROR(
+        add(x + row, x + row, block, block, gram.blocks.data() + row * block, block));
   }
   return absl::OkStatus();
 }
 
 std::vector<InputStatistics> Gatherer::Finish() {
   for (InputStatistics& statistics : statistics_) {
-    const Gram& gram = statistics.gram;
-    if (!gram.whole()) continue;
-    float* values = statistics.gram.values.data();
-    for (int64_t i = 0; i < gram.block; ++i) {
-      for (int64_t j = 0; j < i; ++j) values[i * gram.block + j] = values[j * gram.block + i];
+    if (!statistics.gram.whole()) continue;
+    LowerPanels& lower = statistics.gram.lower;
+    for (int64_t i = 0; i < lower.size(); ++i) {
+      for (int64_t j = i + 1; j < lower.PanelEnd(i); ++j) lower.Row(i)[j] = lower.Row(j)[i];
+      if (i + 1 == lower.PanelEnd(i)) lower.Release(i);
     }
   }
   return std::move(statistics_);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,6 +18,13 @@ namespace quantd {
 // not there, or is empty, is taken as it is.
 using Divisors = std::vector<std::vector<float>>;
 
+// What is gathered of the inputs of a block, by LinearSpec::input.
+struct Gathering {
+  std::vector<StatisticsNeeds> needs;
+  Divisors divisors = {};
+  std::string scratch_folder = {};  // where Gram matrices lie; empty: in memory
+};
+
 // Windows of one batch: one for every thread. Sums go window by window, whatever the batch.
 int64_t WindowsAtOnce(int64_t threads);
 
@@ -26,8 +34,7 @@ int64_t WindowsAtOnce(int64_t threads);
 // Memory: the inputs of one batch, where a Gram matrix is asked for, and the statistics.
 class Gatherer {
  public:
-  // `needs` by LinearSpec::input.
-  Gatherer(std::vector<StatisticsNeeds> needs, int64_t windows_at_once, Divisors divisors = {});
+  Gatherer(Gathering gathering, int64_t windows_at_once);
   ~Gatherer();
 
   // Of window `slot` of the batch.
@@ -39,17 +46,17 @@ class Gatherer {
 
  private:
   class Observer;
-  // Part of a Gram matrix that one thread updates: rows [row, row + rows) against the columns from
-  // `row` (whole) or of their own blocks.
+  // Part of a Gram matrix that one thread updates: rows [row, row + rows) against the columns up to
+  // the last of them (whole) or of their own blocks.
   struct Panel {
     size_t input = 0;
     int64_t row = 0, rows = 0;
   };
+  absl::Status Add(size_t input, int64_t windows);
   absl::Status UpdateGrams(int64_t windows, Backend& backend, ThreadPool& pool);
   absl::Status UpdatePanel(const Panel& panel, const float* x, int64_t tokens, Backend& backend);
 
-  std::vector<StatisticsNeeds> needs_;
-  Divisors divisors_;
+  Gathering gathering_;
   std::vector<InputStatistics> statistics_;
   std::vector<std::unique_ptr<Observer>> observers_;
 };

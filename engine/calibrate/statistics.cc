@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
+
 namespace quantd {
 
 StatisticsNeeds StatisticsNeeds::operator|(StatisticsNeeds other) const {
@@ -19,24 +21,47 @@ StatisticsNeeds StatisticsNeeds::operator|(StatisticsNeeds other) const {
   return all;
 }
 
-Gram::Gram(int64_t channels_in, int64_t block_in)
-    : channels(channels_in), block(block_in), values(channels_in * block_in) {
-  std::fill_n(values.data(), values.size(), 0.0F);
+absl::StatusOr<Gram> Gram::Make(int64_t channels, int64_t block,
+                                const std::string& scratch_folder) {
+  Gram gram;
+  gram.channels = channels;
+  gram.block = block;
+  if (gram.whole()) {
+    QD_ASSIGN_OR_RETURN(gram.lower, LowerPanels::Make(channels, scratch_folder));
+  } else {
+    gram.blocks = AlignedBuffer<float>(ElementsOf(channels, block));
+    std::fill_n(gram.blocks.data(), gram.blocks.size(), 0.0F);
+  }
+  return gram;
+}
+
+int64_t Gram::ElementsOf(int64_t channels, int64_t block) {
+  return block == channels ? LowerPanels::ElementsOf(channels) : channels * block;
+}
+
+void Gram::Set(int64_t i, int64_t j, float value) {
+  if (!whole()) {
+    const int64_t first = i / block * block;
+    blocks.data()[i * block + (j - first)] = value;
+    blocks.data()[j * block + (i - first)] = value;
+    return;
+  }
+  if (j < lower.Stride(i)) lower.Row(i)[j] = value;
+  if (i < lower.Stride(j)) lower.Row(j)[i] = value;
 }
 
 void Gram::CopyBlock(int64_t begin, int64_t count, float* to) const {
+  if (whole()) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = begin + i, there = std::min(count, lower.Stride(row) - begin);
+      std::copy_n(lower.Row(row) + begin, there, to + i * count);
+      for (int64_t j = there; j < count; ++j) to[i * count + j] = lower.At(begin + j, row);
+    }
+    return;
+  }
   const int64_t home = begin / block, inside = begin - home * block;
-  const float* from = values.data() + home * block * block + inside * block + inside;
+  const float* from = blocks.data() + home * block * block + inside * block + inside;
   for (int64_t i = 0; i < count; ++i) std::copy_n(from + i * block, count, to + i * count);
-}
-
-Gram Gram::Copy() const {
-  Gram copy;
-  copy.channels = channels;
-  copy.block = block;
-  copy.values = AlignedBuffer<float>(values.size());
-  std::copy_n(values.data(), values.size(), copy.values.data());
-  return copy;
 }
 
 InputStatistics::InputStatistics(int64_t channels)
@@ -72,9 +97,9 @@ void InputStatistics::Merge(const InputStatistics& other) {
     max[k] = std::max(max[k], other.max[k]);
   }
   tokens += other.tokens;
-  for (int64_t i = 0; i < other.gram.values.size(); ++i) {
-    gram.values.data()[i] += other.gram.values.data()[i];
-  }
+  const std::span<const float> more = other.gram.values();
+  const std::span<float> sums = gram.values();
+  for (size_t i = 0; i < more.size(); ++i) sums[i] += more[i];
   histogram.Merge(other.histogram);
 }
 
@@ -96,31 +121,35 @@ std::vector<float> InputStatistics::MeanAbs() const {
   return means;
 }
 
-InputStatistics InputStatistics::DividedBy(std::span<const float> scales) const {
-  InputStatistics divided(channels());
-  divided.tokens = tokens;
+void InputStatistics::DivideBy(std::span<const float> scales) {
   for (size_t k = 0; k < scales.size(); ++k) {
     const float scale = scales[k];
     const double wide = static_cast<double>(scale);
-    divided.sum_abs[k] = sum_abs[k] / wide;
-    divided.sum_squares[k] = sum_squares[k] / (wide * wide);
-    divided.max_abs[k] = max_abs[k] / scale;
-    divided.min[k] = min[k] / scale;
-    divided.max[k] = max[k] / scale;
+    sum_abs[k] /= wide;
+    sum_squares[k] /= wide * wide;
+    max_abs[k] /= scale;
+    min[k] /= scale;
+    max[k] /= scale;
   }
-  if (gram.empty()) return divided;
-  divided.gram = gram.Copy();
-  const int64_t block = gram.block;
+  histogram = Histogram();
   for (int64_t i = 0; i < gram.channels; ++i) {
-    const int64_t first = i / block * block;
-    float* row = divided.gram.values.data() + i * block;
+    const int64_t first = gram.whole() ? 0 : i / gram.block * gram.block;
+    const std::span<float> row = gram.Row(i);
     const double own = static_cast<double>(scales[static_cast<size_t>(i)]);
-    for (int64_t j = 0; j < block; ++j) {
-      const double other = static_cast<double>(scales[static_cast<size_t>(first + j)]);
+    for (size_t j = 0; j < row.size(); ++j) {
+      const double other = static_cast<double>(scales[static_cast<size_t>(first) + j]);
       row[j] = static_cast<float>(static_cast<double>(row[j]) / (own * other));
     }
   }
-  return divided;
+}
+
+absl::StatusOr<InputStatistics> InputStatistics::Copy(const std::string& scratch_folder) const {
+  InputStatistics copy(channels());
+  if (!gram.empty()) {
+    QD_ASSIGN_OR_RETURN(copy.gram, Gram::Make(gram.channels, gram.block, scratch_folder));
+  }
+  copy.Merge(*this);
+  return copy;
 }
 
 }  // namespace quantd

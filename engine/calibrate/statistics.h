@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "engine/calibrate/histogram.h"
+#include "engine/tensor/lower_panels.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -22,24 +25,39 @@ struct StatisticsNeeds {
 };
 inline constexpr int64_t kWholeGram = -1;
 
-// sum over tokens of x x^T, [K, K], in its diagonal blocks [b, b]; one block of K is all of it.
+// sum over tokens of x x^T, [K, K], in its diagonal blocks [b, b], or all of it in one block of K.
 // f32: each element is a sum of blocked products of the backend.
 struct Gram {
   int64_t channels = 0, block = 0;
-  AlignedBuffer<float> values;  // [channels / block][block, block], both triangles
+  AlignedBuffer<float> blocks;  // [channels / block][block, block], both triangles; unless whole
+  LowerPanels lower;            // of the whole, the squares on the diagonal in both triangles
 
-  Gram() = default;
-  // All zero.
-  Gram(int64_t channels, int64_t block);
+  // All zero. The whole matrix in a file in `scratch_folder` if one is named: ScratchMemory's
+  // errors.
+  static absl::StatusOr<Gram> Make(int64_t channels, int64_t block,
+                                   const std::string& scratch_folder);
+  // The elements that are kept.
+  static int64_t ElementsOf(int64_t channels, int64_t block);
   bool empty() const { return block == 0; }
   bool whole() const { return block != 0 && block == channels; }
+  // i and j in one block.
   float At(int64_t i, int64_t j) const {
+    if (whole()) return lower.At(i, j);
     const int64_t at = i / block;
-    return values.data()[at * block * block + (i - at * block) * block + (j - at * block)];
+    return blocks.data()[at * block * block + (i - at * block) * block + (j - at * block)];
   }
+  // What is kept of row i: of its block, or of the whole from column 0 on.
+  std::span<float> Row(int64_t i) {
+    return whole() ? std::span(lower.Row(i), static_cast<size_t>(lower.Stride(i)))
+                   : std::span(blocks.data() + i * block, static_cast<size_t>(block));
+  }
+  // Of (i, j) and of its mirror image.
+  void Set(int64_t i, int64_t j, float value);
+  // Everything that is kept: the order is that of blocks, or of LowerPanels.
+  std::span<float> values() { return whole() ? lower.values() : blocks.span(); }
+  std::span<const float> values() const { return whole() ? lower.values() : blocks.span(); }
   // The block of channels [begin, begin + count), inside one block of this, to[count, count].
   void CopyBlock(int64_t begin, int64_t count, float* to) const;
-  Gram Copy() const;
 };
 
 // Per input channel of one linear, K entries each.
@@ -59,9 +77,11 @@ struct InputStatistics {
   // sum_squares / tokens, the diagonal of X^T X / T; all ones when there are no tokens.
   std::vector<float> MeanSquares() const;
   std::vector<float> MeanAbs() const;
-  // The statistics of x / scales, scales[K] > 0. The histogram cannot be had from them: it is left
-  // empty.
-  InputStatistics DividedBy(std::span<const float> scales) const;
+  // Becomes the statistics of x / scales, scales[K] > 0. The histogram cannot be had from them: it
+  // is emptied.
+  void DivideBy(std::span<const float> scales);
+  // The Gram matrix in `scratch_folder`, as Gram::Make says.
+  absl::StatusOr<InputStatistics> Copy(const std::string& scratch_folder) const;
 };
 
 }  // namespace quantd

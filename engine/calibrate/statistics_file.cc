@@ -50,15 +50,21 @@ void AddParts(const std::string& prefix, const InputStatistics& input,
   add("max", DType::kF32, {channels}, BytesOf(input.max));
   const Gram& gram = input.gram;
   if (gram.empty()) return;
-  add("gram", DType::kF32, {channels / gram.block, gram.block, gram.block},
-      std::as_bytes(gram.values.span()));
+  if (gram.whole()) {
+    add("gram_lower", DType::kF32, {LowerPanels::ElementsOf(channels)},
+        std::as_bytes(gram.values()));
+  } else {
+    add("gram", DType::kF32, {channels / gram.block, gram.block, gram.block},
+        std::as_bytes(gram.values()));
+  }
 }
 
 // Reads the parts of one input.
 class InputReader {
  public:
   using Entries = std::map<std::string, const SafetensorsHeader::Entry*, std::less<>>;
-  InputReader(const RandomAccessFile& file, const Entries& parts) : file_(file), parts_(parts) {}
+  InputReader(const RandomAccessFile& file, const Entries& parts, const std::string& scratch_folder)
+      : file_(file), parts_(parts), scratch_folder_(scratch_folder) {}
 
   absl::StatusOr<InputStatistics> Read() const {
     const auto sums = parts_.find("sum_abs");
@@ -114,18 +120,24 @@ class InputReader {
     return absl::OkStatus();
   }
   absl::Status ReadGram(int64_t channels, Gram& gram) const {
+    if (parts_.contains("gram_lower")) {
+      QD_ASSIGN_OR_RETURN(gram, Gram::Make(channels, channels, scratch_folder_));
+      return Fill("gram_lower", DType::kF32, {LowerPanels::ElementsOf(channels)}, gram.values());
+    }
     const auto found = parts_.find("gram");
     if (found == parts_.end()) return absl::OkStatus();
     const std::vector<int64_t>& shape = found->second->info.shape;
-    if (shape.size() != 3 || shape[2] <= 0 || shape[0] * shape[2] != channels) {
+    const bool blocks = shape.size() == 3 && shape[2] > 0 && shape[2] < channels;
+    if (!blocks || shape[0] * shape[2] != channels) {
       return Wrong("gram", "another shape", "[channels / block, block, block]");
     }
-    gram = Gram(channels, shape[2]);
-    return Fill("gram", DType::kF32, {shape[0], shape[2], shape[2]}, gram.values.span());
+    QD_ASSIGN_OR_RETURN(gram, Gram::Make(channels, shape[2], scratch_folder_));
+    return Fill("gram", DType::kF32, {shape[0], shape[2], shape[2]}, gram.values());
   }
 
   const RandomAccessFile& file_;
   const Entries& parts_;
+  const std::string& scratch_folder_;
 };
 
 }  // namespace
@@ -147,7 +159,8 @@ absl::Status WriteStatistics(const std::string& path, std::span<const InputStati
   return writer->Seal().status();
 }
 
-absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& path) {
+absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& path,
+                                                            const std::string& scratch_folder) {
   QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
   QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(file));
   std::map<int64_t, InputReader::Entries> by_input;
@@ -166,7 +179,7 @@ absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& p
   std::vector<InputStatistics> inputs;
   for (const auto& [input, parts] : by_input) {
     inputs.resize(static_cast<size_t>(input) + 1);
-    QD_ASSIGN_OR_RETURN(inputs.back(), InputReader(file, parts).Read());
+    QD_ASSIGN_OR_RETURN(inputs.back(), InputReader(file, parts, scratch_folder).Read());
   }
   return inputs;
 }

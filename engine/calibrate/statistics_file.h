@@ -17,8 +17,9 @@ namespace quantd {
 // DISK_FULL, IO.
 absl::Status WriteStatistics(const std::string& path, std::span<const InputStatistics> inputs);
 
-// What WriteStatistics wrote, with empty statistics for inputs that it left out. MODEL_CORRUPT
-// naming what does not fit.
-absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& path);
+// What WriteStatistics wrote, with empty statistics for inputs that it left out; Gram matrices in
+// `scratch_folder`, as Gram::Make says. MODEL_CORRUPT naming what does not fit.
+absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& path,
+                                                            const std::string& scratch_folder);
 
 }  // namespace quantd

@@ -132,16 +132,18 @@ bool StatisticsFolder::Serves(int64_t block, std::span<const StatisticsNeeds> ne
   return true;
 }
 
-absl::StatusOr<std::vector<InputStatistics>> StatisticsFolder::ReadAll(int64_t block) const {
-  return ReadStatistics(PathOf(block));
+absl::StatusOr<std::vector<InputStatistics>> StatisticsFolder::ReadAll(
+    int64_t block, const std::string& scratch_folder) const {
+  return ReadStatistics(PathOf(block), scratch_folder);
 }
 
 absl::StatusOr<std::vector<InputStatistics>> StatisticsFolder::Read(
-    int64_t block, std::span<const StatisticsNeeds> needs) const {
+    int64_t block, std::span<const StatisticsNeeds> needs,
+    const std::string& scratch_folder) const {
   if (!Serves(block, needs)) return MakeError(Reason::kInternal, "statistics that are not held");
   std::vector<InputStatistics> inputs;
   if (blocks_.contains(block)) {
-    QD_ASSIGN_OR_RETURN(inputs, ReadAll(block));
+    QD_ASSIGN_OR_RETURN(inputs, ReadAll(block, scratch_folder));
   }
   inputs.resize(needs.size());
   for (size_t i = 0; i < needs.size(); ++i) {

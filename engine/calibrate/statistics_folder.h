@@ -64,11 +64,14 @@ class StatisticsFolder {
   // matrix in the blocks asked for: the sums of another cut would be rounded otherwise.
   bool Serves(int64_t block, std::span<const StatisticsNeeds> needs) const;
   // By LinearSpec::input, as long as `needs`; what is held beyond those is left out. Memory: the
-  // file. Errors: INTERNAL unless it serves them; MODEL_CORRUPT, IO.
+  // file, less whole Gram matrices where a `scratch_folder` takes those. Errors: INTERNAL unless it
+  // serves them; MODEL_CORRUPT, IO.
   absl::StatusOr<std::vector<InputStatistics>> Read(int64_t block,
-                                                    std::span<const StatisticsNeeds> needs) const;
+                                                    std::span<const StatisticsNeeds> needs,
+                                                    const std::string& scratch_folder) const;
   // All that is held of the block.
-  absl::StatusOr<std::vector<InputStatistics>> ReadAll(int64_t block) const;
+  absl::StatusOr<std::vector<InputStatistics>> ReadAll(
+      int64_t block, const std::string& scratch_folder = "") const;
   // Replaces the block's file, then the index.
   absl::Status Write(int64_t block, std::span<const InputStatistics> inputs);
 

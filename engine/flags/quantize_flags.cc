@@ -13,6 +13,13 @@
 namespace quantd {
 namespace {
 
+// Bytes, or a number with a unit: 5GB is 5e9, 5GiB 5 * 2^30. The description of the flag says so.
+CLI::Validator SizeValue() {
+  CLI::AsSizeValue size(/*kb_is_1000=*/true);
+  size.description("");
+  return size;
+}
+
 constexpr int64_t kMaxRecipeBytes = 1 << 20;
 constexpr std::string_view kGroup = "Recipe";
 
@@ -156,13 +163,20 @@ void AddOutputFlags(CLI::App& command, Values& values) {
                      "Check the shape rules of this engine: transformers, vllm, sglang");
   command.add_option("--tensor-parallel", values.tensor_parallel,
                      "Devices that the engine splits the model over, for its shape rules");
-  command.add_option("--shard-bytes", values.shard_bytes,
-                     "Largest size of one safetensors file; splits a GGUF file too");
+  command
+      .add_option("--shard-bytes", values.shard_bytes,
+                  "Largest size of one file, in bytes or as 5GB or 4GiB; splits a GGUF file too")
+      ->transform(SizeValue())
+      ->type_name("SIZE");
   command.add_option("--backend", values.backend, "cpu, cuda or any");
   command.add_option("--compute", values.compute,
                      "Precision of the forward pass: auto, f32 or bf16");
-  command.add_option("--max-memory", values.max_memory_bytes,
-                     "Refuse, and stop, above so many bytes of memory");
+  command
+      .add_option("--max-memory", values.max_memory_bytes,
+                  "Refuse, and stop, above so much memory, in bytes or as 800MB or 2GiB; Gram "
+                  "matrices that do not fit lie in files")
+      ->transform(SizeValue())
+      ->type_name("SIZE");
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ constexpr int64_t kRowsTogether = 32;
 float ClipOf(int candidate) { return 1.0F - 0.05F * static_cast<float>(candidate); }
 
 struct PreparedClip : Prepared {
-  Gram gram;
+  const Gram* gram = nullptr;  // of statistics that outlive this; null: nothing is searched
 };
 
 // One group of each of up to kRowsTogether rows.
@@ -138,12 +138,7 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareAwqClip(const Scheme& sch
                                                                const MethodContext& /*context*/) {
   auto prepared = std::make_shared<PreparedClip>();
   if (!scheme.options.Flag("clip") || statistics == nullptr) return prepared;
-  const int64_t channels = statistics->channels();
-  const int64_t count = channels / scheme.GroupsPerRow(channels);
-  prepared->gram = Gram(channels, count);
-  for (int64_t begin = 0; begin < channels; begin += count) {
-    statistics->gram.CopyBlock(begin, count, prepared->gram.values.data() + begin * count);
-  }
+  if (!statistics->gram.empty()) prepared->gram = &statistics->gram;
   return prepared;
 }
 
@@ -151,9 +146,9 @@ absl::Status QuantizeAwqClip(const WeightRows& weight, const Scheme& scheme,
                              const Prepared* prepared, const MethodContext& context,
                              QuantizedRows* out) {
   *out = RoomFor(scheme, weight.rows, weight.columns);
-  const Gram& gram = static_cast<const PreparedClip*>(prepared)->gram;
+  const Gram* gram = static_cast<const PreparedClip*>(prepared)->gram;
   const int64_t columns = weight.columns, groups = out->groups, count = columns / groups;
-  ClipSearch search(scheme, gram.empty() ? nullptr : &gram, context, count);
+  ClipSearch search(scheme, gram, context, count);
   AlignedBuffer<float> rows(kRowsTogether * columns);
   int chosen[kRowsTogether] = {};
   for (int64_t row = 0; row < weight.rows; row += kRowsTogether) {
@@ -166,7 +161,7 @@ absl::Status QuantizeAwqClip(const WeightRows& weight, const Scheme& scheme,
       for (int64_t n = 0; n < together; ++n) {
         search.Quantize(rows.data() + n * columns + g * count, chosen[n], (row + n) * groups + g,
                         (row + n) * columns + g * count, out);
-        if (gram.empty() || context.kept_ranges == nullptr) continue;
+        if (gram == nullptr || context.kept_ranges == nullptr) continue;
         *context.kept_ranges += static_cast<double>(ClipOf(chosen[n]));
       }
     }

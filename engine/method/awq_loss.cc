@@ -193,23 +193,39 @@ absl::Status AwqLossMeter::AddBlocks(const Scheme& scheme, const float* weights,
 absl::Status AwqLossMeter::AddGram(const Scheme& scheme, const float* weights, int64_t rows,
                                    double* losses) const {
   const int64_t count = columns_ / scheme.GroupsPerRow(columns_);
-  AlignedBuffer<float> scaled(count), errors(rows * columns_), products(rows * columns_);
+  AlignedBuffer<float> scaled(count), errors(rows * columns_);
   for (size_t c = 0; c < candidates_.size(); ++c) {
     for (int64_t at = 0; at < rows * columns_; at += count) {
       (void)Round(scheme, {c, at % columns_, count}, weights + at, scaled.data(),
                   errors.data() + at);
     }
-    QD_RETURN_IF_ERROR(context_.backend.Product({.m = rows,
-                                                 .n = columns_,
-                                                 .k = columns_,
-                                                 .lda = columns_,
-                                                 .ldb = columns_,
-                                                 .ldc = columns_},
-                                                errors.data(), statistics_.gram.values.data(),
-                                                products.data()));
-    losses[c] += Dot(errors.data(), products.data(), rows * columns_);
+    QD_ASSIGN_OR_RETURN(const double loss, GramForm(errors.data(), rows));
+    losses[c] += loss;
   }
   return absl::OkStatus();
+}
+
+// The sum over rows of e G e^T, panel by panel of G: what is left of the diagonal counts twice.
+absl::StatusOr<double> AwqLossMeter::GramForm(const float* errors, int64_t rows) const {
+  const LowerPanels& lower = statistics_.gram.lower;
+  AlignedBuffer<float> products(rows * columns_);
+  double sum = 0;
+  for (int64_t begin = 0; begin < columns_; begin = lower.PanelEnd(begin)) {
+    const int64_t end = lower.PanelEnd(begin);
+    QD_RETURN_IF_ERROR(context_.backend.Product({.m = rows,
+                                                 .n = end,
+                                                 .k = end - begin,
+                                                 .lda = columns_,
+                                                 .ldb = lower.Stride(begin),
+                                                 .ldc = columns_},
+                                                errors + begin, lower.Row(begin), products.data()));
+    for (int64_t at = 0; at < rows * columns_; at += columns_) {
+      sum += 2 * Dot(errors + at, products.data() + at, begin) +
+             Dot(errors + at + begin, products.data() + at + begin, end - begin);
+    }
+    lower.Release(begin);
+  }
+  return sum;
 }
 
 }  // namespace quantd

@@ -65,6 +65,7 @@ class AwqLossMeter {
   void AddDiagonal(const Scheme& scheme, const float* weights, int64_t rows, double* losses) const;
   absl::Status AddBlocks(const Scheme& scheme, const float* weights, int64_t rows,
                          double* losses) const;
+  absl::StatusOr<double> GramForm(const float* errors, int64_t rows) const;
   absl::Status AddGram(const Scheme& scheme, const float* weights, int64_t rows,
                        double* losses) const;
 

@@ -19,7 +19,7 @@ constexpr float kMostGrowth = 3.0f;
 
 class CodeDescent {
  public:
-  CodeDescent(const Scheme& scheme, const float* hessian, const MethodContext& context,
+  CodeDescent(const Scheme& scheme, const DampedHessian& hessian, const MethodContext& context,
               RoundedPanel panel)
       : scheme_(scheme), hessian_(hessian), context_(context), panel_(panel) {
     const int64_t rows = panel_.rows, group = panel_.group_size;
@@ -45,15 +45,8 @@ class CodeDescent {
   // to[count, rows] = alpha H[begin.., from..] what[width, rows] + beta to.
   absl::Status Multiply(int64_t begin, int64_t count, int64_t from, int64_t width,
                         const float* what, float alpha, float beta, float* to) {
-    return context_.backend.Product({.m = count,
-                                     .n = panel_.rows,
-                                     .k = width,
-                                     .lda = panel_.columns,
-                                     .ldb = panel_.rows,
-                                     .ldc = panel_.rows,
-                                     .alpha = alpha,
-                                     .beta = beta},
-                                    hessian_ + begin * panel_.columns + from, what, to);
+    return hessian_.Multiply(begin, count, {.values = what, .first = from, .count = width},
+                             panel_.rows, alpha, beta, context_, to);
   }
 
   absl::Status Block(int64_t begin, int64_t count) {
@@ -127,7 +120,7 @@ class CodeDescent {
       float* change = change_.data() + k * rows;
       most = std::max(most, MoveColumn(channel, near_.data() + k * rows, change));
       for (int64_t other = k + 1; other < width; ++other) {
-        const float coupling = hessian_[channel * panel_.columns + at + other];
+        const float coupling = hessian_.At(channel, at + other);
         float* gradient = near_.data() + other * rows;
         for (int64_t n = 0; n < rows; ++n) gradient[n] -= coupling * change[n];
       }
@@ -144,7 +137,7 @@ class CodeDescent {
     const float* zero = panel_.zeros + group * rows;
     float* step = panel_.steps + channel * rows;
     float* error = panel_.error + channel * rows;
-    const float inverse = 1.0f / hessian_[channel * panel_.columns + channel];
+    const float inverse = 1.0f / hessian_.At(channel, channel);
     const rules::Steps steps = rules::StepsOf(scheme_.bits, 0);
     float most = 0;
     for (int64_t n = 0; n < rows; ++n) {
@@ -162,7 +155,7 @@ class CodeDescent {
   }
 
   const Scheme& scheme_;
-  const float* hessian_;
+  const DampedHessian& hessian_;
   const MethodContext& context_;
   RoundedPanel panel_;
   int64_t block_ = 0;
@@ -174,7 +167,7 @@ class CodeDescent {
 
 }  // namespace
 
-absl::Status DescendOnCodes(const Scheme& scheme, const float* hessian, int64_t rounds,
+absl::Status DescendOnCodes(const Scheme& scheme, const DampedHessian& hessian, int64_t rounds,
                             const MethodContext& context, RoundedPanel panel) {
   return CodeDescent(scheme, hessian, context, panel).Run(rounds);
 }

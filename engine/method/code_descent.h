@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "engine/method/damped_hessian.h"
 #include "engine/method/registry.h"
 
 namespace quantd {
@@ -18,10 +19,10 @@ struct RoundedPanel {
   const float* zeros = nullptr;  // [groups, rows]
 };
 
-// `rounds` sweeps over the blocks of a row, fewer when nothing moves. `hessian`: [K, K], symmetric.
+// `rounds` sweeps over the blocks of a row, fewer when nothing moves.
 // Scales stay of their sign, below 3 times what they were, and representable in
 // scheme.scale_dtype. About 2 * rows * K^2 flops per sweep.
-absl::Status DescendOnCodes(const Scheme& scheme, const float* hessian, int64_t rounds,
+absl::Status DescendOnCodes(const Scheme& scheme, const DampedHessian& hessian, int64_t rounds,
                             const MethodContext& context, RoundedPanel panel);
 
 }  // namespace quantd

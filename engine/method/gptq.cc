@@ -72,19 +72,6 @@ std::vector<int32_t> GroupsInTurn(const std::vector<int32_t>& channel_at, int64_
   return group_of;
 }
 
-// [K, K], rows and columns in the order `channel_at`.
-absl::StatusOr<AlignedBuffer<float>> WholeHessian(const DampedHessian& hessian,
-                                                  std::span<const int32_t> channel_at,
-                                                  const MethodContext& context) {
-  const int64_t channels = hessian.channels;
-  AlignedBuffer<float> whole(channels * channels);
-  QD_RETURN_IF_ERROR(context.pool.ForEach(channels, [&](int64_t row) -> absl::Status {
-    hessian.CopyRow(channel_at, row, whole.data() + row * channels);
-    return absl::OkStatus();
-  }));
-  return whole;
-}
-
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
   return ResolveGptq(request, linear, model_dtype, "gptq", kOptions);
@@ -166,17 +153,15 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme
   prepared->lower = std::move(factor.lower);
   const int64_t group_size = channels / scheme.GroupsPerRow(channels);
   if (prepared->order != ActOrder::kStatic && group_size < channels) {
-    QD_ASSIGN_OR_RETURN(prepared->inverses,
-                        InverseBlocks(prepared->lower.data(), channels, group_size, context));
+    QD_ASSIGN_OR_RETURN(prepared->inverses, InverseBlocks(prepared->lower, group_size, context));
   }
   prepared->refit = scheme.options.Integer("refit");
-  if (prepared->refit > 0) {
-    hessian.damping = factor.damping;
-    std::vector<int32_t> as_they_lie(prepared->channel_at.size());
-    std::iota(as_they_lie.begin(), as_they_lie.end(), 0);
-    QD_ASSIGN_OR_RETURN(
-        prepared->hessian,
-        WholeHessian(hessian, scheme.ordered_groups ? prepared->channel_at : as_they_lie, context));
+  hessian.damping = factor.damping;
+  prepared->hessian = std::move(hessian);
+  if (prepared->refit > 0 && scheme.ordered_groups) {
+    QD_ASSIGN_OR_RETURN(prepared->ordered,
+                        prepared->hessian.GramInOrder(prepared->channel_at, context));
+    prepared->hessian = prepared->hessian.InOrder(prepared->channel_at, prepared->ordered);
   }
   prepared->figures = {{"damping", factor.damping}};
   return prepared;

@@ -159,18 +159,28 @@ absl::Status GptqPanel::Round(int64_t begin, int64_t end) {
     middle = begin + (count / group_size_ + 1) / 2 * group_size_;
   }
   QD_RETURN_IF_ERROR(Round(middle, end));
-  QD_RETURN_IF_ERROR(context_.backend.Product({.m = middle - begin,
-                                               .n = rows_,
-                                               .k = end - middle,
-                                               .lda = columns_,
-                                               .ldb = rows_,
-                                               .ldc = rows_,
-                                               .transpose_a = true,
-                                               .beta = 1},
-                                              prepared_.lower.data() + middle * columns_ + begin,
-                                              error_.data() + middle * rows_,
-                                              target_.data() + begin * rows_));
+  QD_RETURN_IF_ERROR(CarryOver(begin, middle, end));
   return Round(begin, middle);
+}
+
+// Adds the errors of positions [middle, end) to the targets of [begin, middle), panel by panel of
+// the factor.
+absl::Status GptqPanel::CarryOver(int64_t begin, int64_t middle, int64_t end) {
+  const LowerPanels& lower = prepared_.lower;
+  for (int64_t row = middle; row < end; row = lower.PanelEnd(row)) {
+    QD_RETURN_IF_ERROR(context_.backend.Product({.m = middle - begin,
+                                                 .n = rows_,
+                                                 .k = std::min(end, lower.PanelEnd(row)) - row,
+                                                 .lda = lower.Stride(row),
+                                                 .ldb = rows_,
+                                                 .ldc = rows_,
+                                                 .transpose_a = true,
+                                                 .beta = 1},
+                                                lower.Row(row) + begin, error_.data() + row * rows_,
+                                                target_.data() + begin * rows_));
+    lower.Release(row);
+  }
+  return absl::OkStatus();
 }
 
 // One column after the other, last to first.
@@ -191,7 +201,7 @@ void GptqPanel::RoundColumns(int64_t begin, int64_t end) {
       step[n] = rules::RealStepOf(target[n], scale[n], zero[n], steps.low, steps.high);
       error[n] -= step[n] * scale[n];
     }
-    const float* factors = prepared_.lower.data() + p * columns_;
+    const float* factors = prepared_.lower.Row(p);
     for (int64_t q = begin; q < p; ++q) {
       float* to = target_.data() + q * rows_;
       const float factor = factors[q];
@@ -250,7 +260,7 @@ absl::Status GptqPanel::Run(const WeightRows& weight, QuantizedRows* out) {
   QD_RETURN_IF_ERROR(Round(0, columns_));
   if (prepared_.refit > 0) {
     if (!scheme_.ordered_groups) ByChannel();
-    QD_RETURN_IF_ERROR(DescendOnCodes(scheme_, prepared_.hessian.data(), prepared_.refit, context_,
+    QD_RETURN_IF_ERROR(DescendOnCodes(scheme_, prepared_.hessian, prepared_.refit, context_,
                                       {.rows = rows_,
                                        .columns = columns_,
                                        .group_size = group_size_,

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/method/damped_hessian.h"
 #include "engine/method/local_hessian.h"
 #include "engine/method/registry.h"
+#include "engine/tensor/lower_panels.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -25,12 +27,12 @@ struct GptqPrepared : Prepared {
   ActOrder order = ActOrder::kGroupAware;
   std::vector<int32_t> channel_at;   // K: the channel at each position; the last is rounded first
   std::vector<float> importance_at;  // K, by position; empty: all alike
-  AlignedBuffer<float> lower;        // [K, K] by position: the unit factor L of the Hessian
+  LowerPanels lower;                 // by position: the unit factor L of the Hessian
   LocalHessian local;  // with ScaleRule::kHessian; by position, with ActOrder::kStatic by channel
   AlignedBuffer<float> inverses;  // [groups][size, size] of L's diagonal blocks; groups in turn
   int64_t refit = 0;              // sweeps of CodeDescent
-  AlignedBuffer<float> hessian;   // [K, K] by channel (by position if groups are ordered), damped;
-                                  // with option refit alone
+  DampedHessian hessian;          // of statistics that outlive this, or of `ordered`
+  LowerPanels ordered;            // the Gram matrix by position: refit with ordered groups
 };
 
 class GptqPanel {
@@ -49,6 +51,7 @@ class GptqPanel {
   absl::Status ChooseScales(std::span<const int32_t> positions, int64_t block);
   absl::Status ChooseAllScales();
   absl::Status Round(int64_t begin, int64_t end);
+  absl::Status CarryOver(int64_t begin, int64_t middle, int64_t end);
   absl::Status Settle(int64_t begin, float* weights);
   void RoundColumns(int64_t begin, int64_t end);
   void ByChannel();

@@ -12,7 +12,7 @@ namespace quantd {
 namespace {
 
 constexpr int64_t kBlock = 128;
-constexpr int64_t kTile = 512;
+static_assert(LowerPanels::kRows % kBlock == 0);
 constexpr int kTries = 4;
 
 // Cholesky of a lower-triangular block [n, n] in place; false when a pivot is not positive.
@@ -51,11 +51,11 @@ void InvertBlock(const std::vector<double>& block, int64_t n, float* to) {
   for (int64_t i = 0; i < n * n; ++i) to[i] = static_cast<float>(inverse[static_cast<size_t>(i)]);
 }
 
-// In-place Cholesky of matrix[K, K], of which the lower triangle is read and overwritten.
+// In-place Cholesky of a matrix of which the lower triangle is read and overwritten.
 class Cholesky {
  public:
-  Cholesky(float* matrix, int64_t channels, const MethodContext& context)
-      : matrix_(matrix), channels_(channels), context_(context) {}
+  Cholesky(LowerPanels& matrix, const MethodContext& context)
+      : matrix_(matrix), channels_(matrix.size()), context_(context) {}
 
   // False when a pivot is not positive.
   absl::StatusOr<bool> Run() {
@@ -63,7 +63,7 @@ class Cholesky {
       const int64_t end = std::min(channels_, begin + kBlock);
       if (!FactorDiagonal(begin, end)) return false;
       if (end == channels_) break;
-      QD_RETURN_IF_ERROR(SolvePanel(begin, end));
+      QD_RETURN_IF_ERROR(SolveBelow(begin, end));
       QD_RETURN_IF_ERROR(UpdateRest(begin, end));
     }
     return true;
@@ -73,33 +73,38 @@ class Cholesky {
   absl::Status MakeUnit() {
     std::vector<float> inverse(static_cast<size_t>(channels_));
     for (int64_t i = 0; i < channels_; ++i) {
-      inverse[static_cast<size_t>(i)] = 1.0f / matrix_[i * channels_ + i];
+      inverse[static_cast<size_t>(i)] = 1.0f / matrix_.Row(i)[i];
     }
     return context_.pool.ForEach(DivideRoundingUp(channels_, kBlock),
                                  [&](int64_t piece) -> absl::Status {
                                    const int64_t last = std::min(channels_, (piece + 1) * kBlock);
                                    for (int64_t i = piece * kBlock; i < last; ++i) {
-                                     float* row = matrix_ + i * channels_;
+                                     float* row = matrix_.Row(i);
                                      for (int64_t k = 0; k < i; ++k)
                                        row[k] *= inverse[static_cast<size_t>(k)];
                                    }
+                                   matrix_.Release(piece * kBlock);
                                    return absl::OkStatus();
                                  });
   }
 
  private:
-  float* At(int64_t row, int64_t column) { return matrix_ + row * channels_ + column; }
+  // Rows of one panel.
+  struct Piece {
+    int64_t row, rows;
+  };
 
   bool FactorDiagonal(int64_t begin, int64_t end) {
     const int64_t n = end - begin;
     std::vector<double> block(static_cast<size_t>(n * n), 0.0);
     for (int64_t i = 0; i < n; ++i) {
-      std::copy_n(At(begin + i, begin), i + 1, block.data() + i * n);
+      std::copy_n(matrix_.Row(begin + i) + begin, i + 1, block.data() + i * n);
     }
     if (!FactorBlock(block, n)) return false;
     for (int64_t i = 0; i < n; ++i) {
+      float* row = matrix_.Row(begin + i) + begin;
       for (int64_t j = 0; j <= i; ++j) {
-        *At(begin + i, begin + j) = static_cast<float>(block[static_cast<size_t>(i * n + j)]);
+        row[j] = static_cast<float>(block[static_cast<size_t>(i * n + j)]);
       }
     }
     inverse_.resize(static_cast<size_t>(n * n));
@@ -107,50 +112,66 @@ class Cholesky {
     return true;
   }
 
+  // What is left of the panels below row `end`.
+  std::vector<Piece> PiecesFrom(int64_t end) const {
+    std::vector<Piece> pieces;
+    for (int64_t row = end; row < channels_; row = matrix_.PanelEnd(row)) {
+      pieces.push_back({row, matrix_.PanelEnd(row) - row});
+    }
+    return pieces;
+  }
+
   // The rows below a diagonal block, times the block's inverse transposed.
-  absl::Status SolvePanel(int64_t begin, int64_t end) {
+  absl::Status SolveBelow(int64_t begin, int64_t end) {
     const int64_t n = end - begin;
+    const std::vector<Piece> pieces = PiecesFrom(end);
     return context_.pool.ForEach(
-        DivideRoundingUp(channels_ - end, kTile), [&](int64_t tile) -> absl::Status {
-          const int64_t row = end + tile * kTile;
-          const int64_t rows = std::min(kTile, channels_ - row);
+        static_cast<int64_t>(pieces.size()), [&](int64_t index) -> absl::Status {
+          const auto [row, rows] = pieces[static_cast<size_t>(index)];
           std::vector<float> copy(static_cast<size_t>(rows * n));
           for (int64_t i = 0; i < rows; ++i) {
-            std::copy_n(At(row + i, begin), n, copy.data() + i * n);
+            std::copy_n(matrix_.Row(row + i) + begin, n, copy.data() + i * n);
           }
           return context_.backend.Product({.m = rows,
                                            .n = n,
                                            .k = n,
                                            .lda = n,
                                            .ldb = n,
-                                           .ldc = channels_,
+                                           .ldc = matrix_.Stride(row),
                                            .transpose_b = true},
-                                          copy.data(), inverse_.data(), At(row, begin));
+                                          copy.data(), inverse_.data(), matrix_.Row(row) + begin);
         });
   }
 
-  // The lower triangle after the panel, less the panel times itself, tile by tile.
+  // The lower triangle after the block, less the rows below it times themselves, tile by tile.
   absl::Status UpdateRest(int64_t begin, int64_t end) {
-    const int64_t side = DivideRoundingUp(channels_ - end, kTile);
-    return context_.pool.ForEach(side * (side + 1) / 2, [&](int64_t piece) -> absl::Status {
+    const std::vector<Piece> pieces = PiecesFrom(end);
+    const int64_t side = static_cast<int64_t>(pieces.size());
+    return context_.pool.ForEach(side * (side + 1) / 2, [&](int64_t tile) -> absl::Status {
       int64_t tile_row = 0;
-      while ((tile_row + 1) * (tile_row + 2) / 2 <= piece) ++tile_row;
-      const int64_t tile_column = piece - tile_row * (tile_row + 1) / 2;
-      const int64_t row = end + tile_row * kTile, column = end + tile_column * kTile;
-      return context_.backend.Product({.m = std::min(kTile, channels_ - row),
-                                       .n = std::min(kTile, channels_ - column),
-                                       .k = end - begin,
-                                       .lda = channels_,
-                                       .ldb = channels_,
-                                       .ldc = channels_,
-                                       .transpose_b = true,
-                                       .alpha = -1,
-                                       .beta = 1},
-                                      At(row, begin), At(column, begin), At(row, column));
+      while ((tile_row + 1) * (tile_row + 2) / 2 <= tile) ++tile_row;
+      const int64_t tile_column = tile - tile_row * (tile_row + 1) / 2;
+      const Piece below = pieces[static_cast<size_t>(tile_row)];
+      const Piece right = pieces[static_cast<size_t>(tile_column)];
+      QD_RETURN_IF_ERROR(context_.backend.Product({.m = below.rows,
+                                                   .n = right.rows,
+                                                   .k = end - begin,
+                                                   .lda = matrix_.Stride(below.row),
+                                                   .ldb = matrix_.Stride(right.row),
+                                                   .ldc = matrix_.Stride(below.row),
+                                                   .transpose_b = true,
+                                                   .alpha = -1,
+                                                   .beta = 1},
+                                                  matrix_.Row(below.row) + begin,
+                                                  matrix_.Row(right.row) + begin,
+                                                  matrix_.Row(below.row) + right.row));
+      matrix_.Release(below.row);
+      matrix_.Release(right.row);
+      return absl::OkStatus();
     });
   }
 
-  float* matrix_;
+  LowerPanels& matrix_;
   int64_t channels_;
   const MethodContext& context_;
   std::vector<float> inverse_;  // of the diagonal block at hand
@@ -158,53 +179,25 @@ class Cholesky {
 
 }  // namespace
 
-absl::StatusOr<DampedHessian> DampedHessian::Of(const InputStatistics& statistics, double damping) {
-  DampedHessian hessian;
-  hessian.channels = statistics.channels();
-  if (statistics.tokens == 0 || !statistics.gram.whole()) {
-    return MakeError(Reason::kInternal, "the Gram matrix of the inputs was not gathered");
-  }
-  hessian.gram = &statistics.gram;
-  hessian.per_token = 1.0 / static_cast<double>(statistics.tokens);
-  hessian.damping = damping;
-  hessian.diagonal.resize(static_cast<size_t>(hessian.channels));
-  double sum = 0;
-  int64_t seen = 0;
-  for (int64_t k = 0; k < hessian.channels; ++k) {
-    const double value = static_cast<double>(statistics.gram.At(k, k)) * hessian.per_token;
-    hessian.diagonal[static_cast<size_t>(k)] = static_cast<float>(value);
-    sum += value;
-    seen += value > 0 ? 1 : 0;
-  }
-  if (seen > 0) hessian.mean = sum / static_cast<double>(seen);
-  return hessian;
-}
-
-void DampedHessian::CopyRow(std::span<const int32_t> channel_at, int64_t position,
-                            float* to) const {
-  const int64_t channel = channel_at[static_cast<size_t>(position)];
-  const float* row = gram->values.data() + channel * channels;
-  const float scale = static_cast<float>(per_token);
-  for (int64_t p = 0; p < channels; ++p) to[p] = row[channel_at[static_cast<size_t>(p)]] * scale;
-  const double own = diagonal[static_cast<size_t>(channel)];
-  to[position] = static_cast<float>((own > 0 ? own : mean) + damping * mean);
-}
-
 absl::StatusOr<HessianFactor> Factor(DampedHessian hessian, std::span<const int32_t> channel_at,
                                      const MethodContext& context) {
   const int64_t channels = hessian.channels;
-  HessianFactor factor{.lower = AlignedBuffer<float>(channels * channels), .damping = 0};
-  float* lower = factor.lower.data();
+  HessianFactor factor;
+  QD_ASSIGN_OR_RETURN(factor.lower, LowerPanels::Make(channels, context.scratch_folder));
   for (int attempt = 0; attempt < kTries; ++attempt) {
     QD_RETURN_IF_ERROR(context.pool.ForEach(
         DivideRoundingUp(channels, kBlock), [&](int64_t piece) -> absl::Status {
           const int64_t last = std::min(channels, (piece + 1) * kBlock);
           for (int64_t p = piece * kBlock; p < last; ++p) {
-            hessian.CopyRow(channel_at, p, lower + p * channels);
+            hessian.CopyRow(channel_at, p, factor.lower.Row(p));
+          }
+          factor.lower.Release(piece * kBlock);
+          for (int64_t row = 0; row < channels; row = hessian.gram->PanelEnd(row)) {
+            hessian.gram->Release(row);  // a row in the order of positions is read from all of them
           }
           return absl::OkStatus();
         }));
-    Cholesky cholesky(lower, channels, context);
+    Cholesky cholesky(factor.lower, context);
     QD_ASSIGN_OR_RETURN(const bool done, cholesky.Run());
     if (done) {
       QD_RETURN_IF_ERROR(cholesky.MakeUnit());
@@ -220,15 +213,14 @@ absl::StatusOr<HessianFactor> Factor(DampedHessian hessian, std::span<const int3
        .wanted = "more calibration tokens, or a larger option damping"});
 }
 
-absl::StatusOr<AlignedBuffer<float>> InverseBlocks(const float* lower, int64_t channels,
-                                                   int64_t size, const MethodContext& context) {
-  AlignedBuffer<float> inverses(channels * size);
-  QD_RETURN_IF_ERROR(context.pool.ForEach(channels / size, [&](int64_t index) -> absl::Status {
+absl::StatusOr<AlignedBuffer<float>> InverseBlocks(const LowerPanels& lower, int64_t size,
+                                                   const MethodContext& context) {
+  AlignedBuffer<float> inverses(lower.size() * size);
+  QD_RETURN_IF_ERROR(context.pool.ForEach(lower.size() / size, [&](int64_t index) -> absl::Status {
     const int64_t begin = index * size;
     std::vector<double> block(static_cast<size_t>(size * size), 0.0);
     for (int64_t i = 0; i < size; ++i) {
-      const float* row = lower + (begin + i) * channels + begin;
-      std::copy_n(row, i, block.data() + i * size);
+      std::copy_n(lower.Row(begin + i) + begin, i, block.data() + i * size);
       block[static_cast<size_t>(i * size + i)] = 1.0;
     }
     InvertBlock(block, size, inverses.data() + begin * size);

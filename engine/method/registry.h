@@ -36,6 +36,7 @@ struct MethodContext {
   ThreadPool& pool;
   Backend& backend;
   const QuantizeKernels& kernels;
+  std::string scratch_folder = {};  // where factors of Gram matrices lie; empty: in memory
   // In quantize: takes, per group of the rows, the share of its range that a method which cuts
   // ranges keeps. Null: nobody asks.
   double* kept_ranges = nullptr;

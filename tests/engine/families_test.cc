@@ -177,11 +177,13 @@ TEST(ExpertStatisticsTest, ExpertsThatFewTokensReachTakeThoseOfAll) {
     InputStatistics one(linear.in_features);
     one.tokens = linear.expert == 2 ? 5 : 500;
     std::fill(one.sum_squares.begin(), one.sum_squares.end(), 3.0 * (linear.expert + 2));
-    one.gram = Gram(linear.in_features, linear.in_features);
-    std::fill_n(one.gram.values.data(), one.gram.values.size(), 0.5F);
+    one.gram = Gram::Make(linear.in_features, linear.in_features, "").value();
+    std::ranges::fill(one.gram.values(), 0.5F);
     statistics[input] = std::move(one);
   }
-  const ExpertTokens tokens = ReplaceUnderfed(block, linears, statistics);
+  const auto replaced = ReplaceUnderfed(block, linears, "", statistics);
+  ASSERT_TRUE(replaced.ok()) << replaced.status();
+  const ExpertTokens& tokens = *replaced;
   ASSERT_THAT(tokens.warnings, SizeIs(1));
   EXPECT_THAT(tokens.warnings[0], HasSubstr("expert 2;"));
   const auto input = static_cast<size_t>(block.Find(LinearRole::kGate, 2)->input);

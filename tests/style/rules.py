@@ -34,7 +34,8 @@ ZONES = [
     ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
     # The page of a report and the analysis are linked into the same library.
-    ("engine/planning", ["engine/plan.*", "engine/plan_container.*", "engine/resolve.*"],
+    ("engine/planning", ["engine/plan.*", "engine/plan_container.*", "engine/plan_cost.*",
+                         "engine/resolve.*"],
      ["base", "engine/report_page", "engine/analysis"] + ENGINE_ALL),
     ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
     # Looks into models; computes nothing.

@@ -1,15 +1,19 @@
 #include "engine/calibrate/gatherer.h"
 
-#include <cstring>
 #include <random>
+#include <span>
+#include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "gtest/gtest.h"
 
 namespace quantd {
 namespace {
 
 constexpr int64_t kTokens = 33, kWindows = 7;
+constexpr int64_t kWideChannels = 640;  // more than one panel
 
 std::vector<float> Window(int64_t window, int64_t channels) {
   std::mt19937 generator(static_cast<uint32_t>(window));
@@ -19,19 +23,21 @@ std::vector<float> Window(int64_t window, int64_t channels) {
   return x;
 }
 
-// Two inputs, of 384 and 96 channels, through batches of `at_once` windows on `threads` threads.
+// Two inputs, of kWideChannels and 96 channels, through batches of `at_once` windows on `threads`
+// threads.
 std::vector<InputStatistics> Gather(std::vector<StatisticsNeeds> needs, int64_t at_once,
-                                    int threads) {
+                                    int threads, const std::string& scratch_folder = "") {
   ThreadPool pool(threads);
   Backend& backend = **FindBackend("cpu");
-  Gatherer gatherer(std::move(needs), at_once);
+  Gatherer gatherer({.needs = std::move(needs), .scratch_folder = scratch_folder}, at_once);
   for (int64_t first = 0; first < kWindows; first += at_once) {
     const int64_t count = std::min(at_once, kWindows - first);
     EXPECT_TRUE(pool.ForEach(count,
                              [&](int64_t slot) {
-                               const std::vector<float> wide = Window(first + slot, 384);
+                               const std::vector<float> wide = Window(first + slot, kWideChannels);
                                const std::vector<float> narrow = Window(first + slot, 96);
-                               gatherer.observer(slot).OnInput(0, wide.data(), kTokens, 384);
+                               gatherer.observer(slot).OnInput(0, wide.data(), kTokens,
+                                                               kWideChannels);
                                gatherer.observer(slot).OnInput(1, narrow.data(), kTokens, 96);
                                return absl::OkStatus();
                              })
@@ -63,8 +69,8 @@ TEST(GathererTest, GramMatricesAreSumsOfProducts) {
   const Gram& blocks = statistics[1].gram;
   ASSERT_EQ(blocks.block, 32);
   for (const auto& [i, j] : std::vector<std::pair<int64_t, int64_t>>{
-           {0, 0}, {3, 300}, {300, 3}, {383, 383}, {255, 256}, {256, 255}}) {
-    EXPECT_NEAR(whole.At(i, j), Product(384, i, j), 1e-3);
+           {0, 0}, {3, 600}, {600, 3}, {639, 639}, {511, 512}, {512, 511}, {3, 300}}) {
+    EXPECT_NEAR(whole.At(i, j), Product(kWideChannels, i, j), 1e-3);
   }
   for (const auto& [i, j] : std::vector<std::pair<int64_t, int64_t>>{{0, 31}, {40, 63}, {95, 64}}) {
     EXPECT_NEAR(blocks.At(i, j), Product(96, i, j), 1e-3);
@@ -85,11 +91,31 @@ TEST(GathererTest, SameBitsForAnyBatchesAndThreads) {
     for (size_t input = 0; input < 2; ++input) {
       EXPECT_EQ(got[input].sum_squares, wanted[input].sum_squares);
       EXPECT_EQ(got[input].histogram, wanted[input].histogram);
-      const auto& values = got[input].gram.values;
-      EXPECT_EQ(std::memcmp(values.data(), wanted[input].gram.values.data(),
-                            static_cast<size_t>(values.size()) * sizeof(float)),
-                0);
+      const std::span<const float> values = got[input].gram.values();
+      const std::span<const float> same = wanted[input].gram.values();
+      EXPECT_TRUE(std::equal(values.begin(), values.end(), same.begin(), same.end()));
     }
+  }
+}
+
+TEST(GathererTest, SameBitsInAFile) {
+  const auto folder = TemporaryFolder::Create("gatherer-test");
+  const auto wanted = Gather({kWhole, kBlocks}, 3, 2);
+  const auto got = Gather({kWhole, kBlocks}, 3, 2, folder->path());
+  const std::span<const float> values = got[0].gram.values(), same = wanted[0].gram.values();
+  EXPECT_TRUE(std::equal(values.begin(), values.end(), same.begin(), same.end()));
+  const auto nowhere = Gram::Make(640, 640, folder->path() + "/none");
+  EXPECT_EQ(ReasonOf(nowhere.status()), Reason::kIo);
+}
+
+TEST(GramTest, BlocksAreCopiedAcrossPanels) {
+  const auto statistics = Gather({kWhole, {}}, 4, 2);
+  const Gram& gram = statistics[0].gram;
+  std::vector<float> part(40 * 40);
+  gram.CopyBlock(500, 40, part.data());
+  for (const auto& [i, j] :
+       std::vector<std::pair<int64_t, int64_t>>{{0, 0}, {5, 30}, {30, 5}, {39, 39}}) {
+    EXPECT_EQ(part[static_cast<size_t>(i * 40 + j)], gram.At(500 + i, 500 + j));
   }
 }
 
@@ -104,7 +130,8 @@ TEST(StatisticsTest, DividedByScalesIsWhatScaledInputsGive) {
   auto statistics = Gather({{}, kBlocks}, 7, 1);
   std::vector<float> scales(96);
   for (size_t k = 0; k < scales.size(); ++k) scales[k] = 0.5F + static_cast<float>(k % 5);
-  const InputStatistics divided = statistics[1].DividedBy(scales);
+  InputStatistics divided = statistics[1].Copy("").value();
+  divided.DivideBy(scales);
   EXPECT_NEAR(divided.gram.At(33, 40), statistics[1].gram.At(33, 40) / (scales[33] * scales[40]),
               1e-4);
   EXPECT_NEAR(divided.sum_squares[7], statistics[1].sum_squares[7] / (scales[7] * scales[7]), 1e-6);

@@ -27,7 +27,7 @@ InputStatistics Gathered(const std::vector<float>& x) {
   const auto tokens = static_cast<int64_t>(x.size()) / kChannels;
   statistics.Add(x.data(), tokens);
   statistics.histogram.Add(x.data(), tokens * kChannels);
-  statistics.gram = Gram(kChannels, kBlock);
+  statistics.gram = Gram::Make(kChannels, kBlock, "").value();
   for (int64_t i = 0; i < kChannels; ++i) {
     for (int64_t j = 0; j < kBlock; ++j) {
       double sum = 0;
@@ -35,7 +35,7 @@ InputStatistics Gathered(const std::vector<float>& x) {
         sum += static_cast<double>(x[static_cast<size_t>(t * kChannels + i)]) *
                static_cast<double>(x[static_cast<size_t>(t * kChannels + i / kBlock * kBlock + j)]);
       }
-      statistics.gram.values.data()[i * kBlock + j] = static_cast<float>(sum);
+      statistics.gram.blocks.data()[i * kBlock + j] = static_cast<float>(sum);
     }
   }
   return statistics;
@@ -58,7 +58,7 @@ void ExpectSame(const InputStatistics& a, const InputStatistics& b) {
   EXPECT_EQ(a.max, b.max);
   EXPECT_EQ(a.histogram, b.histogram);
   EXPECT_EQ(a.gram.block, b.gram.block);
-  const auto first = a.gram.values.span(), second = b.gram.values.span();
+  const auto first = a.gram.values(), second = b.gram.values();
   EXPECT_TRUE(std::equal(first.begin(), first.end(), second.begin(), second.end()));
 }
 
@@ -98,7 +98,7 @@ TEST_F(StatisticsFolderTest, WhatIsReadIsWhatWasWritten) {
   EXPECT_EQ(folder->key().tokens(), 36);
   const std::vector<StatisticsNeeds> needs = {kAll, {}, kAll};
   ASSERT_TRUE(folder->Serves(2, needs));
-  const auto read = folder->Read(2, needs);
+  const auto read = folder->Read(2, needs, "");
   ASSERT_TRUE(read.ok()) << read.status();
   ASSERT_THAT(*read, SizeIs(3));
   ExpectSame((*read)[0], written);
@@ -121,7 +121,7 @@ TEST_F(StatisticsFolderTest, ServesWhatItHoldsAndLeavesOutTheRest) {
   const std::vector<StatisticsNeeds> second = {{}, kMoments};
   EXPECT_FALSE(folder.Serves(0, second));
   const std::vector<StatisticsNeeds> needs = {kMoments};
-  const auto read = folder.Read(0, needs);
+  const auto read = folder.Read(0, needs, "");
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_TRUE((*read)[0].gram.empty());
   EXPECT_TRUE((*read)[0].histogram.empty());
@@ -161,8 +161,8 @@ TEST_F(StatisticsFolderTest, MergedEqualsGatheredFromBoth) {
     EXPECT_NEAR(sum.sum_squares[k], whole.sum_squares[k], 1e-12 * whole.sum_squares[k]);
   }
   const double energy = static_cast<double>(whole.gram.At(0, 0));
-  for (int64_t i = 0; i < kChannels * kBlock; ++i) {
-    EXPECT_NEAR(sum.gram.values.data()[i], whole.gram.values.data()[i], 1e-6 * energy);
+  for (size_t i = 0; i < kChannels * kBlock; ++i) {
+    EXPECT_NEAR(sum.gram.values()[i], whole.gram.values()[i], 1e-6 * energy);
   }
 }
 
@@ -200,7 +200,7 @@ TEST_F(StatisticsFolderTest, FilesThatLieAreRefused) {
   std::vector<InputStatistics> narrow(1);
   narrow[0] = InputStatistics(5);
   ASSERT_TRUE(WriteStatistics(path, narrow).ok());
-  EXPECT_EQ(ReasonOf(folder.Read(0, needs).status()), Reason::kModelCorrupt);
+  EXPECT_EQ(ReasonOf(folder.Read(0, needs, "").status()), Reason::kModelCorrupt);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 8);
   EXPECT_EQ(ReasonOf(folder.ReadAll(0).status()), Reason::kModelCorrupt);
   ASSERT_TRUE(WriteFileAtomic(Path("a/index.json"), "{\"schema\": 2}").ok());

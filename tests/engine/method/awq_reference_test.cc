@@ -86,7 +86,8 @@ TEST_P(AwqReferenceTest, RatioAndScales) {
 // are as good as each other in f32, or a weight between two codes, may fall the other way.
 TEST_P(AwqReferenceTest, ClipAndCodes) {
   const auto scales = case_.at("scales").get<std::vector<float>>();
-  const InputStatistics divided = linear_->statistics.DividedBy(scales);
+  InputStatistics divided = linear_->statistics.Copy("").value();
+  divided.DivideBy(scales);
   std::vector<float> scaled = linear_->weights;
   for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= scales[i % scales.size()];
   const Method& awq = *FindMethod("awq");

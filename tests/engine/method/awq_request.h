@@ -20,7 +20,7 @@ struct AwqLinear {
     spec.role = LinearRole::kDown;
     spec.out_features = outputs;
     spec.in_features = columns;
-    statistics.gram = Gram(columns, columns);
+    statistics.gram = Gram::Make(columns, columns, "").value();
   }
 
   void AddInputs(const std::vector<float>& x) {
@@ -28,12 +28,13 @@ struct AwqLinear {
     inputs.insert(inputs.end(), x.begin(), x.end());
     statistics.Add(x.data(), static_cast<int64_t>(x.size() / width));
     for (size_t i = 0; i < width; ++i) {
-      for (size_t j = 0; j < width; ++j) {
+      for (size_t j = 0; j <= i; ++j) {
         double sum = 0;
         for (size_t at = 0; at < inputs.size(); at += width) {
           sum += static_cast<double>(inputs[at + i]) * static_cast<double>(inputs[at + j]);
         }
-        statistics.gram.values.data()[i * width + j] = static_cast<float>(sum);
+        statistics.gram.Set(static_cast<int64_t>(i), static_cast<int64_t>(j),
+                            static_cast<float>(sum));
       }
     }
   }

@@ -28,8 +28,9 @@ struct CalibratedLinear {
     std::mt19937 random(7);
     std::normal_distribution<float> normal;
     for (float& weight : weights) weight = 0.05f * normal(random);
-    statistics.gram = Gram(inputs, inputs);
+    statistics.gram = Gram::Make(inputs, inputs, "").value();
     std::vector<float> x(static_cast<size_t>(inputs)), loudness(x.size());
+    std::vector<float> products(x.size() * x.size());
     for (float& value : loudness) value = std::exp(0.7f * normal(random));
     for (int64_t token = 0; token < tokens; ++token) {
       const float common = normal(random);
@@ -39,9 +40,13 @@ struct CalibratedLinear {
         x[k] = static_cast<int64_t>(k) == silent ? 0 : loudness[k] * (before + 0.3f * common);
       }
       statistics.Add(x.data(), 1);
-      float* gram = statistics.gram.values.data();
       for (size_t i = 0; i < x.size(); ++i) {
-        for (size_t j = 0; j < x.size(); ++j) gram[i * x.size() + j] += x[i] * x[j];
+        for (size_t j = 0; j < x.size(); ++j) products[i * x.size() + j] += x[i] * x[j];
+      }
+    }
+    for (int64_t i = 0; i < inputs; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        statistics.gram.Set(i, j, products[static_cast<size_t>(i * inputs + j)]);
       }
     }
   }

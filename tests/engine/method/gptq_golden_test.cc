@@ -16,13 +16,11 @@ InputStatistics StatisticsOf(const nlohmann::json& golden) {
   const int64_t columns = golden["columns"];
   InputStatistics statistics(columns);
   statistics.tokens = golden["tokens"];
-  statistics.gram = Gram(columns, columns);
+  statistics.gram = Gram::Make(columns, columns, "").value();
   size_t at = 0;
   for (int64_t i = 0; i < columns; ++i) {
     for (int64_t j = i; j < columns; ++j) {
-      const float value = golden["gram"][at++];
-      statistics.gram.values.data()[i * columns + j] = value;
-      statistics.gram.values.data()[j * columns + i] = value;
+      statistics.gram.Set(i, j, golden["gram"][at++]);
     }
     statistics.sum_squares[static_cast<size_t>(i)] = static_cast<double>(statistics.gram.At(i, i));
   }

@@ -285,14 +285,13 @@ TEST(Gptq, ChannelsThatWereNeverSeenAreRoundedAsTheyAre) {
 TEST(Gptq, DampingIsRaisedUntilTheMatrixCanBeFactored) {
   CalibratedLinear linear(4, 64, 300);
   // Not a Gram matrix: two channels more alike than alike.
-  float* gram = linear.statistics.gram.values.data();
-  const float coupling = 1.05f * std::sqrt(gram[3 * 64 + 3] * gram[2 * 64 + 2]);
-  gram[3 * 64 + 2] = gram[2 * 64 + 3] = coupling;
+  Gram& gram = linear.statistics.gram;
+  gram.Set(3, 2, 1.05f * std::sqrt(gram.At(3, 3) * gram.At(2, 2)));
   const Scheme scheme = GptqScheme(linear, 4, 64, true);
   const auto prepared = kGptq.prepare(scheme, &linear.statistics, TestContext());
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   EXPECT_GT(DampingOf(**prepared), 0.05);
-  gram[3 * 64 + 2] = gram[2 * 64 + 3] = 1e9f;
+  gram.Set(3, 2, 1e9f);
   const auto failed = kGptq.prepare(scheme, &linear.statistics, TestContext());
   ASSERT_FALSE(failed.ok());
   EXPECT_EQ(ReasonOf(failed.status()), Reason::kDatasetInvalid);
