@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "base/files.h"
 #include "engine/gguf/block_types.h"
 #include "engine/gguf/gguf_reader.h"
+#include "engine/inspect/gguf_parts.h"
 
 namespace quantd {
 namespace {
@@ -207,38 +207,35 @@ absl::Status InspectGguf(const std::string& path, const InspectOptions& options,
   Findings* findings = &inspection->findings;
   inspection->kind = "gguf";
   inspection->layout = "gguf";
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
-  const std::string name = std::filesystem::path(path).filename();
-  inspection->files.push_back({name, file.size()});
-  const absl::StatusOr<GgufHeader> header = ReadGgufHeader(file);
-  if (!header.ok()) {
-    const std::vector<Violation> wrong = ViolationsOf(header.status());
-    if (wrong.empty()) return header.status();
-    findings->Problem(wrong.front().where, absl::StrCat("damaged or cut short: ", wrong.front().got,
-                                                        ", wanted ", wrong.front().wanted));
-    return absl::OkStatus();
-  }
-  inspection->layout = absl::StrCat("gguf ", header->version);
-  inspection->family = header->String("general.architecture").value_or("");
-  inspection->config = MetadataJson(*header);
-  for (const auto& [key, value] : header->metadata) {
+  QD_ASSIGN_OR_RETURN(const std::vector<GgufPart> parts, OpenGgufParts(path, findings));
+  for (const GgufPart& part : parts) inspection->files.push_back({part.name, part.file.size()});
+  if (parts.empty()) return absl::OkStatus();
+  const GgufHeader header = WholeHeader(parts);
+  inspection->layout = absl::StrCat("gguf ", header.version);
+  inspection->family = header.String("general.architecture").value_or("");
+  inspection->config = MetadataJson(header);
+  for (const auto& [key, value] : header.metadata) {
     if (key == "tokenizer.ggml.model" || key == "tokenizer.ggml.tokens") {
       inspection->tokenizer.push_back(key);
     }
   }
-  for (const GgufTensor& tensor : header->tensors) {
-    AddTensor(tensor, name, inspection);
-    if (FindGgufElement(tensor.type) == nullptr) {
-      findings->Problem(tensor.name, absl::StrCat("element type ", tensor.type, " is not known"));
+  for (const GgufPart& part : parts) {
+    for (const GgufTensor& tensor : part.header.tensors) {
+      AddTensor(tensor, part.name, inspection);
+      if (FindGgufElement(tensor.type) == nullptr) {
+        findings->Problem(tensor.name, absl::StrCat("element type ", tensor.type, " is not known"));
+      }
     }
   }
   AddBits(inspection);
-  GgufCheck(*header, findings).Run();
+  GgufCheck(header, findings).Run();
   if (!options.loader.empty() && options.loader == "transformers") {
     findings->Note("loader transformers", "widens GGUF to 16 bit on loading");
   }
   if (options.contents == ReadContents::kHeadersOnly) return absl::OkStatus();
-  for (const GgufTensor& tensor : header->tensors) CheckValues(file, tensor, findings);
+  for (const GgufPart& part : parts) {
+    for (const GgufTensor& tensor : part.header.tensors) CheckValues(part.file, tensor, findings);
+  }
   return absl::OkStatus();
 }
 

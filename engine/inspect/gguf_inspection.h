@@ -1,4 +1,4 @@
-// The inspection of one GGUF file.
+// The inspection of a GGUF model, in one file or several.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@ namespace quantd {
 
 // Whether the file begins as GGUF does.
 bool LooksLikeGguf(const std::string& path);
-// Fills everything but the path. A header that cannot be read is a problem. Errors: of opening.
+// Fills everything but the path, of the file named and, if it is a part of a split model, of all
+// parts. A header that cannot be read is a problem. Errors: of opening.
 absl::Status InspectGguf(const std::string& path, const InspectOptions& options,
                          Inspection* inspection);
 

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "engine/inspect/contents.h"
 #include "engine/inspect/gguf_inspection.h"
+#include "engine/inspect/gguf_parts.h"
 #include "engine/inspect/model_check.h"
 #include "engine/inspect/model_source.h"
 
@@ -111,7 +112,8 @@ absl::Status InspectFolder(const std::string& path, const InspectOptions& option
   return absl::OkStatus();
 }
 
-// The GGUF file that `path` is, or that is the only model in the folder `path`; empty: none.
+// The GGUF file that `path` is, or that is the only model in the folder `path` (the first part of
+// one that was split); empty: none.
 std::string GgufIn(const std::string& path) {
   if (!IsFolder(path)) return LooksLikeGguf(path) ? path : "";
   const absl::StatusOr<std::vector<std::string>> names = ListFolder(path);
@@ -119,10 +121,10 @@ std::string GgufIn(const std::string& path) {
   for (const std::string& name : names.ok() ? *names : std::vector<std::string>{}) {
     if (name.ends_with(".safetensors")) return "";
     if (!name.ends_with(".gguf")) continue;
-    if (!only.empty()) return "";
-    only = path + "/" + name;
+    if (!only.empty() && !ArePartsOfOne(only, name)) return "";
+    if (only.empty()) only = name;
   }
-  return only;
+  return only.empty() ? "" : path + "/" + only;
 }
 
 // "model.layers.12.mlp.up_proj" -> {"model.layers.", 12, "mlp.up_proj"}; the first number counts.

@@ -57,9 +57,13 @@ absl::StatusOr<TensorFolder> TensorFolder::Open(const std::string& folder, Findi
     }
   }
   if (shards.empty()) {
+    const auto is_gguf = [](const std::string& name) { return name.ends_with(".gguf"); };
+    const bool several = std::ranges::any_of(names, is_gguf);
     return MakeError(
         Reason::kModelNotFound, "nothing to inspect",
-        Violation{.where = folder, .got = "no weights", .wanted = "safetensors or a GGUF file"});
+        Violation{.where = folder,
+                  .got = several ? "several GGUF models" : "no weights",
+                  .wanted = several ? "the path of one of them" : "safetensors or a GGUF file"});
   }
   for (const std::string& shard : shards) opened.AddFile(folder, shard, findings);
   opened.CheckIndex(index, findings);

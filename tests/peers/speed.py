@@ -11,9 +11,8 @@ import subprocess
 import rows
 from comparison import ROOT, Comparison, write_json
 
-# Real zero points have no format but plain weights yet; the peer's own way, without a text.
-HQQ = ["--method", "hqq", "--group-size", "64", "--option", "weighted=false", "--option",
-       "solver=half-quadratic", "--format", "dequantized"]
+# Without a text, as the peer has none, and in the peer's own format.
+HQQ = ["--method", "hqq", "--group-size", "64", "--option", "weighted=false", "--format", "hqq"]
 # class: (title, quantd's flags, calibration windows)
 CLASSES = {
     "awq": ("AWQ 4 bits g128, 8,192 tokens", ["--method", "awq", "--group-size", "128"], 16),

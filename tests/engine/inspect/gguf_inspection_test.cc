@@ -42,6 +42,62 @@ TEST(InspectGgufTest, TellsTypesAndBits) {
   EXPECT_EQ(inspection.modules[0].out_features, 4);
 }
 
+// SmallGguf in two files: the norms in the second.
+std::string PartOfSmallGguf(uint32_t number) {
+  GgufBytes file;
+  if (number == 0) {
+    file.Head(1, 7)
+        .StringKey("general.architecture", "llama")
+        .IntegerKey("llama.embedding_length", 64)
+        .IntegerKey("llama.block_count", 1)
+        .StringsKey("tokenizer.ggml.tokens", {"a", "b", "c", "d"});
+  } else {
+    file.Head(2, 3);
+  }
+  file.IntegerKey("split.no", number)
+      .IntegerKey("split.count", 2)
+      .IntegerKey("split.tensors.count", 3);
+  if (number == 0) {
+    file.Tensor("token_embd.weight", {64, 4}, 8, 0).Data(272);
+  } else {
+    file.Tensor("blk.0.attn_norm.weight", {64}, 0, 0)
+        .Tensor("output_norm.weight", {64}, 0, 256)
+        .Data(512);
+  }
+  return file.bytes();
+}
+
+TEST(InspectGgufTest, PartsOfASplitModelAreOne) {
+  ModelFolder folder;
+  folder.Text("m-00001-of-00002.gguf", PartOfSmallGguf(0));
+  folder.Text("m-00002-of-00002.gguf", PartOfSmallGguf(1));
+  for (const std::string path : {"", "/m-00001-of-00002.gguf", "/m-00002-of-00002.gguf"}) {
+    const auto inspection = Inspect(folder.path() + path, {});
+    ASSERT_TRUE(inspection.ok()) << inspection.status();
+    EXPECT_THAT(Lines(inspection->findings.problems), IsEmpty()) << path;
+    EXPECT_EQ(inspection->files.size(), 2U);
+    EXPECT_EQ(inspection->family, "llama");
+    EXPECT_EQ(inspection->parameters, 64 * 4 + 64 + 64);
+  }
+}
+
+TEST(InspectGgufTest, PartsThatAreMissingOrOfAnotherModelAreFound) {
+  ModelFolder folder;
+  folder.Text("m-00001-of-00002.gguf", PartOfSmallGguf(0));
+  const auto problems = [&] {
+    const auto inspection = Inspect(folder.path() + "/m-00001-of-00002.gguf", {});
+    return inspection.ok() ? Lines(inspection->findings.problems) : std::vector<std::string>();
+  };
+  EXPECT_THAT(problems(), Contains(HasSubstr("m-00002-of-00002.gguf: missing")));
+  folder.Text("m-00002-of-00002.gguf", PartOfSmallGguf(0));
+  EXPECT_THAT(problems(), Contains(HasSubstr("says that it is part 1 of 2, wanted 2 of 2")));
+  folder.Text("m-00002-of-00002.gguf", SmallGguf());
+  EXPECT_THAT(problems(), Contains(HasSubstr("says that it is a model of its own, wanted 2 of 2")));
+  folder.Text("other.gguf", SmallGguf());
+  EXPECT_THAT(std::string(Inspect(folder.path(), {}).status().message()),
+              HasSubstr("several GGUF models"));
+}
+
 TEST(InspectGgufTest, NotANumberInABlockIsFound) {
   std::string bytes = SmallGguf();
   // The scale of the first Q8_0 block, at the start of the data.

@@ -213,7 +213,13 @@ TEST(Gptq, LosesLessThanRounding) {
   }
 }
 
-class GptqRefit : public ::testing::TestWithParam<std::string> {};
+// An order of columns, and what at most the first sweep leaves of the error.
+struct RefitCase {
+  std::string order;
+  double left;
+};
+
+class GptqRefit : public ::testing::TestWithParam<RefitCase> {};
 
 TEST_P(GptqRefit, EverySweepLowersTheError) {
   const CalibratedLinear linear(32, 256, 900);
@@ -223,18 +229,24 @@ TEST_P(GptqRefit, EverySweepLowersTheError) {
       double before = INFINITY;
       for (const int64_t sweeps : {0, 1, 2, 8}) {
         Options options = With("refit", sweeps);
-        options.Set("act_order", GetParam());
+        options.Set("act_order", GetParam().order);
         const double error = linear.OutputError(Quantized(
             linear, GptqScheme(linear, 3, group, symmetric, options, ScaleRule::kWeightedMse)));
         // What is lowered is the damped error: the last sweeps may change this one a little.
         EXPECT_LT(error, before * 1.001) << sweeps << " sweeps";
-        before = std::min(before, sweeps == 0 ? error * 0.99 : error);
+        before = std::min(before, sweeps == 0 ? error * GetParam().left : error);
       }
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Orders, GptqRefit, ::testing::Values("group-aware", "desc-act"));
+// Groups of alike channels leave less to refit.
+INSTANTIATE_TEST_SUITE_P(Orders, GptqRefit,
+                         ::testing::Values(RefitCase{"group-aware", 0.97},
+                                           RefitCase{"desc-act", 0.99}),
+                         [](const auto& info) {
+                           return info.param.order == "desc-act" ? "descAct" : "groupAware";
+                         });
 
 TEST(Gptq, ScalesAreStoredAsTheModelStoresThem) {
   const CalibratedLinear linear(8, 128, 400);
