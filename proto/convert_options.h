@@ -1,7 +1,7 @@
 // Options of methods on the wire: a field of v1::MethodOptions for each, of the same name.
 #pragma once
 
-#include "engine/options.h"
+#include "engine/types/options.h"
 #include "quantd/v1/recipe.pb.h"
 
 namespace quantd {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "engine/report.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

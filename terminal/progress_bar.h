@@ -7,7 +7,7 @@
 
 #include "absl/time/time.h"
 #include "base/clock.h"
-#include "engine/progress.h"
+#include "engine/types/progress.h"
 
 namespace quantd {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/report.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/session.h"
-#include "engine/report.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "client/cli/errors.h"
-#include "engine/scheme.h"
+#include "engine/types/scheme.h"
 #include "proto/convert.h"
 #include "terminal/figures.h"
 #include "terminal/table.h"

@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include "base/threads.h"
 #include "engine/backend/backend.h"
-#include "engine/layer_analysis.h"
-#include "engine/scheme.h"
+#include "engine/types/layer_analysis.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

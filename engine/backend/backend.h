@@ -15,10 +15,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/activation.h"
-#include "engine/request.h"
-#include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
+#include "engine/types/activation.h"
+#include "engine/types/request.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "engine/backend/real_zero_kernels.h"
-#include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "engine/calibrate/statistics.h"
-#include "engine/scheme.h"
 #include "engine/tensor/dtype.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

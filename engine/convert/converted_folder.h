@@ -10,8 +10,8 @@
 #include "absl/status/status.h"
 #include "base/json.h"
 #include "engine/inspect/tensor_folder.h"
-#include "engine/recipe.h"
 #include "engine/tensor/shard_writer.h"
+#include "engine/types/recipe.h"
 
 namespace quantd {
 

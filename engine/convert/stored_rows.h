@@ -10,7 +10,7 @@
 #include "engine/format/registry.h"
 #include "engine/inspect/stored_module.h"
 #include "engine/inspect/tensor_folder.h"
-#include "engine/scheme.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

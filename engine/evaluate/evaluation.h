@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
 #include "engine/model/forward.h"
-#include "engine/report.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
-#include "engine/request.h"
+#include "engine/types/request.h"
 
 namespace quantd {
 

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/model/model_spec.h"
-#include "engine/recipe.h"
 #include "engine/tensor/tensor.h"
 #include "engine/tensor/tensor_file.h"
+#include "engine/types/model_spec.h"
+#include "engine/types/recipe.h"
 
 namespace quantd {
 

@@ -14,10 +14,10 @@
 #include "absl/status/statusor.h"
 #include "base/json.h"
 #include "engine/format/container.h"
-#include "engine/model/model_spec.h"
-#include "engine/recipe.h"
-#include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
+#include "engine/types/model_spec.h"
+#include "engine/types/recipe.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

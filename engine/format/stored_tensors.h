@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/model/model_spec.h"
 #include "engine/tensor/tensor.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/model/model_spec.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -8,9 +8,9 @@
 
 #include "absl/status/statusor.h"
 #include "engine/gguf/key_values.h"
-#include "engine/model/model_spec.h"
 #include "engine/tensor/tensor.h"
 #include "engine/tensor/tensor_file.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

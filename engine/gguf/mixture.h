@@ -6,8 +6,8 @@
 #include <span>
 #include <string_view>
 
-#include "engine/model/model_spec.h"
 #include "engine/tensor/block_type.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

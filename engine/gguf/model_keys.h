@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/gguf/key_values.h"
-#include "engine/model/model_spec.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/json.h"
-#include "engine/scheme.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

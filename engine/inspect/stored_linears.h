@@ -7,8 +7,8 @@
 
 #include "base/json.h"
 #include "engine/inspect/stored_module.h"
-#include "engine/model/model_spec.h"
-#include "engine/recipe.h"
+#include "engine/types/model_spec.h"
+#include "engine/types/recipe.h"
 
 namespace quantd {
 

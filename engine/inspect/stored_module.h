@@ -9,7 +9,7 @@
 
 #include "engine/inspect/finding.h"
 #include "engine/inspect/tensor_folder.h"
-#include "engine/scheme.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

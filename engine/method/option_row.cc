@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
-#include "engine/recipe.h"
+#include "engine/types/recipe.h"
 
 namespace quantd {
 namespace {

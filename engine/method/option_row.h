@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "engine/options.h"
+#include "engine/types/options.h"
 
 namespace quantd {
 

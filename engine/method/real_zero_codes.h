@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/backend/real_zero_kernels.h"
-#include "engine/scheme.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

@@ -24,10 +24,10 @@
 #include "engine/backend/kernels.h"
 #include "engine/calibrate/statistics.h"
 #include "engine/method/option_row.h"
-#include "engine/model/model_spec.h"
-#include "engine/recipe.h"
-#include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
+#include "engine/types/model_spec.h"
+#include "engine/types/recipe.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

@@ -9,9 +9,9 @@
 #include "absl/status/statusor.h"
 #include "base/error.h"
 #include "engine/method/option_row.h"
-#include "engine/model/model_spec.h"
-#include "engine/recipe.h"
-#include "engine/scheme.h"
+#include "engine/types/model_spec.h"
+#include "engine/types/recipe.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

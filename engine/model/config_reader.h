@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "base/json.h"
-#include "engine/model/model_spec.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

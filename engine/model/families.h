@@ -3,7 +3,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/json.h"
-#include "engine/model/model_spec.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

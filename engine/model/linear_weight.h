@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/model/model_spec.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/model_spec.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/model/model_spec.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "base/json.h"
-#include "engine/model/model_spec.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/types/model_spec.h"
 
 namespace quantd {
 

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "engine/report.h"
 #include "engine/report_page/figure.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/report.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "engine/progress.h"
+#include "engine/types/progress.h"
 
 namespace quantd {
 

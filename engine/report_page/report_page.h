@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "engine/report.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

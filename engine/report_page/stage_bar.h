@@ -1,8 +1,8 @@
 // Where the time went.
 #pragma once
 
-#include "engine/report.h"
 #include "engine/report_page/figure.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

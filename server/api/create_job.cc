@@ -19,7 +19,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "engine/method/registry.h"
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 #include "proto/convert.h"
 #include "proto/field_checks.h"
 #include "server/api/job_messages.h"

@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 #include "quantd/v1/events.pb.h"
 #include "quantd/v1/job.pb.h"
 #include "quantd/v1/quantization_service.pb.h"

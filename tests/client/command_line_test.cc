@@ -15,7 +15,7 @@
 #include "client/cli/catalogue.h"
 #include "client/cli/help.h"
 #include "client/cli/out_folder.h"
-#include "engine/report.h"
+#include "engine/types/report.h"
 #include "tests/client/scripted_server.h"
 
 namespace quantd {

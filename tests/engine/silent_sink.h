@@ -1,7 +1,7 @@
 // Listens to a run and says nothing.
 #pragma once
 
-#include "engine/progress.h"
+#include "engine/types/progress.h"
 
 namespace quantd {
 

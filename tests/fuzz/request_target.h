@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "engine/recipe.h"
-#include "engine/request.h"
+#include "engine/types/recipe.h"
+#include "engine/types/request.h"
 
 namespace quantd {
 

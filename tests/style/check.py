@@ -77,6 +77,13 @@ def check_includes(tree):
                     tree.wrong(path, line, f"{header} may be included only in {', '.join(zones)}")
 
 
+def check_loose_files(tree):
+    for path in tree.sources(CPP):
+        folder = os.path.dirname(path)
+        if folder in rules.NO_LOOSE_FILES:
+            tree.wrong(path, 1, f"no loose file in {folder}/: a folder below says what it is")
+
+
 SQL = re.compile(r"^\s*(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|"
                  r"UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|CREATE\s+(TABLE|INDEX|UNIQUE)|"
                  r"PRAGMA\s)", re.DOTALL)
@@ -238,8 +245,8 @@ def check_rpc_table(tree):
         tree.wrong("README.md", 1, f"rpc {name}: the table and server/api disagree")
 
 
-CHECKS = [check_includes, check_sql, check_exceptions, check_sizes, check_names, check_places,
-          check_readmes, check_targets, check_links, check_rpc_table]
+CHECKS = [check_includes, check_loose_files, check_sql, check_exceptions, check_sizes, check_names,
+          check_places, check_readmes, check_targets, check_links, check_rpc_table]
 
 
 def run(root, checks=None):

@@ -31,39 +31,45 @@ class Includes(unittest.TestCase):
 
     def test_arrows_that_do_not_exist(self):
         for path, header in [
-            ("base/files.cc", "engine/scheme.h"),
-            ("blob/local.cc", "engine/scheme.h"),
+            ("base/files.cc", "engine/types/scheme.h"),
+            ("blob/local.cc", "engine/types/scheme.h"),
             ("engine/tensor/shard.cc", "engine/backend/backend.h"),
             ("engine/method/rtn.cc", "engine/format/registry.h"),
             ("engine/format/ct.cc", "engine/method/registry.h"),
             ("engine/backend/cpu/gemm.cc", "engine/model/forward.h"),
-            ("engine/scheme.h", "engine/plan.h"),
-            ("engine/quantize.cc", "server/api/job.h"),
-            ("server/api/job.cc", "engine/quantize.h"),
+            ("engine/types/scheme.h", "engine/plan/plan.h"),
+            ("engine/run/quantize.cc", "server/api/job.h"),
+            ("server/api/job.cc", "engine/run/quantize.h"),
             ("server/main.cc", "worker/agent/agent.h"),
             ("server/store/sqlite.cc", "server/scheduler/rules.h"),
             ("server/scheduler/rules.cc", "server/api/job.h"),
             ("worker/agent/agent.cc", "server/store/store.h"),
-            ("worker/agent/agent.cc", "engine/quantize.h"),
-            ("client/cli/main.cc", "engine/quantize.h"),
+            ("worker/agent/agent.cc", "engine/run/quantize.h"),
+            ("client/cli/main.cc", "engine/run/quantize.h"),
             ("client/cli/main.cc", "server/store/store.h"),
         ]:
             self.assert_refused(path, header)
 
     def test_arrows_that_do(self):
         for path, header in [
-            ("engine/quantize.cc", "engine/method/registry.h"),
+            ("engine/run/quantize.cc", "engine/method/registry.h"),
             ("engine/model/forward.cc", "engine/backend/backend.h"),
-            ("server/api/job.cc", "engine/plan.h"),
+            ("server/api/job.cc", "engine/plan/plan.h"),
             ("server/main.cc", "server/api/job.h"),
-            ("worker/runner/run.cc", "engine/quantize.h"),
+            ("worker/runner/run.cc", "engine/run/quantize.h"),
             ("client/cli/main.cc", "engine/flags/quantize_flags.h"),
             ("tests/server/scheduler/rules_test.cc", "worker/agent/agent.h"),
         ]:
             self.assert_allowed(path, header)
 
+    def test_no_file_lies_loose_in_the_engine(self):
+        files = {"engine/plan.cc": "", "engine/plan/plan.cc": "", "base/json.cc": ""}
+        found = violations([check.check_loose_files], files)
+        self.assertEqual(len(found), 1)
+        self.assertIn("engine/plan.cc:1:", found[0])
+
     def test_foreign_headers_have_their_place(self):
-        self.assert_refused("engine/plan.cc", "grpcpp/grpcpp.h", "<>")
+        self.assert_refused("engine/plan/plan.cc", "grpcpp/grpcpp.h", "<>")
         self.assert_refused("server/store/sqlite.cc", "quantd/v1/job.pb.h")
         self.assert_refused("server/api/job.cc", "sqlite3.h", "<>")
         self.assert_refused("worker/runner/run.cc", "quantd/v1/job.grpc.pb.h")
@@ -75,13 +81,13 @@ class Includes(unittest.TestCase):
 class Links(unittest.TestCase):
     def test_links_follow_includes(self):
         base = "quantd_library(base DEPS absl::status)\n"
-        engine = "add_library(engine STATIC plan.cc)\ntarget_link_libraries(engine PUBLIC base)\n"
+        engine = "quantd_library(engine_plan DEPS base)\n"
         bad = violations([check.check_links], {
-            "base/CMakeLists.txt": "quantd_library(base DEPS absl::status engine)\n",
-            "engine/CMakeLists.txt": engine})
+            "base/CMakeLists.txt": "quantd_library(base DEPS absl::status engine_plan)\n",
+            "engine/plan/CMakeLists.txt": engine})
         self.assertEqual(len(bad), 1)
-        self.assertIn("base (base) may not link engine (engine/planning)", bad[0])
-        good = {"base/CMakeLists.txt": base, "engine/CMakeLists.txt": engine}
+        self.assertIn("base (base) may not link engine_plan (engine/plan)", bad[0])
+        good = {"base/CMakeLists.txt": base, "engine/plan/CMakeLists.txt": engine}
         self.assertEqual(violations([check.check_links], good), [])
 
     def test_every_source_has_a_target(self):

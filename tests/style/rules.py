@@ -2,8 +2,6 @@
 
 # A zone is a folder, or a named part of one. Files belong to the first zone whose pattern matches.
 # (zone, path patterns, zones it may include)
-ENGINE_TYPES = ["activation", "layer_analysis", "options", "scheme", "recipe", "request",
-                "progress", "report"]
 ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
               "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf"]
 
@@ -11,9 +9,7 @@ ZONES = [
     ("base", ["base/*"], []),
     ("blob", ["blob/*"], ["base"]),
     # What every folder of the engine shares: plain data, the model's shape included.
-    ("engine/types",
-     [f"engine/{name}.{suffix}" for name in ENGINE_TYPES for suffix in ("h", "cc")]
-     + ["engine/model/model_spec.h"], ["base", "engine/tensor"]),
+    ("engine/types", ["engine/types/*"], ["base", "engine/tensor"]),
     ("engine/tensor", ["engine/tensor/*"], ["base"]),
     ("engine/text", ["engine/text/*"], ["base"]),
     ("engine/calibrate", ["engine/calibrate/*"],
@@ -33,11 +29,15 @@ ZONES = [
     ("engine/flags", ["engine/flags/*"], ["base", "engine/types"]),
     ("engine/report_page", ["engine/report_page/*"], ["base", "engine/types"]),
     # What a server may know of the engine: it plans and lists, it never quantizes.
-    # The page of a report and the analysis are linked into the same library.
-    ("engine/planning", ["engine/plan.*", "engine/plan_container.*", "engine/plan_cost.*",
-                         "engine/resolve.*"],
-     ["base", "engine/report_page", "engine/analysis"] + ENGINE_ALL),
-    ("engine/auto", ["engine/auto/*"], ["base", "engine", "engine/planning"] + ENGINE_ALL),
+    ("engine/plan", ["engine/plan/*"], ["base"] + ENGINE_ALL),
+    ("engine/artifact", ["engine/artifact/*"],
+     ["base", "engine/plan", "engine/report_page"] + ENGINE_ALL),
+    ("engine/block", ["engine/block/*"],
+     ["base", "engine/plan", "engine/artifact", "engine/analysis"] + ENGINE_ALL),
+    ("engine/run", ["engine/run/*"],
+     ["base", "engine/plan", "engine/artifact", "engine/block"] + ENGINE_ALL),
+    ("engine/budget", ["engine/budget/*"],
+     ["base", "engine/plan", "engine/block", "engine/run"] + ENGINE_ALL),
     # Looks into models; computes nothing.
     ("engine/inspect", ["engine/inspect/*"],
      ["base", "engine/types", "engine/tensor", "engine/model", "engine/format", "engine/gguf"]),
@@ -46,10 +46,8 @@ ZONES = [
       "engine/inspect"]),
     ("engine/gguf", ["engine/gguf/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend"]),
-    ("engine", ["engine/*"],
-     ["base", "engine/planning", "engine/report_page", "engine/analysis"] + ENGINE_ALL),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
-    ("proto", ["proto/*"], ["base", "engine/types", "engine/planning", "engine/model",
+    ("proto", ["proto/*"], ["base", "engine/types", "engine/plan", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),
     # Plain structs that store, scheduler and api share.
     ("server/types", ["server/job.*", "server/limits.*"], ["base"]),
@@ -57,24 +55,25 @@ ZONES = [
     ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),
     ("server/api", ["server/api/*"],
      ["base", "blob", "proto", "server/types", "server/store", "server/scheduler", "server",
-      "engine/planning"] + ENGINE_ALL),
+      "engine/plan"] + ENGINE_ALL),
     ("server/main", ["server/main.cc"],
      ["base", "blob", "server/types", "server/store", "server/scheduler", "server/api", "server"]),
     # Between the store and the wire.
     ("server", ["server/*"],
-     ["base", "blob", "server/types", "server/store", "server/scheduler", "engine/planning"]
+     ["base", "blob", "server/types", "server/store", "server/scheduler", "engine/plan"]
      + ENGINE_ALL),
     ("worker/command", ["worker/command.h", "worker/agent_command.h"], ["base"]),
     ("worker/agent", ["worker/agent/*"],
      ["base", "blob", "proto", "worker/command", "worker/runner", "engine/types",
       "engine/backend"]),
     ("worker/runner", ["worker/runner/*"],
-     ["base", "worker/command", "engine", "engine/auto", "engine/planning", "engine/flags",
+     ["base", "worker/command", "engine/run", "engine/budget", "engine/plan", "engine/flags",
       "terminal"]
      + ENGINE_ALL),
     ("worker", ["worker/*"],
-     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine", "engine/auto",
-      "engine/planning", "engine/flags", "terminal"] + ENGINE_ALL),
+     ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine/run",
+      "engine/budget",
+      "engine/plan", "engine/flags", "terminal"] + ENGINE_ALL),
     ("client", ["client/*"],
      ["base", "proto", "terminal", "engine/flags", "engine/types", "engine/inspect",
       "engine/convert"]),
@@ -94,12 +93,14 @@ HEADERS = [
                  "worker/agent", "worker/runner", "client"]),
 ]
 
-# Libraries that stand for a zone other than their folder's. `engine` holds planning and quantizing;
-# who may only plan links it too, and the check of includes keeps quantize.h out.
-LIBRARY_ZONES = {"server_model": "server/types", "engine": "engine/planning"}
+# Libraries that stand for a zone other than their folder's.
+LIBRARY_ZONES = {"server_model": "server/types"}
 
 # SQL in string literals, and who may have it.
 SQL_ZONES = ["server/store"]
+
+# Folders whose own level holds no source: everything lies in a folder below that says what it is.
+NO_LOOSE_FILES = ["engine"]
 
 FILE_LINES = 500
 FUNCTION_LINES = 70

@@ -20,7 +20,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "engine/request.h"
+#include "engine/types/request.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/convert.h"

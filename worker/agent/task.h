@@ -14,7 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "blob/blob_store.h"
-#include "engine/request.h"
+#include "engine/types/request.h"
 #include "quantd/v1/worker_service.pb.h"
 #include "worker/runner/child.h"
 

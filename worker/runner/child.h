@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/report.h"
+#include "engine/types/report.h"
 #include "worker/runner/events.h"
 
 namespace quantd {

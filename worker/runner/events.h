@@ -17,8 +17,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/error.h"
-#include "engine/progress.h"
-#include "engine/report.h"
+#include "engine/types/progress.h"
+#include "engine/types/report.h"
 
 namespace quantd {
 

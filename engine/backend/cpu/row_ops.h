@@ -8,7 +8,7 @@
 #include <span>
 #include <string_view>
 
-#include "engine/activation.h"
+#include "engine/types/activation.h"
 
 namespace quantd {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/scheme.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "engine/calibrate/statistics.h"
-#include "engine/model/model_spec.h"
-#include "engine/scheme.h"
 #include "engine/tensor/tensor.h"
+#include "engine/types/model_spec.h"
+#include "engine/types/scheme.h"
 
 namespace quantd {
 

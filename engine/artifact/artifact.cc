@@ -1,0 +1,254 @@
+#include "engine/artifact/artifact.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "engine/artifact/model_card.h"
+#include "engine/report_page/report_page.h"
+#include "engine/tensor/finite.h"
+#include "engine/tensor/shard_writer.h"
+
+namespace quantd {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 16 << 20;
+constexpr int64_t kCopyChunkBytes = 1 << 20;
+
+// Files beside the weights that engines read, as globs. Anything else stays behind: weights in
+// other layouts, code.
+constexpr std::array<std::string_view, 14> kCarriedOver = {"generation_config.json",
+                                                           "tokenizer.json",
+                                                           "tokenizer_config.json",
+                                                           "tokenizer.model",
+                                                           "tokenizer.model.v*",
+                                                           "special_tokens_map.json",
+                                                           "added_tokens.json",
+                                                           "vocab.json",
+                                                           "vocab.txt",
+                                                           "merges.txt",
+                                                           "chat_template.*",
+                                                           "preprocessor_config.json",
+                                                           "processor_config.json",
+                                                           "video_preprocessor_config.json"};
+// Files that go with the weights in whatever form.
+constexpr std::array<std::string_view, 2> kLegal = {"LICENSE*", "NOTICE*"};
+
+bool MatchesAny(std::span<const std::string_view> globs, std::string_view name) {
+  return std::any_of(globs.begin(), globs.end(),
+                     [&](std::string_view glob) { return GlobMatches(glob, name); });
+}
+bool IsCarriedOver(std::string_view name) { return MatchesAny(kCarriedOver, name); }
+bool IsLegal(std::string_view name) { return MatchesAny(kLegal, name); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(
+    const PlannedQuantization& planned, ThreadPool& pool, ProgressSink& sink) {
+  std::unique_ptr<ArtifactWriter> artifact(new ArtifactWriter(planned, pool, sink));
+  QD_RETURN_IF_ERROR(MakeFolders(artifact->PathOf("quantd")));
+  artifact->shards_.resize(planned.plan.shards.size());
+  for (size_t shard = 0; shard < planned.plan.shards.size(); ++shard) {
+    const auto& tensors = planned.plan.shards[shard].tensors;
+    for (size_t index = 0; index < tensors.size(); ++index) {
+      artifact->places_[tensors[index].name] = {
+          .shard = shard, .index = index, .bytes_left = tensors[index].bytes()};
+      artifact->shards_[shard].bytes_left += tensors[index].bytes();
+    }
+  }
+  return artifact;
+}
+
+std::string ArtifactWriter::PathOf(std::string_view relative) const {
+  return absl::StrCat(planned_.request.output_folder, "/", ToAbsl(relative));
+}
+
+int64_t ArtifactWriter::bytes_written() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_written_;
+}
+
+absl::StatusOr<TensorFile*> ArtifactWriter::WriterOf(size_t shard) {
+  const std::lock_guard lock(mutex_);
+  OpenShard& open = shards_[shard];
+  if (open.writer == nullptr) {
+    const PlannedShard& planned = planned_.plan.shards[shard];
+    const Durability durability =
+        planned_.request.output.sync ? Durability::kSync : Durability::kNamed;
+    if (!planned_.plan.files.empty()) {
+      QD_ASSIGN_OR_RETURN(open.writer, OpenContainer(planned_.plan.files[shard], durability));
+    } else {
+      QD_ASSIGN_OR_RETURN(open.writer,
+                          ShardWriter::Create(PathOf(planned.file), planned.tensors, durability));
+    }
+  }
+  return open.writer.get();
+}
+
+absl::StatusOr<std::unique_ptr<TensorFile>> ArtifactWriter::OpenContainer(const LaidOutFile& file,
+                                                                          Durability durability) {
+  QD_ASSIGN_OR_RETURN(auto writer, TensorFile::Create(PathOf(file.name), file.header, file.places,
+                                                      file.size, durability));
+  const size_t first = file.places.size() - file.constants.size();
+  for (size_t i = 0; i < file.constants.size(); ++i) {
+    QD_RETURN_IF_ERROR(writer->Write(first + i, 0, file.constants[i]));
+  }
+  return writer;
+}
+
+absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
+                                   std::span<const std::byte> bytes) {
+  const auto place = places_.find(name);
+  if (place == places_.end()) {
+    return MakeError(Reason::kInternal, "a tensor that was not planned",
+                     Violation{.where = std::string(name), .got = "", .wanted = ""});
+  }
+  const size_t shard = place->second.shard;
+  QD_ASSIGN_OR_RETURN(TensorFile * writer, WriterOf(shard));
+  QD_RETURN_IF_ERROR(writer->Write(place->second.index, offset, bytes));
+  std::unique_ptr<TensorFile> complete;
+  {
+    const std::lock_guard lock(mutex_);
+    bytes_written_ += static_cast<int64_t>(bytes.size());
+    place->second.bytes_left -= static_cast<int64_t>(bytes.size());
+    shards_[shard].bytes_left -= static_cast<int64_t>(bytes.size());
+    if (shards_[shard].bytes_left == 0) complete = std::move(shards_[shard].writer);
+  }
+  if (complete == nullptr) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(SealedFile sealed, complete->Seal());
+  sealed.path = planned_.plan.shards[shard].file;
+  return AddFile(std::move(sealed));
+}
+
+absl::Status ArtifactWriter::CopyTensor(const Checkpoint& checkpoint, std::string_view name) {
+  return Copy(checkpoint, name, Content::kFinite);
+}
+
+absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view name,
+                                  Content content) {
+  if (!places_.contains(name)) return absl::OkStatus();
+  const TensorInfo* info = checkpoint.Find(name);
+  if (info->shape.size() != 1 && info->shape.size() != 2) {  // beside a language model: no rows
+    QD_ASSIGN_OR_RETURN(const Tensor tensor, checkpoint.Read(name));
+    return info->bytes() == 0 ? absl::OkStatus() : Write(name, 0, tensor.bytes.span());
+  }
+  const int64_t rows = info->shape[0];
+  const int64_t row_bytes = rows == 0 ? 0 : info->bytes() / rows;
+  if (info->bytes() == 0) return absl::OkStatus();
+  const int64_t rows_per_chunk = std::max<int64_t>(1, kCopyChunkBytes / row_bytes);
+  const int64_t chunks = DivideRoundingUp(rows, rows_per_chunk);
+  return pool_.ForEach(chunks, [&](int64_t chunk) -> absl::Status {
+    const int64_t row = chunk * rows_per_chunk;
+    const int64_t count = std::min(rows_per_chunk, rows - row);
+    AlignedBuffer<std::byte> bytes(count * row_bytes);
+    QD_RETURN_IF_ERROR(checkpoint.ReadRows(name, row, count, bytes.span()));
+    if (content == Content::kFinite && !AllFinite(bytes.span(), info->dtype)) {
+      return NotFinite(name, row);
+    }
+    return WriteAs(name, row, row_bytes, info->dtype, bytes);
+  });
+}
+
+// Rows of a tensor as they lie in the checkpoint, in the type that the plan has for them.
+absl::Status ArtifactWriter::WriteAs(std::string_view name, int64_t row, int64_t row_bytes,
+                                     DType dtype, const AlignedBuffer<std::byte>& bytes) {
+  const Place& place = places_.find(name)->second;
+  const DType stored = planned_.plan.shards[place.shard].tensors[place.index].dtype;
+  if (stored == dtype) return Write(name, row * row_bytes, bytes.span());
+  const int64_t count = bytes.size() / SizeOf(dtype);
+  AlignedBuffer<float> values(count);
+  AlignedBuffer<std::byte> narrow(count * SizeOf(stored));
+  WidenToF32(bytes.data(), dtype, count, values.data());
+  NarrowFromF32(values.data(), count, stored, narrow.data());
+  return Write(name, row * (row_bytes / SizeOf(dtype)) * SizeOf(stored), narrow.span());
+}
+
+absl::Status ArtifactWriter::WriteValues(std::string_view name, std::span<const float> values) {
+  const auto place = places_.find(name);
+  if (place == places_.end()) return Write(name, 0, {});
+  const auto& planned = planned_.plan.shards[place->second.shard].tensors[place->second.index];
+  AlignedBuffer<std::byte> bytes(planned.bytes());
+  NarrowFromF32(values.data(), planned.elements(), planned.dtype, bytes.data());
+  return Write(name, 0, bytes.span());
+}
+
+absl::Status ArtifactWriter::CopyRest(const Checkpoint& checkpoint) {
+  std::vector<std::string> missing;
+  for (const auto& [name, place] : places_) {
+    if (place.bytes_left > 0 && checkpoint.Find(name) != nullptr) missing.push_back(name);
+  }
+  for (const std::string& name : missing) {
+    QD_RETURN_IF_ERROR(Copy(checkpoint, name, Content::kAny));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::AddFile(SealedFile file) {
+  const std::lock_guard lock(mutex_);
+  files_.push_back(file);
+  sink_.OnFile(file);
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::WriteText(const std::string& path, std::string_view text) {
+  QD_ASSIGN_OR_RETURN(SealedFile sealed, WriteFileAtomic(PathOf(path), text));
+  sealed.path = path;
+  return AddFile(std::move(sealed));
+}
+
+absl::Status ArtifactWriter::WriteConfiguration() {
+  const Plan& plan = planned_.plan;
+  if (plan.shards.size() > 1) {
+    // Appended, not looked up: names are unique, and a look-up in an ordered object walks all of
+    // it.
+    Json weight_map = Json::object();
+    auto& entries = weight_map.get_ref<Json::object_t&>();
+    for (const auto& [name, place] : places_) {
+      entries.push_back({name, plan.shards[place.shard].file});
+    }
+    const Json index = {{"metadata", {{"total_size", plan.bytes_quantized}}},
+                        {"weight_map", std::move(weight_map)}};
+    QD_RETURN_IF_ERROR(WriteText("model.safetensors.index.json", DumpJsonPretty(index)));
+  }
+  const std::string& source = planned_.request.model_folder;
+  QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(source + "/config.json", kMaxConfigBytes));
+  QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
+  const Json quantization = plan.format->config(plan.linears, plan.model);
+  if (!quantization.is_null()) config["quantization_config"] = quantization;
+  return WriteText("config.json", DumpJsonPretty(config));
+}
+
+absl::Status ArtifactWriter::WriteModelFiles() {
+  const bool contained = !planned_.plan.files.empty();
+  if (!contained) QD_RETURN_IF_ERROR(WriteConfiguration());
+  const std::string& source = planned_.request.model_folder;
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(source));
+  for (const std::string& name : names) {
+    const bool carried = contained ? IsLegal(name) : IsCarriedOver(name) || IsLegal(name);
+    if (!carried) continue;
+    QD_ASSIGN_OR_RETURN(SealedFile sealed, CopyFileAtomic(source + "/" + name, PathOf(name)));
+    sealed.path = name;
+    QD_RETURN_IF_ERROR(AddFile(std::move(sealed)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::WriteReport(Report& report) {
+  QD_RETURN_IF_ERROR(WriteText("README.md", ModelCard(planned_, report)));
+  QD_RETURN_IF_ERROR(WriteText("quantd/recipe.yaml", DumpJsonPretty(ToJson(report.recipe))));
+  const auto by_path = [](const SealedFile& a, const SealedFile& b) { return a.path < b.path; };
+  std::sort(files_.begin(), files_.end(), by_path);
+  report.files = files_;
+  QD_RETURN_IF_ERROR(WriteText("quantd/report.json", DumpJsonPretty(ToJson(report))));
+  QD_RETURN_IF_ERROR(WriteText("quantd/report.html", ReportPage(report)));
+  std::sort(files_.begin(), files_.end(), by_path);
+  Json manifest = Json::array();
+  for (const SealedFile& file : files_) manifest.push_back(ToJson(file));
+  return WriteText("quantd/manifest.json",
+                   DumpJsonPretty({{"schema", 1}, {"files", std::move(manifest)}}));
+}
+
+}  // namespace quantd

@@ -1,0 +1,219 @@
+#include "engine/block/linear_quantizer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "engine/method/registry.h"
+#include "engine/model/linear_weight.h"
+
+namespace quantd {
+namespace {
+
+// What a weight that is reproduced exactly is reported as; JSON has no infinity.
+constexpr double kExactSnrDb = 999.0;
+
+int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Method& method,
+                     const Format& format) {
+  if (scheme.granularity == Granularity::kTensor) return linear.out_features;
+  if (method.all_rows != nullptr && method.all_rows(scheme)) return linear.out_features;
+  const int64_t alignment = format.pack == nullptr ? 1 : format.row_alignment(scheme);
+  const int64_t rows = std::max<int64_t>(1, method.panel_weights / linear.in_features);
+  return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
+}
+
+std::string TensorOf(const LinearSpec& linear, const ModelSpec& model) {
+  return linear.role == LinearRole::kHead ? model.head_tensor : linear.name + ".weight";
+}
+
+void CopyPanel(const QuantizedRows& panel, int64_t row_begin, QuantizedRows& all) {
+  if (panel.block != nullptr) {
+    std::copy(panel.blocks.begin(), panel.blocks.end(),
+              all.blocks.begin() + row_begin * panel.block->RowBytes(all.columns));
+    return;
+  }
+  std::copy(panel.codes.begin(), panel.codes.end(), all.codes.begin() + row_begin * all.columns);
+  std::copy(panel.scales.begin(), panel.scales.end(), all.scales.begin() + row_begin * all.groups);
+  std::copy(panel.zeros.begin(), panel.zeros.end(), all.zeros.begin() + row_begin * all.groups);
+  std::copy(panel.real_zeros.begin(), panel.real_zeros.end(),
+            all.real_zeros.begin() + row_begin * all.groups);
+}
+
+double SnrDb(double weight_energy, double error_energy) {
+  if (error_energy <= 0) return kExactSnrDb;
+  return std::min(kExactSnrDb, 10.0 * std::log10(std::max(weight_energy, 1e-300) / error_energy));
+}
+
+LayerReport ReportOf(const LinearSpec& linear, const Scheme& scheme) {
+  return {.name = linear.name,
+          .out_features = linear.out_features,
+          .in_features = linear.in_features,
+          .method = scheme.method,
+          .bits = scheme.bits,
+          .group_size = scheme.granularity == Granularity::kGroup ? scheme.group_size : 0,
+          .symmetric = scheme.symmetric,
+          .scale_rule = std::string(NameOf(scheme.scale_rule)),
+          .granularity = std::string(NameOf(scheme.granularity)),
+          .activations = std::string(NameOf(scheme.activations)),
+          .weight_snr_db = 0,
+          .relative_output_error = std::nullopt,
+          .figures = {},
+          .seconds = 0};
+}
+
+// Of the rows of one panel.
+struct PanelSums {
+  double weight_energy = 0, error_energy = 0, kept_ranges = 0;
+};
+
+// What was found out before and while the rows were quantized.
+void AddFigures(const Scheme& scheme, const LinearInputs& inputs,
+                const std::vector<PanelSums>& panels, LayerReport& report) {
+  PanelSums all;
+  for (const PanelSums& panel : panels) {
+    all.weight_energy += panel.weight_energy;
+    all.error_energy += panel.error_energy;
+    all.kept_ranges += panel.kept_ranges;
+  }
+  report.weight_snr_db = SnrDb(all.weight_energy, all.error_energy);
+  if (inputs.fold != nullptr) report.figures = inputs.fold->figures;
+  if (inputs.prepared != nullptr) {
+    const Figures& more = inputs.prepared->figures;
+    report.figures.insert(report.figures.end(), more.begin(), more.end());
+  }
+  if (all.kept_ranges > 0) {
+    const int64_t groups = report.out_features * scheme.GroupsPerRow(report.in_features);
+    report.figures.emplace_back("clip", all.kept_ranges / static_cast<double>(groups));
+  }
+}
+
+// Puts the name of the tensor, and its first row, before what a method found wrong in a panel.
+absl::Status InTensor(const absl::Status& status, const std::string& tensor, int64_t row_begin) {
+  if (status.ok() || ReasonOf(status) != Reason::kModelNotFinite) return status;
+  std::vector<Violation> violations = ViolationsOf(status);
+  for (Violation& violation : violations) {
+    violation.where = tensor + ", rows from " + std::to_string(row_begin) + ": " + violation.where;
+  }
+  return MakeError(Reason::kModelNotFinite, "the weights are not finite", std::move(violations));
+}
+
+}  // namespace
+
+// Rows in the type of the checkpoint, or, where scales are folded into them, in f32.
+absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const LinearFold* fold,
+                                        int64_t row, int64_t count, AlignedBuffer<std::byte>& bytes,
+                                        WeightRows& weight) {
+  const LinearSpec& linear = *entry.linear;
+  const std::string tensor = TensorOf(linear, planned_.plan.model);
+  const bool folded = fold != nullptr && !fold->empty();
+  const DType dtype = folded ? DType::kF32 : planned_.checkpoint.Find(tensor)->dtype;
+  bytes = AlignedBuffer<std::byte>(count * linear.in_features * SizeOf(dtype));
+  weight = {.data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
+  if (!folded && linear.transposed) {
+    return ReadLinearRows(planned_.checkpoint, linear, row, count, bytes.span());
+  }
+  if (!folded) return planned_.checkpoint.ReadRows(tensor, row, count, bytes.span());
+  auto* values = reinterpret_cast<float*>(bytes.data());
+  QD_RETURN_IF_ERROR(ReadLinearRowsF32(planned_.checkpoint, linear, row, count, values));
+  fold->Apply(row, count, linear.in_features, values);
+  return absl::OkStatus();
+}
+
+absl::Status LinearQuantizer::Write(const LinearSpec& linear, const std::vector<TensorInfo>& parts,
+                                    const std::vector<PackedPiece>& pieces) {
+  for (const PackedPiece& piece : pieces) {
+    QD_RETURN_IF_ERROR(
+        artifact_.Write(linear.name + "." + parts[piece.index].name, piece.offset, piece.bytes));
+  }
+  return absl::OkStatus();
+}
+
+// Of the linear as a whole: stripes, if its format has them, and what does not depend on rows.
+absl::Status LinearQuantizer::WriteWhole(const ResolvedLinear& entry,
+                                         const std::vector<TensorInfo>& parts,
+                                         const std::optional<QuantizedRows>& rows,
+                                         const std::optional<StaticInput>& input) {
+  const LinearSpec& linear = *entry.linear;
+  const Scheme& scheme = *entry.scheme;
+  const Format& format = *planned_.plan.format;
+  if (format.pack == nullptr) {
+    QD_RETURN_IF_ERROR(
+        context_.pool.ForEach(format.stripes(linear, scheme), [&](int64_t stripe) -> absl::Status {
+          return Write(linear, parts, format.pack_stripe(linear, scheme, *rows, stripe));
+        }));
+  }
+  return Write(linear, parts, format.constants(linear, scheme, input));
+}
+
+absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry,
+                                                     const LinearInputs& inputs, KeepRows keep) {
+  const auto start = std::chrono::steady_clock::now();
+  const LinearSpec& linear = *entry.linear;
+  const Scheme& scheme = *entry.scheme;
+  const Format& format = *planned_.plan.format;
+  const Method& method = *FindMethod(scheme.method);
+  const std::string tensor = TensorOf(linear, planned_.plan.model);
+  const std::vector<TensorInfo> parts = format.tensors(linear, scheme);
+
+  std::optional<StaticInput> input;
+  std::vector<int32_t> group_of;
+  if (inputs.prepared != nullptr) {
+    input = inputs.prepared->input;
+    group_of = inputs.prepared->group_of;
+  }
+  QuantizedLinear result{.report = ReportOf(linear, scheme), .rows = std::nullopt};
+  // Stripes are packed of all rows.
+  const bool in_stripes = format.pack == nullptr;
+  if (keep == KeepRows::kYes || in_stripes) {
+    result.rows = RoomFor(scheme, linear.out_features, linear.in_features);
+    result.rows->input = input;
+    result.rows->group_of = group_of;
+  }
+  const int64_t panel_rows = RowsPerPanel(linear, scheme, method, format);
+  const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);
+  std::vector<PanelSums> sums(static_cast<size_t>(panels));
+
+  const auto quantize_panel = [&](int64_t panel) -> absl::Status {
+    if (cancelled_()) return MakeError(Reason::kCancelled, "cancelled");
+    const int64_t row = panel * panel_rows;
+    const int64_t count = std::min(panel_rows, linear.out_features - row);
+    AlignedBuffer<std::byte> bytes;
+    WeightRows weight;
+    QD_RETURN_IF_ERROR(ReadPanel(entry, inputs.fold, row, count, bytes, weight));
+    QuantizedRows quantized;
+    PanelSums& sum = sums[static_cast<size_t>(panel)];
+    MethodContext context = context_;
+    context.kept_ranges = &sum.kept_ranges;
+    QD_RETURN_IF_ERROR(InTensor(
+        method.quantize(weight, scheme, inputs.prepared, context, &quantized), tensor, row));
+    if (!in_stripes) {
+      QD_RETURN_IF_ERROR(Write(linear, parts, format.pack(linear, scheme, row, quantized)));
+    }
+    sum.weight_energy = quantized.weight_energy;
+    sum.error_energy = quantized.error_energy;
+    if (!result.rows.has_value()) return absl::OkStatus();
+    if (panels == 1) {
+      *result.rows = std::move(quantized);
+      result.rows->input = input;
+    } else {
+      CopyPanel(quantized, row, *result.rows);
+    }
+    return absl::OkStatus();
+  };
+  // A method that sees all rows at once has the pool to itself.
+  QD_RETURN_IF_ERROR(panels == 1 ? quantize_panel(0)
+                                 : context_.pool.ForEach(panels, quantize_panel));
+  QD_RETURN_IF_ERROR(WriteWhole(entry, parts, result.rows, input));
+  if (keep == KeepRows::kNo) result.rows.reset();
+
+  AddFigures(scheme, inputs, sums, result.report);
+  LayerReport& report = result.report;
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace quantd

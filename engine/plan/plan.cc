@@ -1,0 +1,325 @@
+#include "engine/plan/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "engine/backend/backend.h"
+#include "engine/method/registry.h"
+#include "engine/model/registry.h"
+#include "engine/plan/container.h"
+#include "engine/plan/cost.h"
+#include "engine/plan/resolve.h"
+#include "engine/text/windows.h"
+
+namespace quantd {
+namespace {
+
+// Texts up to this size are cut into windows while planning, so that one which is too short is
+// refused at once.
+constexpr size_t kCutWhilePlanningBytes = 4 << 20;
+std::string FormatNames() {
+  std::string names;
+  for (const Format& format : Formats())
+    absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(format.name));
+  return names;
+}
+
+absl::StatusOr<const Format*> PickFormat(const OutputRequest& output) {
+  const Format* format = FindFormat(output.format);
+  if (format == nullptr) {
+    return MakeError(
+        Reason::kFormatCannotHold, "refused",
+        Violation{
+            .where = "output.format", .got = output.format, .wanted = "one of " + FormatNames()});
+  }
+  const auto reads = [&](const LoaderRow& loader) { return loader.name == output.loader; };
+  if (!output.loader.empty() &&
+      std::none_of(format->loaders.begin(), format->loaders.end(), reads)) {
+    std::string names;
+    for (const LoaderRow& loader : format->loaders)
+      absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(loader.name));
+    return MakeError(Reason::kLoaderRefuses, "refused",
+                     Violation{.where = "output.loader",
+                               .got = output.loader,
+                               .wanted = "an engine that reads " + output.format + ": " + names});
+  }
+  return format;
+}
+
+// The tensors that stand for one linear: packed ones, or its weight as it was.
+std::vector<TensorInfo> TensorsOf(const ResolvedLinear& entry, const Format& format,
+                                  const Checkpoint& checkpoint, const ModelSpec& model) {
+  const LinearSpec& linear = *entry.linear;
+  std::vector<TensorInfo> tensors;
+  if (entry.scheme.has_value()) {
+    tensors = format.tensors(linear, *entry.scheme);
+    for (TensorInfo& tensor : tensors) tensor.name = linear.name + "." + tensor.name;
+  } else {
+    const std::string name =
+        linear.role == LinearRole::kHead ? model.head_tensor : linear.name + ".weight";
+    tensors.push_back(AsStored(*checkpoint.Find(name), format, model));
+  }
+  return tensors;
+}
+
+void WarnOfOthers(const std::vector<std::string>& names, std::vector<std::string>& warnings) {
+  if (names.empty()) return;
+  const std::string more =
+      names.size() == 1 ? " is" : absl::StrCat(" and ", names.size() - 1, " others are");
+  warnings.push_back(names.front() + more +
+                     " not part of the model's family; what is not is carried over as it is");
+}
+
+// Every tensor of the artifact, in the order in which they are made: embedding, blocks, the rest. A
+// tensor that the model does not use is carried over; the copy of a tied output projection is not.
+std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
+                                      std::vector<std::string>& warnings) {
+  const Plan& plan = planned.plan;
+  const ModelSpec& model = plan.model;
+  const Checkpoint& checkpoint = planned.checkpoint;
+  std::vector<TensorInfo> tensors;
+  std::set<std::string, std::less<>> done;
+  const auto copy = [&](const std::string& name) {
+    const TensorInfo* info = name.empty() ? nullptr : checkpoint.Find(name);
+    if (info == nullptr || !done.insert(name).second) return;
+    tensors.push_back(AsStored(*info, *plan.format, model));
+  };
+  if (plan.embedding.has_value()) {
+    done.insert(model.embedding);
+    for (TensorInfo& tensor : TensorsOf(*plan.embedding, *plan.format, checkpoint, model)) {
+      tensors.push_back(std::move(tensor));
+    }
+  } else {
+    copy(model.embedding);
+  }
+  copy(model.positions);
+  size_t next = 0;
+  for (const BlockSpec& block : model.blocks) {
+    for (const std::string& norm : block.NormTensors()) copy(norm);
+    for (const LinearSpec& linear : block.linears) {
+      done.insert(linear.name + ".weight");
+      for (TensorInfo& tensor : TensorsOf(plan.linears[next++], *plan.format, checkpoint, model)) {
+        tensors.push_back(std::move(tensor));
+      }
+      if (linear.has_bias) copy(linear.name + ".bias");
+    }
+  }
+  copy(model.final_norm.gain);
+  copy(model.final_norm.bias);
+  if (!model.tied_embeddings) {
+    done.insert(model.head_tensor);
+    for (TensorInfo& tensor : TensorsOf(plan.linears[next], *plan.format, checkpoint, model))
+      tensors.push_back(tensor);
+  } else if (done.insert(model.head.name + ".weight").second &&
+             checkpoint.Find(model.head.name + ".weight") != nullptr) {
+    warnings.push_back(model.head.name +
+                       ".weight is tied to the embedding and is not written twice");
+  }
+  std::vector<std::string> others;
+  for (const TensorInfo* info : checkpoint.Tensors()) {
+    if (done.contains(info->name)) continue;
+    if (!HasPlace(*info, *plan.format, model)) {
+      warnings.push_back(info->name + " is not part of the model's family; it is left out");
+      continue;
+    }
+    others.push_back(info->name);
+    tensors.push_back(*info);
+  }
+  WarnOfOthers(others, warnings);
+  return tensors;
+}
+
+// Fills shards in order; a shard holds at least one tensor and at most `shard_bytes` if it can.
+std::vector<PlannedShard> CutShards(std::vector<TensorInfo> tensors, int64_t shard_bytes) {
+  std::vector<PlannedShard> shards(1);
+  int64_t bytes = 0;
+  for (TensorInfo& tensor : tensors) {
+    if (!shards.back().tensors.empty() && bytes + tensor.bytes() > shard_bytes) {
+      shards.emplace_back();
+      bytes = 0;
+    }
+    bytes += tensor.bytes();
+    shards.back().tensors.push_back(std::move(tensor));
+  }
+  for (size_t i = 0; i < shards.size(); ++i) {
+    shards[i].file = shards.size() == 1
+                         ? "model.safetensors"
+                         : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+  }
+  return shards;
+}
+
+absl::Status PlanFiles(const PlannedQuantization& planned, Plan& plan) {
+  std::vector<TensorInfo> tensors = OutputTensors(planned, plan.warnings);
+  if (plan.format->container != nullptr) {
+    return LayOutContainer(planned.request, std::move(tensors), plan);
+  }
+  plan.shards = CutShards(std::move(tensors), planned.request.output.shard_bytes);
+  return absl::OkStatus();
+}
+
+void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
+  plan.bytes_original = checkpoint.total_bytes();
+  for (const PlannedShard& shard : plan.shards) {
+    for (const TensorInfo& tensor : shard.tensors) plan.bytes_quantized += tensor.bytes();
+  }
+  int64_t weights = 0, bits = 0;
+  for (const ResolvedLinear& entry : plan.linears) {
+    if (entry.linear->role == LinearRole::kHead && !entry.scheme.has_value()) continue;
+    weights += entry.linear->parameters();
+    if (entry.scheme.has_value()) {
+      bits += StorageBits(*entry.scheme, entry.linear->out_features, entry.linear->in_features);
+    } else {
+      bits += 8 * SizeOf(plan.model.dtype) * entry.linear->parameters();
+    }
+  }
+  plan.bits_per_weight =
+      weights == 0 ? 0 : static_cast<double>(bits) / static_cast<double>(weights);
+}
+
+absl::Status CheckText(const std::string& field, const std::string& source,
+                       const WindowOptions& options, const Tokenizer& tokenizer,
+                       const ModelSpec& model) {
+  if (options.tokens > model.max_positions) {
+    return MakeError(Reason::kDatasetInvalid, "refused",
+                     Violation{.where = field + ".tokens",
+                               .got = absl::StrCat(options.tokens),
+                               .wanted = absl::StrCat("at most the model's ", model.max_positions,
+                                                      " positions")});
+  }
+  QD_ASSIGN_OR_RETURN(const std::string text, ReadText(source));
+  if (text.size() > kCutWhilePlanningBytes) return absl::OkStatus();
+  return CutWindows(text, tokenizer, options).status();
+}
+
+absl::Status CheckTexts(const QuantizeRequest& request, const Plan& plan) {
+  if (!plan.needs_forward) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(request.model_folder));
+  if (plan.statistics.any()) {
+    QD_RETURN_IF_ERROR(CheckText("calibration", request.calibration.text,
+                                 CalibrationWindows(request), *tokenizer, plan.model));
+  }
+  if (request.evaluation.enabled) {
+    QD_RETURN_IF_ERROR(CheckText("evaluation", request.evaluation.text, EvaluationWindows(request),
+                                 *tokenizer, plan.model));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCanBeMeasured(const QuantizeRequest& request) {
+  if (request.evaluation.analyze && !request.evaluation.enabled) {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "evaluation.analyze",
+                               .got = "an analysis without evaluation",
+                               .wanted = "evaluation.enabled"});
+  }
+  const QualityGate& gate = request.gate;
+  const bool asked = gate.max_perplexity_ratio || gate.max_mean_kl || gate.min_top1_agreement;
+  if (!asked || request.evaluation.enabled) return absl::OkStatus();
+  return MakeError(
+      Reason::kInvalidField, "refused",
+      Violation{
+          .where = "gate", .got = "a gate without evaluation", .wanted = "evaluation.enabled"});
+}
+
+// Statistics behind quantized blocks depend on how those were quantized: they are of use to no
+// other run.
+absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
+  const CalibrationRequest& calibration = request.calibration;
+  if (calibration.statistics_folder.empty() && calibration.save_statistics_folder.empty()) {
+    return absl::OkStatus();
+  }
+  if (request.recipe.propagate == Propagate::kQuantized) {
+    const bool reads = !calibration.statistics_folder.empty();
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = reads ? "calibration.statistics_folder"
+                                              : "calibration.save_statistics_folder",
+                               .got = "a folder, with propagate quantized",
+                               .wanted = "propagate original"});
+  }
+  if (!plan.statistics.any()) {
+    plan.warnings.push_back("no method of the recipe asks for statistics: none are read or saved");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+WindowOptions CalibrationWindows(const QuantizeRequest& request) {
+  return {.windows = request.calibration.samples,
+          .tokens = request.calibration.tokens_per_sample,
+          .seed = request.calibration.seed};
+}
+
+WindowOptions EvaluationWindows(const QuantizeRequest& request) {
+  return {.windows = request.evaluation.windows,
+          .tokens = request.evaluation.tokens_per_window,
+          .seed = 0};
+}
+
+absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {
+  QD_RETURN_IF_ERROR(CheckCanBeMeasured(request));
+  QD_RETURN_IF_ERROR(FindBackend(request.resources.backend).status());
+  auto planned = std::make_unique<PlannedQuantization>();
+  planned->request = request;
+  QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(request.model_folder));
+  Plan& plan = planned->plan;
+  QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(request.model_folder, planned->checkpoint));
+  QD_ASSIGN_OR_RETURN(plan.linears, ResolveRecipe(request.recipe, plan.model));
+  QD_ASSIGN_OR_RETURN(plan.format, PickFormat(request.output));
+  QD_RETURN_IF_ERROR(CheckBlocks(plan));
+  if (plan.format->settle != nullptr) plan.format->settle(plan.linears, plan.model);
+  QD_RETURN_IF_ERROR(plan.format->accepts(
+      plan.linears, plan.model,
+      {.name = request.output.loader, .tensor_parallel = request.output.tensor_parallel}));
+  QD_RETURN_IF_ERROR(PlanEmbedding(request.recipe, plan));
+  for (const ResolvedLinear& entry : plan.linears) {
+    if (entry.scheme.has_value())
+      plan.statistics = plan.statistics | FindMethod(entry.scheme->method)->needs(*entry.scheme);
+  }
+  QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
+  plan.needs_forward = plan.statistics.any() || request.evaluation.enabled;
+  if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
+  QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
+  CountSizes(planned->checkpoint, plan);
+  QD_RETURN_IF_ERROR(EstimateCost(request, plan));
+  QD_RETURN_IF_ERROR(CheckTexts(request, plan));
+  return planned;
+}
+
+Json ToJson(const Plan& plan) {
+  Json linears = Json::array();
+  for (const ResolvedLinear& entry : plan.linears) {
+    Json item = ToJson(entry);
+    item["shape"] = {entry.linear->out_features, entry.linear->in_features};
+    linears.push_back(std::move(item));
+  }
+  Json shards = Json::array();
+  for (const PlannedShard& shard : plan.shards) {
+    int64_t bytes = 0;
+    for (const TensorInfo& tensor : shard.tensors) bytes += tensor.bytes();
+    shards.push_back({{"file", shard.file}, {"tensors", shard.tensors.size()}, {"bytes", bytes}});
+  }
+  return {{"family", plan.model.family},
+          {"architecture", plan.model.architecture},
+          {"parameters", plan.model.parameters},
+          {"blocks", plan.model.blocks.size()},
+          {"format", plan.format->name},
+          {"bytes_original", plan.bytes_original},
+          {"bytes_quantized", plan.bytes_quantized},
+          {"bits_per_weight", plan.bits_per_weight},
+          {"needs_forward", plan.needs_forward},
+          {"peak_memory_bytes", plan.peak_memory_bytes},
+          {"scratch_bytes", plan.scratch_bytes},
+          {"estimated_seconds", plan.estimated_seconds},
+          {"shards", std::move(shards)},
+          {"linears", std::move(linears)},
+          {"warnings", plan.warnings}};
+}
+
+}  // namespace quantd
