@@ -96,7 +96,7 @@ const Method kAuto = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = Needs,
-    .fold = nullptr,
+    .transform = nullptr,
     .prepare = nullptr,
     .quantize = NotAMethodOfItsOwn,
 };

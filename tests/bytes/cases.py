@@ -1,4 +1,4 @@
-"""Recipes whose artifacts are compared: every method, every format, several structures of models."""
+"""Recipes whose artifacts are compared: every method and format, several structures of models."""
 
 import json
 import os
