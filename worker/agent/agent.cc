@@ -140,8 +140,8 @@ void Agent::Begin(const v1::SynchronizeResponse& response) {
   const v1::TaskAssignment& assignment = response.assignment();
   spdlog::info("{} of {} begins: attempt {}, fencing token {}", assignment.task(), assignment.job(),
                assignment.attempt(), assignment.fencing_token());
-  task_ =
-      Task::Start(assignment, response.blob_store_uri(), options_.resources, [this] { Wake(); });
+  task_ = LeasedTask::Start(assignment, response.blob_store_uri(), options_.resources,
+                            [this] { Wake(); });
 }
 
 void Agent::WithoutAnswer(const absl::Status& status) {

@@ -1,4 +1,4 @@
-#include "worker/agent/task.h"
+#include "worker/agent/leased_task.h"
 
 #include <algorithm>
 #include <iterator>
@@ -63,21 +63,23 @@ v1::TaskEvent EventOf(const RunnerError&) { return {}; }
 
 }  // namespace
 
-std::unique_ptr<Task> Task::Start(v1::TaskAssignment assignment, const std::string& blob_store_uri,
-                                  TaskResources resources, std::function<void()> wake) {
-  std::unique_ptr<Task> task(
-      new Task(std::move(assignment), std::move(resources), std::move(wake)));
+std::unique_ptr<LeasedTask> LeasedTask::Start(v1::TaskAssignment assignment,
+                                              const std::string& blob_store_uri,
+                                              TaskResources resources, std::function<void()> wake) {
+  std::unique_ptr<LeasedTask> task(
+      new LeasedTask(std::move(assignment), std::move(resources), std::move(wake)));
   task->thread_ = std::thread([raw = task.get(), blob_store_uri] { raw->Run(blob_store_uri); });
   return task;
 }
 
-Task::Task(v1::TaskAssignment assignment, TaskResources resources, std::function<void()> wake)
+LeasedTask::LeasedTask(v1::TaskAssignment assignment, TaskResources resources,
+                       std::function<void()> wake)
     : assignment_(std::move(assignment)),
       resources_(std::move(resources)),
       wake_(std::move(wake)),
       folder_(absl::StrCat(resources_.scratch_folder, "/task-", assignment_.fencing_token())) {}
 
-Task::~Task() {
+LeasedTask::~LeasedTask() {
   {
     const absl::MutexLock lock(&mutex_);
     abandoned_ = true;
@@ -90,7 +92,7 @@ Task::~Task() {
   }
 }
 
-void Task::Run(const std::string& blob_store_uri) {
+void LeasedTask::Run(const std::string& blob_store_uri) {
   absl::Status status = Prepare(blob_store_uri);
   if (status.ok()) status = Follow();
   if (!status.ok()) {
@@ -105,7 +107,7 @@ void Task::Run(const std::string& blob_store_uri) {
   End(child->Outcome());
 }
 
-absl::StatusOr<QuantizeRequest> Task::Request() const {
+absl::StatusOr<QuantizeRequest> LeasedTask::Request() const {
   QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(assignment_.spec()));
   request.output_folder = absl::StrCat(folder_, "/", kOutputFolder);
   ResourceRequest& resources = request.resources;
@@ -115,7 +117,7 @@ absl::StatusOr<QuantizeRequest> Task::Request() const {
 }
 
 // Everything up to the running child.
-absl::Status Task::Prepare(const std::string& blob_store_uri) {
+absl::Status LeasedTask::Prepare(const std::string& blob_store_uri) {
   QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(blob_store_uri));
   QD_RETURN_IF_ERROR(RemoveTree(folder_));
   QD_RETURN_IF_ERROR(MakeFolders(folder_));
@@ -149,7 +151,7 @@ absl::Status Task::Prepare(const std::string& blob_store_uri) {
 }
 
 // Passes on what the child tells until it has ended.
-absl::Status Task::Follow() {
+absl::Status LeasedTask::Follow() {
   while (true) {
     Child* child = nullptr;
     {
@@ -168,7 +170,7 @@ absl::Status Task::Follow() {
   }
 }
 
-absl::Status Task::Publish(std::vector<RunnerEvent> events) {
+absl::Status LeasedTask::Publish(std::vector<RunnerEvent> events) {
   for (const RunnerEvent& event : events) {
     if (const auto* file = std::get_if<SealedFile>(&event)) {
       {
@@ -185,7 +187,7 @@ absl::Status Task::Publish(std::vector<RunnerEvent> events) {
   return absl::OkStatus();
 }
 
-void Task::Append(v1::TaskEvent event) {
+void LeasedTask::Append(v1::TaskEvent event) {
   {
     const absl::MutexLock lock(&mutex_);
     const bool replaces = event.has_progress() && !events_.empty() &&
@@ -202,7 +204,7 @@ void Task::Append(v1::TaskEvent event) {
   wake_();
 }
 
-void Task::End(absl::StatusOr<quantd::Report> outcome) {
+void LeasedTask::End(absl::StatusOr<quantd::Report> outcome) {
   {
     const absl::MutexLock lock(&mutex_);
     v1::TaskReport& end = end_.emplace();
@@ -223,24 +225,24 @@ void Task::End(absl::StatusOr<quantd::Report> outcome) {
   wake_();
 }
 
-void Task::Stop(v1::TaskReport::State as) {
+void LeasedTask::Stop(v1::TaskReport::State as) {
   const absl::MutexLock lock(&mutex_);
   if (stopped_as_.has_value() || end_.has_value()) return;
   stopped_as_ = as;
   if (child_ != nullptr) child_->Cancel();
 }
 
-bool Task::has_news() const {
+bool LeasedTask::has_news() const {
   const absl::MutexLock lock(&mutex_);
   return last_number_ > reported_number_ || (end_.has_value() && !end_reported_);
 }
 
-bool Task::ended() const {
+bool LeasedTask::ended() const {
   const absl::MutexLock lock(&mutex_);
   return end_.has_value();
 }
 
-v1::TaskReport Task::Report(int max_events) {
+v1::TaskReport LeasedTask::Report(int max_events) {
   const absl::MutexLock lock(&mutex_);
   const size_t count = std::min(events_.size(), static_cast<size_t>(max_events));
   v1::TaskReport report;
@@ -256,7 +258,7 @@ v1::TaskReport Task::Report(int max_events) {
   return report;
 }
 
-void Task::Acknowledge(int64_t number) {
+void LeasedTask::Acknowledge(int64_t number) {
   const absl::MutexLock lock(&mutex_);
   const auto kept = std::find_if(events_.begin(), events_.end(), [&](const v1::TaskEvent& event) {
     return event.number() > number;
