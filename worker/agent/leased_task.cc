@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/threads.h"
 #include "proto/convert.h"
+#include "proto/convert_time.h"
 #include "spdlog/spdlog.h"
 #include "worker/runner/memory_limit.h"
 
@@ -28,8 +29,7 @@ Number Stricter(Number a, Number b) {
 }
 
 absl::Duration RunTimeOf(const v1::TaskAssignment& assignment) {
-  const auto& limit = assignment.max_run_time();
-  const absl::Duration duration = absl::Seconds(limit.seconds()) + absl::Nanoseconds(limit.nanos());
+  const absl::Duration duration = FromProto(assignment.max_run_time());
   return duration > absl::ZeroDuration() ? duration : absl::InfiniteDuration();
 }
 
@@ -108,7 +108,15 @@ void LeasedTask::Run(const std::string& blob_store_uri) {
 }
 
 absl::StatusOr<QuantizeRequest> LeasedTask::Request() const {
-  QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(assignment_.spec()));
+  auto read = FromProto(assignment_.spec());
+  if (!read.ok()) {
+    // The server took it, so it is newer: what this worker would leave out is part of what was
+    // asked for. Another worker may know it.
+    return MakeError(Reason::kUnavailable,
+                     "this worker cannot read all that the job asks for; a newer one is needed",
+                     ViolationsOf(read.status()));
+  }
+  QuantizeRequest request = *std::move(read);
   request.output_folder = absl::StrCat(folder_, "/", kOutputFolder);
   ResourceRequest& resources = request.resources;
   resources.threads = Stricter(resources.threads, resources_.threads);
