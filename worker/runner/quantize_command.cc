@@ -41,7 +41,6 @@ struct Options {
   std::optional<int> threads;
   int events_descriptor = -1;
   bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false;
-  bool analyze = false;
 };
 
 // Shows what the engine tells to whoever is there: a person, a parent process, or both. Remembers
@@ -200,8 +199,6 @@ class QuantizeCommand : public WorkerCommand {
         ->check(CLI::Range(1, 4096));
     command_.add_flag("--no-sync", options_.no_sync,
                       "Leave it to the kernel when weights reach the disk, as cp does");
-    command_.add_flag("--analyze", options_.analyze,
-                      "Also measure what protected channels and other levels would gain");
     command_.add_option("--statistics", options_.statistics,
                         "Take calibration statistics from this folder; gather what it lacks");
     command_.add_option("--save-statistics", options_.save_statistics,
@@ -256,7 +253,6 @@ class QuantizeCommand : public WorkerCommand {
     if (!options_.model.empty()) request.model_folder = options_.model;
     if (!options_.out.empty()) request.output_folder = options_.out;
     if (options_.no_sync) request.output.sync = false;
-    if (options_.analyze) request.evaluation.analyze = true;
     CalibrationRequest& calibration = request.calibration;
     if (!options_.statistics.empty()) calibration.statistics_folder = options_.statistics;
     if (!options_.save_statistics.empty()) {
