@@ -134,6 +134,10 @@ MemoryParts CountWork(const QuantizeRequest& request, int64_t threads, Plan& pla
   const int64_t head = model.vocabulary * model.hidden;
   const bool runs_quantized = evaluates || request.recipe.propagate == Propagate::kQuantized;
   parts.held = SizeOf(model.dtype) * block;
+  // Packed blocks, their rows where they run again, and two boundaries while one replaces the
+  // other.
+  plan.journal_bytes = plan.bytes_quantized + 2 * tokens * model.hidden * 4 +
+                       (runs_quantized ? 2 * static_cast<int64_t>(weights) : 0);
   parts.weights = 4 * block;
   parts.quantized = runs_quantized ? 5 * block : 0;
   parts.always += tokens * model.hidden * 4;

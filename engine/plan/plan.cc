@@ -341,6 +341,7 @@ Json ToJson(const Plan& plan) {
           {"needs_forward", plan.needs_forward},
           {"peak_memory_bytes", plan.peak_memory_bytes},
           {"scratch_bytes", plan.scratch_bytes},
+          {"journal_bytes", plan.journal_bytes},
           {"estimated_seconds", plan.estimated_seconds},
           {"shards", std::move(shards)},
           {"linears", std::move(linears)},

@@ -47,6 +47,9 @@ struct Plan {
   // output folder, where they would not fit into the memory limit; empty: in memory.
   std::string scratch_folder;
   int64_t scratch_bytes = 0;
+  // What a journal of the run takes on the disk at most, until the run ends; 0 without a forward
+  // pass, where none is kept unless asked for.
+  int64_t journal_bytes = 0;
   double estimated_seconds = 0;  // estimate, on a machine like docs/numerics.md's
   std::vector<std::string> warnings;
 };

@@ -90,7 +90,7 @@ Json StreamsRecord(const Streams& streams) {
 
 // Also what a process that died was writing.
 bool IsOfJournal(std::string_view name) {
-  for (const std::string_view kind : {kJournal, kBlock, kBoundary}) {
+  for (const std::string_view kind : {std::string_view("journal"), kBlock, kBoundary}) {
     if (name.starts_with(kind)) return true;
   }
   return false;

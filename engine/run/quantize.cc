@@ -90,8 +90,16 @@ absl::Status Run::OpenJournal(const RunOptions& options) {
     QD_ASSIGN_OR_RETURN(journal_, Journal::Create(options.journal_folders.front(), fingerprint));
     return absl::OkStatus();
   }
-  QD_ASSIGN_OR_RETURN(journal_, Journal::Open(options.journal_folders, fingerprint, pass_->pool()));
+  auto opened = Journal::Open(options.journal_folders, fingerprint, pass_->pool());
+  if (journaling_ == Journaling::kGoOn && ReasonOf(opened.status()) == Reason::kInvalidField) {
+    opened = Journal::Create(options.journal_folders.front(), fingerprint);
+  }
+  QD_ASSIGN_OR_RETURN(journal_, std::move(opened));
   const int64_t missing = journal_->FirstMissing(0, blocks());
+  if (missing > 0 && journaling_ != Journaling::kAssemble) {
+    sink_.OnWarning(absl::StrCat("goes on with a run that did not end: ", missing, " of ", blocks(),
+                                 " blocks are sealed"));
+  }
   if (journaling_ != Journaling::kAssemble || missing == blocks()) return absl::OkStatus();
   return MakeError(Reason::kInvalidField, "cannot assemble",
                    Violation{.where = options.journal_folders.front(),
@@ -152,7 +160,7 @@ absl::StatusOr<Report> Run::Finish() {
   report_.seconds_total = pass_->progress().clock().Elapsed();
   report_.peak_rss_bytes = PeakRssBytes();
   QD_RETURN_IF_ERROR(artifact_->WriteReport(report_));
-  const bool used_up = journaling_ == Journaling::kNew || journaling_ == Journaling::kResume;
+  const bool used_up = journaling_ != Journaling::kNone && journaling_ != Journaling::kAssemble;
   if (used_up) QD_RETURN_IF_ERROR(journal_->Remove());
   pass_->progress().Enter(Stage::kDone);
   return std::move(report_);

@@ -18,6 +18,7 @@ namespace quantd {
 enum class Journaling {
   kNone,      // none is kept
   kNew,       // a new one is kept; what was there goes
+  kGoOn,      // as kResume where the journal is of this run, else as kNew
   kResume,    // what is sealed is taken from there, the rest is done and kept there
   kAssemble,  // every block must be sealed there
 };
