@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/partial_files.h"
 #include "engine/artifact/model_card.h"
 #include "engine/report_page/report_page.h"
 #include "engine/tensor/shard_writer.h"
@@ -47,6 +48,8 @@ absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(
     const PlannedQuantization& planned, ThreadPool& pool, ProgressSink& sink) {
   std::unique_ptr<ArtifactWriter> artifact(new ArtifactWriter(planned, pool, sink));
   QD_RETURN_IF_ERROR(MakeFolders(artifact->PathOf("quantd")));
+  QD_RETURN_IF_ERROR(RemoveDeadPartials(planned.request.output_folder));
+  QD_RETURN_IF_ERROR(RemoveDeadPartials(artifact->PathOf("quantd")));
   artifact->shards_.resize(planned.plan.shards.size());
   for (size_t shard = 0; shard < planned.plan.shards.size(); ++shard) {
     const auto& tensors = planned.plan.shards[shard].tensors;

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/partial_files.h"
 #include "engine/run/kept_rows.h"
 #include "engine/run/tensor_bundle.h"
 #include "engine/tensor/shard_writer.h"
@@ -199,6 +200,7 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const std::vector<std::st
   if (!IsIn(folders.front())) {
     QD_RETURN_IF_ERROR(Create(folders.front(), fingerprint).status());
   }
+  QD_RETURN_IF_ERROR(RemoveDeadPartials(folders.front()));
   auto journal = std::make_unique<Journal>();
   journal->folders_ = folders;
   for (const std::string& folder : folders) {

@@ -47,6 +47,7 @@ class Run {
   std::unique_ptr<Pass> pass_;
   std::unique_ptr<Journal> journal_;  // null: none is kept
   Journaling journaling_ = Journaling::kNone;
+  double journal_share_ = 0;
   std::unique_ptr<ArtifactWriter> artifact_;
   std::shared_ptr<const QuantizedRows> embedding_;  // where it has a scheme and is evaluated
   OpenedStreams opened_;
@@ -83,6 +84,7 @@ void Run::Describe() {
 
 absl::Status Run::OpenJournal(const RunOptions& options) {
   journaling_ = options.journaling;
+  journal_share_ = options.journal_share;
   if (journaling_ == Journaling::kNone) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const Json fingerprint, JournalFingerprint(planned_, report_.engine_version,
                                                                  report_.isa, report_.compute));
@@ -139,7 +141,8 @@ absl::Status Run::WriteEmbedding() {
 }
 
 absl::Status Run::Blocks() {
-  SealedBlocks blocks(planned_, *pass_, opened_, journal_.get(), artifact_.get(), sink_);
+  SealedBlocks blocks(planned_, *pass_, opened_, journal_.get(), artifact_.get(), sink_,
+                      journal_share_);
   return blocks.Run(pass_->all(), [this](BlockResult result) {
     std::move(result.layers.begin(), result.layers.end(), std::back_inserter(report_.layers));
     std::move(result.warnings.begin(), result.warnings.end(), std::back_inserter(report_.warnings));
@@ -170,14 +173,14 @@ absl::Status Run::BlocksAlone(BlockRange range) {
   if (plan_.needs_forward) {
     QD_ASSIGN_OR_RETURN(opened_, OpenStreams(planned_, Evaluated::kNo, nullptr, *pass_, report_));
   }
-  SealedBlocks blocks(planned_, *pass_, opened_, journal_.get(), nullptr, sink_);
+  SealedBlocks blocks(planned_, *pass_, opened_, journal_.get(), nullptr, sink_, journal_share_);
   return blocks.Run(range, [](const BlockResult& /*result*/) {});
 }
 
 absl::Status Run::Relay(const std::vector<int64_t>& cuts) {
   if (!plan_.needs_forward) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(opened_, OpenStreams(planned_, Evaluated::kNo, nullptr, *pass_, report_));
-  SealedBlocks blocks(planned_, *pass_, opened_, journal_.get(), nullptr, sink_);
+  SealedBlocks blocks(planned_, *pass_, opened_, journal_.get(), nullptr, sink_, journal_share_);
   return blocks.Relay(cuts);
 }
 

@@ -28,6 +28,9 @@ struct RunOptions {
   // Its folders: the first takes what is sealed now, all are read. Removed when the run has ended
   // well, but for those that were assembled.
   std::vector<std::string> journal_folders = {};
+  // The share of the time that saving activations may take, above 0: a run that goes on does again
+  // what follows the last that were saved. 1: they are saved at every block.
+  double journal_share = 0.02;
 };
 
 // Runs a plan: reads the model block by block, quantizes, writes the artifact into

@@ -11,8 +11,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// So many times what saving the activations takes must be lost without them: 2 % of the time.
-constexpr double kWorthSaving = 50;
 // What a memory copy, a digest and the page cache do in a second, from below.
 constexpr double kSavedBytesPerSecond = 5e8;
 
@@ -35,13 +33,15 @@ KeepRows KeptBy(const PlannedQuantization& planned, const Journal* journal) {
 }  // namespace
 
 SealedBlocks::SealedBlocks(const PlannedQuantization& planned, Pass& pass, OpenedStreams& opened,
-                           Journal* journal, PackedTensors* artifact, ProgressSink& sink)
+                           Journal* journal, PackedTensors* artifact, ProgressSink& sink,
+                           double journal_share)
     : planned_(planned),
       pass_(pass),
       opened_(opened),
       journal_(journal),
       artifact_(artifact),
       sink_(sink),
+      journal_share_(journal_share),
       quantizer_({.planned = planned,
                   .context = pass.context(),
                   .forward = pass.forward(),
@@ -130,7 +130,8 @@ absl::Status SealedBlocks::SaveBoundaryIfWorth(int64_t next, BlockRange range) {
   const int64_t bytes =
       BytesOf(streams.calibration) + BytesOf(streams.original) + BytesOf(streams.evaluated);
   const double cost = static_cast<double>(bytes) / kSavedBytesPerSecond;
-  if (next >= range.last || SecondsSince(saved_at_) < kWorthSaving * cost) return absl::OkStatus();
+  const bool worth = journal_share_ >= 1 || journal_share_ * SecondsSince(saved_at_) >= cost;
+  if (next >= range.last || !worth) return absl::OkStatus();
   QD_RETURN_IF_ERROR(journal_->SaveBoundary(next, streams, pass_.pool()));
   // Other ranges may begin at those that a relay has left.
   if (artifact_ != nullptr) QD_RETURN_IF_ERROR(journal_->DropBoundariesBefore(next));

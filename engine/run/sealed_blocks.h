@@ -23,11 +23,11 @@ class SealedBlocks {
   // `journal` null: none is kept. `artifact` null: the journal alone gets the tensors. All outlive
   // it.
   SealedBlocks(const PlannedQuantization& planned, Pass& pass, OpenedStreams& opened,
-               Journal* journal, PackedTensors* artifact, ProgressSink& sink);
+               Journal* journal, PackedTensors* artifact, ProgressSink& sink, double journal_share);
 
   // Blocks of `range`, in order. A sealed one is copied, and run again only if the activations
   // behind it are needed and no boundary has them. Blocks before the range are run as they were. A
-  // boundary is saved when the work since the last is kWorthSaving times what saving takes, so a
+  // boundary is saved when that takes no more than `journal_share` of the time since the last, so a
   // journal costs little, and a run that dies loses little. Errors: those of BlockQuantizer and of
   // writing.
   absl::Status Run(BlockRange range, const Take& take);
@@ -47,6 +47,7 @@ class SealedBlocks {
   Journal* journal_;
   PackedTensors* artifact_;
   ProgressSink& sink_;
+  double journal_share_;
   BlockQuantizer quantizer_;
   int64_t streams_at_ = 0;  // the block that the streams enter next
   std::chrono::steady_clock::time_point saved_at_;

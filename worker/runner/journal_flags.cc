@@ -23,6 +23,11 @@ JournalFlags::JournalFlags(CLI::App& command) {
                                 "Go on with the run whose journal is there; refuse another's");
   auto* none = group.add_flag("--no-journal", none_, "Keep none: a run that dies starts again");
   none->excludes(resume);
+  group
+      .add_option("--journal-share", share_,
+                  "Share of the time that saving activations may take; 1: at every block")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   auto* blocks =
       group.add_option("--blocks", blocks_,
                        "Quantize only these blocks, \"0:11\" (the end not included), into the "
@@ -47,10 +52,12 @@ RunOptions JournalFlags::OptionsFor(const PlannedQuantization& planned, bool dri
     return {.journaling = Journaling::kAssemble, .journal_folders = assembled_};
   }
   const std::vector<std::string> folders = {FolderOf(planned.request)};
-  if (resume_) return {.journaling = Journaling::kResume, .journal_folders = folders};
+  if (resume_) {
+    return {.journaling = Journaling::kResume, .journal_folders = folders, .journal_share = share_};
+  }
   const bool asked = !folder_.empty();
   if (none_ || (!asked && (driven || !planned.plan.needs_forward))) return {};
-  return {.journaling = Journaling::kGoOn, .journal_folders = folders};
+  return {.journaling = Journaling::kGoOn, .journal_folders = folders, .journal_share = share_};
 }
 
 absl::StatusOr<std::optional<BlockRange>> JournalFlags::Blocks() const {

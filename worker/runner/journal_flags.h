@@ -36,6 +36,7 @@ class JournalFlags {
   std::string folder_, blocks_, cuts_;
   std::vector<std::string> assembled_;
   bool resume_ = false, none_ = false;
+  double share_ = RunOptions{}.journal_share;
 };
 
 }  // namespace quantd
