@@ -104,7 +104,7 @@ absl::Status Measurement::Open() {
   ropes_ = RopeTables::Make(model_, planned_.request.calibration.tokens_per_sample);
   const ComputeType compute = backend_->Resolve(planned_.request.resources.compute, model_.dtype);
   forward_.emplace(ForwardContext{model_, *ropes_, *backend_, compute, pool_});
-  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(planned_.request.model_folder));
+  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned_.files));
   QD_ASSIGN_OR_RETURN(const Embedding embedding, Embedding::Load(model_, planned_.checkpoint));
   QD_ASSIGN_OR_RETURN(const std::string text, ReadText(planned_.request.calibration.text));
   WindowOptions options = CalibrationWindows(planned_.request);

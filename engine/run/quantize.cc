@@ -3,7 +3,6 @@
 #include "engine/run/quantize.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -135,8 +134,7 @@ absl::Status Run::Open() {
   QD_ASSIGN_OR_RETURN(backend_, FindBackend(planned_.request.resources.backend));
   const ComputeType compute = backend_->Resolve(planned_.request.resources.compute, model_.dtype);
   report_.engine_version = QUANTD_VERSION;
-  const std::filesystem::path folder = planned_.request.model_folder;
-  report_.model_name = (folder / "").parent_path().filename().string();
+  report_.model_name = planned_.files->title();
   report_.family = model_.family;
   report_.parameters = model_.parameters;
   report_.backend = backend_->name();
@@ -177,7 +175,7 @@ absl::Status Run::WriteEmbedding() {
 
 absl::Status Run::OpenStreams(ComputeType compute) {
   const QuantizeRequest& request = planned_.request;
-  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(request.model_folder));
+  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned_.files));
   QD_ASSIGN_OR_RETURN(const Embedding embedding, Embedding::Load(model_, planned_.checkpoint));
   if (plan_.statistics.any()) {
     QD_RETURN_IF_ERROR(OpenCalibration(compute, *tokenizer, embedding));
