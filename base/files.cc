@@ -76,41 +76,59 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+class LocalFile : public RandomAccessFile {
+ public:
+  LocalFile(std::string name, int descriptor, int64_t size)
+      : name_(std::move(name)), descriptor_(descriptor), size_(size) {}
+  ~LocalFile() override { ::close(descriptor_); }
+  LocalFile(const LocalFile&) = delete;
+  LocalFile& operator=(const LocalFile&) = delete;
+
+  absl::Status Read(int64_t offset, std::span<std::byte> out) const override {
+    return ReadFully(descriptor_, name_, offset, out);
+  }
+  int64_t size() const override { return size_; }
+  const std::string& name() const override { return name_; }
+
+ private:
+  const std::string name_;
+  const int descriptor_;
+  const int64_t size_;
+};
+
+// Shows `take` the file from its beginning, a piece at a time.
+template <typename Take>
+absl::Status ForEachPiece(const RandomAccessFile& file, const Take& take) {
+  constexpr int64_t kPiece = 1 << 20;
+  std::vector<std::byte> piece(static_cast<size_t>(std::min(kPiece, file.size())));
+  for (int64_t offset = 0; offset < file.size(); offset += kPiece) {
+    const auto part =
+        std::span(piece).first(static_cast<size_t>(std::min(kPiece, file.size() - offset)));
+    QD_RETURN_IF_ERROR(file.Read(offset, part));
+    QD_RETURN_IF_ERROR(take(part));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-RandomAccessFile::RandomAccessFile(std::string path, int descriptor, int64_t size)
-    : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
-
-RandomAccessFile::~RandomAccessFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-RandomAccessFile::RandomAccessFile(RandomAccessFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
-      size_(other.size_) {}
-
-RandomAccessFile& RandomAccessFile::operator=(RandomAccessFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(descriptor_, other.descriptor_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-absl::StatusOr<RandomAccessFile> RandomAccessFile::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> RandomAccessFile::Open(const std::string& path) {
+  // Without waiting: a pipe is refused, not waited for.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return ErrnoError("cannot open", path, errno);
+  return FromDescriptor(descriptor, path);
+}
+
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> RandomAccessFile::FromDescriptor(
+    int descriptor, std::string name) {
   struct stat status{};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
-    return MakeError(Reason::kModelCorrupt, "cannot read",
-                     Violation{.where = path, .got = "not a regular file", .wanted = "a file"});
+    return MakeError(
+        Reason::kModelCorrupt, "cannot read",
+        Violation{.where = std::move(name), .got = "not a regular file", .wanted = "a file"});
   }
-  return RandomAccessFile(path, descriptor, status.st_size);
-}
-
-absl::Status RandomAccessFile::Read(int64_t offset, std::span<std::byte> out) const {
-  return ReadFully(descriptor_, path_, offset, out);
+  return std::make_unique<LocalFile>(std::move(name), descriptor, status.st_size);
 }
 
 AtomicFile::AtomicFile(std::string path, std::string temporary, int descriptor,
@@ -186,16 +204,29 @@ absl::StatusOr<SealedFile> AtomicFile::Seal() {
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
+  QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(path));
+  return ReadFile(*file, max_bytes);
+}
+
+absl::StatusOr<std::string> ReadFile(const RandomAccessFile& file, int64_t max_bytes) {
   if (file.size() > max_bytes) {
     return MakeError(Reason::kModelCorrupt, "file is too large",
-                     Violation{.where = path,
+                     Violation{.where = file.name(),
                                .got = absl::StrCat(file.size(), " bytes"),
                                .wanted = absl::StrCat("at most ", max_bytes)});
   }
   std::string text(static_cast<size_t>(file.size()), '\0');
   QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
   return text;
+}
+
+absl::StatusOr<std::string> DigestOf(const RandomAccessFile& file) {
+  Sha256 sha;
+  QD_RETURN_IF_ERROR(ForEachPiece(file, [&](std::span<const std::byte> piece) {
+    sha.Update(piece);
+    return absl::OkStatus();
+  }));
+  return sha.FinishHex();
 }
 
 absl::StatusOr<SealedFile> WriteFileAtomic(const std::string& path, std::string_view text) {
@@ -207,18 +238,17 @@ absl::StatusOr<SealedFile> WriteFileAtomic(const std::string& path, std::string_
 }
 
 absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to) {
-  constexpr int64_t kChunk = 1 << 20;
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile source, RandomAccessFile::Open(from));
+  QD_ASSIGN_OR_RETURN(const auto source, RandomAccessFile::Open(from));
+  return CopyFileAtomic(*source, to);
+}
+
+absl::StatusOr<SealedFile> CopyFileAtomic(const RandomAccessFile& from, const std::string& to) {
   QD_ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::Create(to));
   Sha256 sha;
-  std::vector<std::byte> chunk(static_cast<size_t>(std::min(kChunk, source.size())));
-  for (int64_t offset = 0; offset < source.size(); offset += kChunk) {
-    const auto part =
-        std::span(chunk).first(static_cast<size_t>(std::min(kChunk, source.size() - offset)));
-    QD_RETURN_IF_ERROR(source.Read(offset, part));
-    QD_RETURN_IF_ERROR(target.Append(part));
-    sha.Update(part);
-  }
+  QD_RETURN_IF_ERROR(ForEachPiece(from, [&](std::span<const std::byte> piece) {
+    sha.Update(piece);
+    return target.Append(piece);
+  }));
   QD_ASSIGN_OR_RETURN(SealedFile sealed, target.Seal());
   sealed.sha256 = sha.FinishHex();
   return sealed;

@@ -12,31 +12,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/random_access_file.h"
 
 namespace quantd {
-
-// A file open for reading at any offset, from any thread. Thread-safe.
-// Reading, not mapping: a file that is cut short while we hold it gives an error and not SIGBUS,
-// and its pages do not count as our memory.
-class RandomAccessFile {
- public:
-  static absl::StatusOr<RandomAccessFile> Open(const std::string& path);
-  ~RandomAccessFile();
-  RandomAccessFile(RandomAccessFile&& other) noexcept;
-  RandomAccessFile& operator=(RandomAccessFile&& other) noexcept;
-
-  // Fills all of `out`. MODEL_CORRUPT if the file ends before.
-  absl::Status Read(int64_t offset, std::span<std::byte> out) const;
-  // Bytes when it was opened.
-  int64_t size() const { return size_; }
-  const std::string& path() const { return path_; }
-
- private:
-  RandomAccessFile(std::string path, int descriptor, int64_t size);
-  std::string path_;
-  int descriptor_ = -1;
-  int64_t size_ = 0;
-};
 
 struct SealedFile {
   std::string path;
@@ -82,9 +60,13 @@ class AtomicFile {
 
 // The whole file as text. MODEL_CORRUPT if it is larger than `max_bytes`.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes);
+absl::StatusOr<std::string> ReadFile(const RandomAccessFile& file, int64_t max_bytes);
+// SHA-256 of the whole file, lower-case hex.
+absl::StatusOr<std::string> DigestOf(const RandomAccessFile& file);
 // Writes through an AtomicFile; the result carries the digest.
 absl::StatusOr<SealedFile> WriteFileAtomic(const std::string& path, std::string_view text);
 absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to);
+absl::StatusOr<SealedFile> CopyFileAtomic(const RandomAccessFile& from, const std::string& to);
 
 absl::Status MakeFolders(const std::string& path);
 absl::Status RemoveTree(const std::string& path);

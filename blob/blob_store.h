@@ -2,27 +2,16 @@
 // [A-Za-z0-9._-] joined by '/', none of them "." or "..", at most 1024 characters.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/random_access_file.h"
 
 namespace quantd {
-
-// A blob that is being read. Thread-safe.
-class BlobReader {
- public:
-  virtual ~BlobReader() = default;
-  virtual int64_t size() const = 0;
-  // Fills all of `out` from `offset`.
-  virtual absl::Status Read(int64_t offset, std::span<std::byte> out) const = 0;
-};
 
 // Thread-safe. A blob is immutable: once put it is there whole, and it never changes.
 class BlobStore {
@@ -33,7 +22,7 @@ class BlobStore {
   // the store can move, copied and removed elsewhere. A blob of that name is replaced.
   virtual absl::Status PutFile(std::string_view name, const std::string& path) = 0;
   // ARTIFACT_NOT_FOUND if there is none.
-  virtual absl::StatusOr<std::unique_ptr<BlobReader>> Open(std::string_view name) const = 0;
+  virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const = 0;
   // Names that begin with `prefix` (whole parts), sorted.
   virtual absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) const = 0;
   // Removes every blob below `prefix` (whole parts). Removing nothing is fine.

@@ -20,18 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class LocalBlobReader : public BlobReader {
- public:
-  explicit LocalBlobReader(RandomAccessFile file) : file_(std::move(file)) {}
-  int64_t size() const override { return file_.size(); }
-  absl::Status Read(int64_t offset, std::span<std::byte> out) const override {
-    return file_.Read(offset, out);
-  }
-
- private:
-  RandomAccessFile file_;
-};
-
 class LocalBlobStore : public BlobStore {
  public:
   explicit LocalBlobStore(std::string root) : root_(std::move(root)) {}
@@ -46,15 +34,14 @@ class LocalBlobStore : public BlobStore {
     return RemoveTree(path);
   }
 
-  absl::StatusOr<std::unique_ptr<BlobReader>> Open(std::string_view name) const override {
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const override {
     QD_RETURN_IF_ERROR(CheckBlobName(name));
     const std::string path = PathOf(name);
     if (!PathExists(path)) {
       return MakeError(Reason::kArtifactNotFound, "no such blob",
                        Violation{.where = std::string(name), .got = "", .wanted = ""});
     }
-    QD_ASSIGN_OR_RETURN(RandomAccessFile file, RandomAccessFile::Open(path));
-    return std::make_unique<LocalBlobReader>(std::move(file));
+    return RandomAccessFile::Open(path);
   }
 
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) const override {

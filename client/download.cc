@@ -15,8 +15,6 @@
 namespace quantd {
 namespace {
 
-constexpr int64_t kDigestChunk = 1 << 20;
-
 std::span<const std::byte> BytesOf(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
@@ -85,19 +83,6 @@ class Assembly {
   absl::Status fatal_;
 };
 
-absl::StatusOr<std::string> DigestOf(const std::string& path) {
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
-  Sha256 sha;
-  std::vector<std::byte> chunk(static_cast<size_t>(std::min(kDigestChunk, file.size())));
-  for (int64_t offset = 0; offset < file.size(); offset += kDigestChunk) {
-    const auto part =
-        std::span(chunk).first(static_cast<size_t>(std::min(kDigestChunk, file.size() - offset)));
-    QD_RETURN_IF_ERROR(file.Read(offset, part));
-    sha.Update(part);
-  }
-  return sha.FinishHex();
-}
-
 }  // namespace
 
 absl::StatusOr<v1::ArtifactFile> ReadArtifactFile(
@@ -164,7 +149,8 @@ absl::StatusOr<bool> HasFile(const std::string& folder, const v1::ArtifactFile& 
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return false;
   if (static_cast<int64_t>(std::filesystem::file_size(path, error)) != file.bytes()) return false;
-  QD_ASSIGN_OR_RETURN(const std::string digest, DigestOf(path));
+  QD_ASSIGN_OR_RETURN(const auto present, RandomAccessFile::Open(path));
+  QD_ASSIGN_OR_RETURN(const std::string digest, DigestOf(*present));
   return digest == file.sha256();
 }
 

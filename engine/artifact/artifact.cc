@@ -167,9 +167,13 @@ absl::Status ArtifactWriter::WriteConfiguration() {
                         {"weight_map", std::move(weight_map)}};
     QD_RETURN_IF_ERROR(WriteText("model.safetensors.index.json", DumpJsonPretty(index)));
   }
-  const std::string& source = planned_.request.model_folder;
-  QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(source + "/config.json", kMaxConfigBytes));
+  QD_ASSIGN_OR_RETURN(const std::string text,
+                      planned_.files->ReadText("config.json", kMaxConfigBytes));
   QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
+  if (!planned_.checkpoint.stored_as().empty()) {  // what it says of the source is not so here
+    config.erase("quantization_config");
+    config.erase("compression_config");
+  }
   const Json quantization = plan.format->config(plan.linears, plan.model);
   if (!quantization.is_null()) config["quantization_config"] = quantization;
   return WriteText("config.json", DumpJsonPretty(config));
@@ -178,12 +182,11 @@ absl::Status ArtifactWriter::WriteConfiguration() {
 absl::Status ArtifactWriter::WriteModelFiles() {
   const bool contained = !planned_.plan.files.empty();
   if (!contained) QD_RETURN_IF_ERROR(WriteConfiguration());
-  const std::string& source = planned_.request.model_folder;
-  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(source));
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, planned_.files->List());
   for (const std::string& name : names) {
     const bool carried = contained ? IsLegal(name) : IsCarriedOver(name) || IsLegal(name);
     if (!carried) continue;
-    QD_ASSIGN_OR_RETURN(SealedFile sealed, CopyFileAtomic(source + "/" + name, PathOf(name)));
+    QD_ASSIGN_OR_RETURN(SealedFile sealed, planned_.files->CopyTo(name, PathOf(name)));
     sealed.path = name;
     QD_RETURN_IF_ERROR(AddFile(std::move(sealed)));
   }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <utility>
 #include <vector>
@@ -73,7 +72,7 @@ std::string Snippet(const PlannedQuantization& planned) {
 
 std::string ModelCard(const PlannedQuantization& planned, const Report& report) {
   const Plan& plan = planned.plan;
-  const std::string name = std::filesystem::path(planned.request.model_folder).filename().string();
+  const std::string name = planned.files->title();
   std::string card = fmt::format(
       "---\nbase_model: {0}\nlibrary_name: {8}\ntags:\n- quantd\n- {1}\n---\n\n# {0}, "
       "quantized\n\n"

@@ -17,7 +17,7 @@ BlockQuantizer::BlockQuantizer(const BlockSurroundings& run)
       }) {}
 
 absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& tensors) {
-  const auto& [request, checkpoint, plan] = run_.planned;
+  const auto& [request, files, checkpoint, plan] = run_.planned;
   BlockResult result{
       .block = block.index, .layers = {}, .warnings = {}, .transform = {}, .rows = {}};
   QD_ASSIGN_OR_RETURN(BlockWeights original, Load(block));
@@ -100,7 +100,7 @@ bool BlockQuantizer::NeedsQuantized() const {
 absl::StatusOr<BlockWeights> BlockQuantizer::Load(Block& block) {
   block.transform.linears.resize(block.linears.size());
   if (!run_.forward.has_value()) return BlockWeights{};
-  const auto& [request, checkpoint, plan] = run_.planned;
+  const auto& [request, files, checkpoint, plan] = run_.planned;
   if (plan.hold_weights) {
     for (WeightSource& source : block.sources) QD_RETURN_IF_ERROR(source.Hold());
   }

@@ -19,6 +19,7 @@
 #include "engine/method/auto.h"
 #include "engine/method/registry.h"
 #include "engine/run/quantize.h"
+#include "engine/tensor/model_folder.h"
 
 namespace quantd {
 namespace {
@@ -228,7 +229,8 @@ absl::StatusOr<Json> ChoiceKey(const QuantizeRequest& request) {
   QuantizeRequest asked = request;
   asked.output_folder.clear();
   asked.resources = {.backend = request.resources.backend, .compute = request.resources.compute};
-  QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(request.model_folder));
+  QD_ASSIGN_OR_RETURN(auto files, OpenModelFolder(request.model_folder));
+  QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(std::move(files)));
   QD_ASSIGN_OR_RETURN(const std::string model, checkpoint.Fingerprint());
   QD_ASSIGN_OR_RETURN(const std::string calibration, ReadText(request.calibration.text));
   QD_ASSIGN_OR_RETURN(const std::string evaluation, ReadText(request.evaluation.text));

@@ -88,7 +88,7 @@ class InputReader {
  private:
   absl::Status Wrong(std::string_view part, std::string got, std::string wanted) const {
     return MakeError(Reason::kModelCorrupt, "not a file of statistics",
-                     Violation{.where = file_.path() + ":" + std::string(part),
+                     Violation{.where = file_.name() + ":" + std::string(part),
                                .got = std::move(got),
                                .wanted = std::move(wanted)});
   }
@@ -161,8 +161,8 @@ absl::Status WriteStatistics(const std::string& path, std::span<const InputStati
 
 absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& path,
                                                             const std::string& scratch_folder) {
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
-  QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(file));
+  QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(path));
+  QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(*file));
   std::map<int64_t, InputReader::Entries> by_input;
   for (const SafetensorsHeader::Entry& entry : header.entries) {
     const std::vector<std::string> names = absl::StrSplit(entry.info.name, '.');
@@ -179,7 +179,7 @@ absl::StatusOr<std::vector<InputStatistics>> ReadStatistics(const std::string& p
   std::vector<InputStatistics> inputs;
   for (const auto& [input, parts] : by_input) {
     inputs.resize(static_cast<size_t>(input) + 1);
-    QD_ASSIGN_OR_RETURN(inputs.back(), InputReader(file, parts, scratch_folder).Read());
+    QD_ASSIGN_OR_RETURN(inputs.back(), InputReader(*file, parts, scratch_folder).Read());
   }
   return inputs;
 }

@@ -16,6 +16,7 @@
 #include "engine/format/registry.h"
 #include "engine/inspect/model_source.h"
 #include "engine/inspect/stored_linears.h"
+#include "engine/tensor/model_folder.h"
 
 namespace quantd {
 namespace {
@@ -83,9 +84,9 @@ absl::Status ChooseSchemes(const Format& target, std::string_view loader, Stored
 
 class Conversion {
  public:
-  Conversion(const ConvertOptions& options, const Format& target, const ModelSource& source,
-             const StoredLinears& stored)
-      : options_(options), target_(target), source_(source), stored_(stored) {
+  Conversion(const ConvertOptions& options, const Format& target, const ModelFiles& files,
+             const ModelSource& source, const StoredLinears& stored)
+      : options_(options), target_(target), files_(files), source_(source), stored_(stored) {
     for (const StoredModule& module : source.modules) {
       if (module.layout != Layout::kDense) modules_[module.name] = &module;
     }
@@ -109,7 +110,7 @@ class Conversion {
     }
     report.linears = static_cast<int64_t>(modules_.size());
     const Json quantization = target_.config(stored_.linears(), stored_.model());
-    QD_RETURN_IF_ERROR(WriteModelFiles({.source = options_.model_folder,
+    QD_RETURN_IF_ERROR(WriteModelFiles({.source = files_,
                                         .output = options_.output_folder,
                                         .config = source_.config,
                                         .quantization = quantization,
@@ -159,6 +160,7 @@ class Conversion {
 
   const ConvertOptions& options_;
   const Format& target_;
+  const ModelFiles& files_;
   const ModelSource& source_;
   const StoredLinears& stored_;
   std::map<std::string, const StoredModule*> modules_;
@@ -171,13 +173,14 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   QD_ASSIGN_OR_RETURN(const Format* const target, TargetOf(options.format));
   QD_RETURN_IF_ERROR(CheckOutput(options));
   Findings findings;
-  QD_ASSIGN_OR_RETURN(const ModelSource source, ReadModelSource(options.model_folder, &findings));
+  QD_ASSIGN_OR_RETURN(const auto files, OpenModelFolder(options.model_folder));
+  QD_ASSIGN_OR_RETURN(const ModelSource source, ReadModelSource(*files, &findings));
   QD_RETURN_IF_ERROR(CheckWhole(findings));
   QD_RETURN_IF_ERROR(CheckModules(source.modules));
   StoredLinears stored(source.modules, source.config);
   QD_RETURN_IF_ERROR(ChooseSchemes(*target, options.loader, &stored));
   const bool is_new = !PathExists(options.output_folder);
-  absl::StatusOr<ConvertReport> report = Conversion(options, *target, source, stored).Run();
+  absl::StatusOr<ConvertReport> report = Conversion(options, *target, *files, source, stored).Run();
   // Half a model is none.
   if (!report.ok() && is_new) RemoveTree(options.output_folder).IgnoreError();
   return report;

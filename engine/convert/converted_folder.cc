@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -45,7 +44,7 @@ absl::Status WriteIndex(const ConvertedModel& model) {
 
 // The README.md: what it was converted from, and what the source says of itself.
 std::string Card(const ConvertedModel& model) {
-  const std::string name = std::filesystem::path(model.source + "/").parent_path().filename();
+  const std::string name = model.source.title();
   const auto method = [](const Json& quantization) {
     return quantization.is_object() ? quantization.value("quant_method", "") : std::string();
   };
@@ -94,11 +93,10 @@ absl::Status CopyTensor(const TensorFolder& folder, const FolderTensor& tensor, 
 
 absl::Status WriteModelFiles(const ConvertedModel& model) {
   QD_RETURN_IF_ERROR(WriteIndex(model));
-  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(model.source));
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, model.source.List());
   for (const std::string& name : names) {
-    const std::string from = model.source + "/" + name;
-    if (!IsCarriedOver(name) || IsFolder(from)) continue;
-    QD_RETURN_IF_ERROR(CopyFileAtomic(from, model.output + "/" + name).status());
+    if (!IsCarriedOver(name)) continue;
+    QD_RETURN_IF_ERROR(model.source.CopyTo(name, model.output + "/" + name).status());
   }
   if (model.quantization.value("quant_method", "") == "gptq") {
     QD_RETURN_IF_ERROR(

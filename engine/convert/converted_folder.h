@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "base/json.h"
 #include "engine/inspect/tensor_folder.h"
+#include "engine/tensor/model_files.h"
 #include "engine/tensor/shard_writer.h"
 #include "engine/types/recipe.h"
 
@@ -35,9 +36,10 @@ absl::Status CopyTensor(const TensorFolder& folder, const FolderTensor& tensor, 
                         TensorFile& writer);
 
 struct ConvertedModel {
-  std::string source, output;  // folders
-  const Json& config;          // of the source
-  const Json& quantization;    // the new quantization_config
+  const ModelFiles& source;
+  std::string output;        // a folder
+  const Json& config;        // of the source
+  const Json& quantization;  // the new quantization_config
   std::span<const ConvertedFile> files;
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/tensor/model_files.h"
 #include "engine/tensor/tensor.h"
 #include "engine/tensor/tensor_file.h"
 #include "engine/types/model_spec.h"
@@ -24,7 +25,7 @@ struct WeightingSource {
 
 struct ContainerRequest {
   const ModelSpec& model;
-  std::string model_folder;
+  const ModelFiles& files;
   std::span<const ResolvedLinear> linears;  // with the embedding, if it has a scheme
   std::span<const TensorInfo> tensors;      // as they will be stored, in order
   std::optional<WeightingSource> calibration;
@@ -40,7 +41,7 @@ struct Container {
   // How a tensor of the checkpoint is stored that is not quantized; nothing: the file has no place
   // for it.
   std::optional<TensorInfo> (*stored)(const TensorInfo& tensor, const ModelSpec& model);
-  // Everything but the tensors' bytes. Reads small files of the model folder.
+  // Everything but the tensors' bytes. Reads small files of the model.
   absl::StatusOr<LaidOutContainer> (*lay_out)(const ContainerRequest& request);
 };
 

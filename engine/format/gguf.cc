@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <utility>
 
@@ -137,8 +136,7 @@ void NameFiles(const std::string& stem, std::vector<LaidOutFile>& files) {
 absl::StatusOr<LaidOutContainer> LayOut(const ContainerRequest& request) {
   const ModelSpec& model = request.model;
   const Mixture* mixture = MixtureOf(request.linears);
-  const std::string name =
-      (std::filesystem::path(request.model_folder) / "").parent_path().filename().string();
+  const std::string name = request.files.title();
   LaidOutContainer container;
   container.warnings = ModelWarnings(model);
   for (std::string& warning : Fallbacks(request.linears, model)) {
@@ -146,8 +144,7 @@ absl::StatusOr<LaidOutContainer> LayOut(const ContainerRequest& request) {
   }
   KeyValues keys;
   AddModel({model, name, FileType(mixture, model.dtype)}, keys);
-  QD_RETURN_IF_ERROR(
-      AddTokenizer(request.model_folder, model.vocabulary, keys, container.warnings));
+  QD_RETURN_IF_ERROR(AddTokenizer(request.files, model.vocabulary, keys, container.warnings));
   if (request.calibration.has_value()) {
     const auto weighted =
         std::count_if(request.linears.begin(), request.linears.end(), [](const auto& entry) {

@@ -362,7 +362,7 @@ std::optional<int64_t> GgufHeader::Length(std::string_view key) const {
 }
 
 absl::StatusOr<GgufHeader> ReadGgufHeader(const RandomAccessFile& file) {
-  Cursor cursor(file.path(), file.size(),
+  Cursor cursor(file.name(), file.size(),
                 [&](int64_t offset, std::span<std::byte> out) { return file.Read(offset, out); });
   return Read(cursor, file.size());
 }

@@ -1,6 +1,5 @@
 #include "engine/gguf/tokenizer_keys.h"
 
-#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -9,7 +8,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/json.h"
 #include "engine/gguf/pre_tokenizer.h"
 
@@ -34,10 +32,9 @@ struct Sources {
   std::string chat_template;
 };
 
-absl::StatusOr<Json> ReadJson(const std::string& folder, std::string_view name) {
-  const std::string path = folder + "/" + std::string(name);
-  if (!std::filesystem::exists(path)) return Json::object();
-  QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxFileBytes));
+absl::StatusOr<Json> ReadJson(const ModelFiles& files, std::string_view name) {
+  if (!files.Has(name)) return Json::object();
+  QD_ASSIGN_OR_RETURN(const std::string text, files.ReadText(name, kMaxFileBytes));
   QD_ASSIGN_OR_RETURN(Json json, ParseJson(text, name));
   if (json.is_object()) return json;
   return MakeError(Reason::kModelCorrupt, "cannot read the tokenizer",
@@ -45,8 +42,8 @@ absl::StatusOr<Json> ReadJson(const std::string& folder, std::string_view name) 
 }
 
 // A template of its own file, one in the settings, or the one called "default" of several.
-std::string ChatTemplate(const std::string& folder, const Json& settings) {
-  const auto text = ReadFile(folder + "/chat_template.jinja", kMaxFileBytes);
+std::string ChatTemplate(const ModelFiles& files, const Json& settings) {
+  const auto text = files.ReadText("chat_template.jinja", kMaxFileBytes);
   if (text.ok()) return *text;
   const auto found = settings.find("chat_template");
   if (found == settings.end()) return "";
@@ -60,13 +57,13 @@ std::string ChatTemplate(const std::string& folder, const Json& settings) {
   return "";
 }
 
-absl::StatusOr<Sources> ReadSources(const std::string& folder) {
+absl::StatusOr<Sources> ReadSources(const ModelFiles& files) {
   Sources sources;
-  QD_ASSIGN_OR_RETURN(sources.tokenizer, ReadJson(folder, "tokenizer.json"));
-  QD_ASSIGN_OR_RETURN(sources.settings, ReadJson(folder, "tokenizer_config.json"));
-  QD_ASSIGN_OR_RETURN(sources.generation, ReadJson(folder, "generation_config.json"));
-  QD_ASSIGN_OR_RETURN(sources.config, ReadJson(folder, "config.json"));
-  sources.chat_template = ChatTemplate(folder, sources.settings);
+  QD_ASSIGN_OR_RETURN(sources.tokenizer, ReadJson(files, "tokenizer.json"));
+  QD_ASSIGN_OR_RETURN(sources.settings, ReadJson(files, "tokenizer_config.json"));
+  QD_ASSIGN_OR_RETURN(sources.generation, ReadJson(files, "generation_config.json"));
+  QD_ASSIGN_OR_RETURN(sources.config, ReadJson(files, "config.json"));
+  sources.chat_template = ChatTemplate(files, sources.settings);
   return sources;
 }
 
@@ -246,9 +243,9 @@ void AddSpecialTokens(const Sources& sources, const Vocabulary& vocabulary, KeyV
 
 }  // namespace
 
-absl::Status AddTokenizer(const std::string& model_folder, int64_t vocabulary_size, KeyValues& keys,
+absl::Status AddTokenizer(const ModelFiles& files, int64_t vocabulary_size, KeyValues& keys,
                           std::vector<std::string>& warnings) {
-  QD_ASSIGN_OR_RETURN(const Sources sources, ReadSources(model_folder));
+  QD_ASSIGN_OR_RETURN(const Sources sources, ReadSources(files));
   const Json model = sources.tokenizer.value("model", Json::object());
   const std::string type = model.value("type", "");
   if (type != "BPE" || !model.contains("vocab") || !model["vocab"].is_object()) {

@@ -1,4 +1,4 @@
-// The tokenizer of a model folder as keys of a GGUF file: tokens, types, merges or scores, the
+// The tokenizer of a model as keys of a GGUF file: tokens, types, merges or scores, the
 // special tokens, the chat template.
 #pragma once
 
@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "engine/gguf/key_values.h"
+#include "engine/tensor/model_files.h"
 
 namespace quantd {
 
@@ -16,7 +17,7 @@ namespace quantd {
 // embedding: ids without a token get one that is never used. What a reader of the file may get
 // wrong goes to `warnings`. Errors: MODEL_CORRUPT; MODEL_UNSUPPORTED for a kind of tokenizer that
 // GGUF has no keys for.
-absl::Status AddTokenizer(const std::string& model_folder, int64_t vocabulary, KeyValues& keys,
+absl::Status AddTokenizer(const ModelFiles& files, int64_t vocabulary, KeyValues& keys,
                           std::vector<std::string>& warnings);
 
 }  // namespace quantd

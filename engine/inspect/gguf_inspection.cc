@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "engine/gguf/block_types.h"
 #include "engine/gguf/gguf_reader.h"
 #include "engine/inspect/gguf_parts.h"
@@ -194,21 +193,22 @@ class GgufCheck {
 
 }  // namespace
 
-bool LooksLikeGguf(const std::string& path) {
-  if (IsFolder(path)) return false;
-  const auto file = RandomAccessFile::Open(path);
+bool LooksLikeGguf(const ModelFiles& files, std::string_view name) {
+  const auto opened = files.Open(name);
+  if (!opened.ok()) return false;
+  const RandomAccessFile& file = **opened;
   std::array<std::byte, 4> magic{};
-  if (!file.ok() || file->size() < 4 || !file->Read(0, magic).ok()) return false;
+  if (file.size() < 4 || !file.Read(0, magic).ok()) return false;
   return std::string_view(reinterpret_cast<const char*>(magic.data()), 4) == "GGUF";
 }
 
-absl::Status InspectGguf(const std::string& path, const InspectOptions& options,
-                         Inspection* inspection) {
+absl::Status InspectGguf(const ModelFiles& files, const std::string& name,
+                         const InspectOptions& options, Inspection* inspection) {
   Findings* findings = &inspection->findings;
   inspection->kind = "gguf";
   inspection->layout = "gguf";
-  QD_ASSIGN_OR_RETURN(const std::vector<GgufPart> parts, OpenGgufParts(path, findings));
-  for (const GgufPart& part : parts) inspection->files.push_back({part.name, part.file.size()});
+  QD_ASSIGN_OR_RETURN(const std::vector<GgufPart> parts, OpenGgufParts(files, name, findings));
+  for (const GgufPart& part : parts) inspection->files.push_back({part.name, part.file->size()});
   if (parts.empty()) return absl::OkStatus();
   const GgufHeader header = WholeHeader(parts);
   inspection->layout = absl::StrCat("gguf ", header.version);
@@ -234,7 +234,7 @@ absl::Status InspectGguf(const std::string& path, const InspectOptions& options,
   }
   if (options.contents == ReadContents::kHeadersOnly) return absl::OkStatus();
   for (const GgufPart& part : parts) {
-    for (const GgufTensor& tensor : part.header.tensors) CheckValues(part.file, tensor, findings);
+    for (const GgufTensor& tensor : part.header.tensors) CheckValues(*part.file, tensor, findings);
   }
   return absl::OkStatus();
 }

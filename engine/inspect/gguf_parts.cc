@@ -1,7 +1,6 @@
 #include "engine/inspect/gguf_parts.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -28,11 +27,12 @@ std::string NameOfPart(std::string_view base, int64_t index, int64_t count) {
 }
 
 // Nothing if the header cannot be read, which is a problem.
-absl::StatusOr<std::optional<GgufPart>> Open(const std::string& path, Findings* findings) {
-  QD_ASSIGN_OR_RETURN(RandomAccessFile file, RandomAccessFile::Open(path));
-  absl::StatusOr<GgufHeader> header = ReadGgufHeader(file);
+absl::StatusOr<std::optional<GgufPart>> Open(const ModelFiles& files, const std::string& name,
+                                             Findings* findings) {
+  QD_ASSIGN_OR_RETURN(auto file, files.Open(name));
+  absl::StatusOr<GgufHeader> header = ReadGgufHeader(*file);
   if (header.ok()) {
-    return GgufPart{std::filesystem::path(path).filename(), std::move(file), *std::move(header)};
+    return GgufPart{name, std::move(file), *std::move(header)};
   }
   const std::vector<Violation> wrong = ViolationsOf(header.status());
   if (wrong.empty()) return header.status();
@@ -69,9 +69,10 @@ bool ArePartsOfOne(std::string_view a, std::string_view b) {
          a.substr(a.size() - 10) == b.substr(b.size() - 10);  // of as many
 }
 
-absl::StatusOr<std::vector<GgufPart>> OpenGgufParts(const std::string& path, Findings* findings) {
+absl::StatusOr<std::vector<GgufPart>> OpenGgufParts(const ModelFiles& files,
+                                                    const std::string& name, Findings* findings) {
   std::vector<GgufPart> parts;
-  QD_ASSIGN_OR_RETURN(std::optional<GgufPart> named, Open(path, findings));
+  QD_ASSIGN_OR_RETURN(std::optional<GgufPart> named, Open(files, name, findings));
   if (!named.has_value()) return parts;
   const int64_t count = named->header.Integer("split.count").value_or(1);
   const std::string base(BaseOf(named->name));
@@ -86,14 +87,13 @@ absl::StatusOr<std::vector<GgufPart>> OpenGgufParts(const std::string& path, Fin
     parts.push_back(*std::move(named));
     return parts;
   }
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   for (int64_t index = 0; index < count; ++index) {
-    const std::string file = (folder / NameOfPart(base, index, count)).string();
-    if (!PathExists(file)) {
-      findings->Problem(NameOfPart(base, index, count), "missing: a part of the model");
+    const std::string file = NameOfPart(base, index, count);
+    if (!files.Has(file)) {
+      findings->Problem(file, "missing: a part of the model");
       return parts;  // a count that lies would fill pages
     }
-    QD_ASSIGN_OR_RETURN(std::optional<GgufPart> part, Open(file, findings));
+    QD_ASSIGN_OR_RETURN(std::optional<GgufPart> part, Open(files, file, findings));
     if (part.has_value() && IsPart(*part, index, count, findings)) {
       parts.push_back(*std::move(part));
     }

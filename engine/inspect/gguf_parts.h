@@ -1,29 +1,32 @@
 // The files of a GGUF model: one, or the parts that it was split into.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "base/files.h"
+#include "base/random_access_file.h"
 #include "engine/gguf/gguf_reader.h"
 #include "engine/inspect/finding.h"
+#include "engine/tensor/model_files.h"
 
 namespace quantd {
 
 struct GgufPart {
   std::string name;  // of the file
-  RandomAccessFile file;
+  std::unique_ptr<RandomAccessFile> file;
   GgufHeader header;
 };
 
 // Of two files, whether they are parts of one model by their names: NAME-00001-of-00003.gguf.
 bool ArePartsOfOne(std::string_view a, std::string_view b);
-// The file at `path` and, if its header says that it is a part (split.count), all the others, from
-// the same folder, in their order. What is missing, damaged or of another model is a problem, and
-// the part is left out. Errors: of opening `path`.
-absl::StatusOr<std::vector<GgufPart>> OpenGgufParts(const std::string& path, Findings* findings);
+// The file `name` and, if its header says that it is a part (split.count), all the others, in
+// their order. What is missing, damaged or of another model is a problem, and
+// the part is left out. Errors: of opening `name`.
+absl::StatusOr<std::vector<GgufPart>> OpenGgufParts(const ModelFiles& files,
+                                                    const std::string& name, Findings* findings);
 // The metadata of the first part, the tensors of all.
 GgufHeader WholeHeader(const std::vector<GgufPart>& parts);
 

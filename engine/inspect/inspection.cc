@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "engine/inspect/gguf_parts.h"
 #include "engine/inspect/model_check.h"
 #include "engine/inspect/model_source.h"
+#include "engine/tensor/model_folder.h"
 
 namespace quantd {
 namespace {
@@ -88,11 +90,11 @@ void AddModules(const TensorFolder& folder, std::span<const StoredModule> module
   inspection->bits_overall = bits(inspection->bytes, inspection->parameters);
 }
 
-absl::Status InspectFolder(const std::string& path, const InspectOptions& options,
-                           Inspection* inspection) {
+absl::Status InspectTensors(const ModelFiles& files, const InspectOptions& options,
+                            Inspection* inspection) {
   Findings* findings = &inspection->findings;
   inspection->kind = "safetensors";
-  QD_ASSIGN_OR_RETURN(const ModelSource source, ReadModelSource(path, findings));
+  QD_ASSIGN_OR_RETURN(const ModelSource source, ReadModelSource(files, findings));
   const TensorFolder& folder = source.folder;
   const std::vector<StoredModule>& modules = source.modules;
   inspection->has_index = folder.has_index();
@@ -106,17 +108,15 @@ absl::Status InspectFolder(const std::string& path, const InspectOptions& option
     CheckContents(folder, modules, source.declared, findings);
   }
   for (const std::string_view name : kTokenizerFiles) {
-    if (PathExists(absl::StrCat(path, "/", ToAbsl(name)))) inspection->tokenizer.emplace_back(name);
+    if (files.Has(name)) inspection->tokenizer.emplace_back(name);
   }
   if (inspection->tokenizer.empty()) findings->Note("tokenizer", "no file of one");
   return absl::OkStatus();
 }
 
-// The GGUF file that `path` is, or that is the only model in the folder `path` (the first part of
-// one that was split); empty: none.
-std::string GgufIn(const std::string& path) {
-  if (!IsFolder(path)) return LooksLikeGguf(path) ? path : "";
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder(path);
+// The GGUF file that is the only model there (the first part of one that was split); empty: none.
+std::string GgufAmong(const ModelFiles& files) {
+  const absl::StatusOr<std::vector<std::string>> names = files.List();
   std::string only;
   for (const std::string& name : names.ok() ? *names : std::vector<std::string>{}) {
     if (name.ends_with(".safetensors")) return "";
@@ -124,7 +124,7 @@ std::string GgufIn(const std::string& path) {
     if (!only.empty() && !ArePartsOfOne(only, name)) return "";
     if (only.empty()) only = name;
   }
-  return only.empty() ? "" : path + "/" + only;
+  return only;
 }
 
 // "model.layers.12.mlp.up_proj" -> {"model.layers.", 12, "mlp.up_proj"}; the first number counts.
@@ -161,9 +161,20 @@ absl::StatusOr<Inspection> Inspect(const std::string& path, const InspectOptions
     return MakeError(Reason::kModelNotFound, "nothing to inspect",
                      Violation{path, "nothing there", "the folder of a model, or a GGUF file"});
   }
-  const std::string gguf = GgufIn(path);
-  QD_RETURN_IF_ERROR(gguf.empty() ? InspectFolder(path, options, &inspection)
-                                  : InspectGguf(gguf, options, &inspection));
+  const bool is_folder = IsFolder(path);
+  const std::filesystem::path parts(path);
+  const std::string folder = is_folder                 ? path
+                             : parts.has_parent_path() ? parts.parent_path().string()
+                                                       : ".";
+  QD_ASSIGN_OR_RETURN(const auto files, OpenModelFolder(folder));
+  std::string gguf = is_folder ? GgufAmong(*files) : parts.filename().string();
+  if (!is_folder && !LooksLikeGguf(*files, gguf)) {
+    return MakeError(
+        Reason::kModelNotFound, "nothing to inspect",
+        Violation{path, "a file of another kind", "the folder of a model, or a GGUF file"});
+  }
+  QD_RETURN_IF_ERROR(gguf.empty() ? InspectTensors(*files, options, &inspection)
+                                  : InspectGguf(*files, gguf, options, &inspection));
   return inspection;
 }
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "engine/format/gptq.h"
 #include "engine/inspect/model_check.h"
 
@@ -16,11 +15,10 @@ constexpr int64_t kMaxConfigBytes = 16 << 20;
 // Files beside config.json in which older tools keep the configuration of the quantization.
 constexpr std::array<const char*, 2> kConfigFiles = {"quantize_config.json", "quant_config.json"};
 // An object; empty, with a problem, if it cannot be read.
-Json ReadObject(const std::string& folder, const std::string& name, Findings* findings) {
-  const absl::StatusOr<std::string> text = ReadFile(folder + "/" + name, kMaxConfigBytes);
+Json ReadObject(const ModelFiles& files, const std::string& name, Findings* findings) {
+  const absl::StatusOr<std::string> text = files.ReadText(name, kMaxConfigBytes);
   if (!text.ok()) {
-    findings->Problem(
-        name, PathExists(folder + "/" + name) ? std::string(text.status().message()) : "missing");
+    findings->Problem(name, files.Has(name) ? std::string(text.status().message()) : "missing");
     return Json::object();
   }
   absl::StatusOr<Json> json = ParseJson(*text, name);
@@ -29,28 +27,28 @@ Json ReadObject(const std::string& folder, const std::string& name, Findings* fi
   return Json::object();
 }
 
-Json QuantizationConfig(const std::string& folder, const Json& config, Findings* findings) {
+Json QuantizationConfig(const ModelFiles& files, const Json& config, Findings* findings) {
   for (const char* key : {"quantization_config", "compression_config"}) {
     if (const auto found = config.find(key); found != config.end() && !found->is_null()) {
       return *found;
     }
   }
   for (const char* name : kConfigFiles) {
-    if (!PathExists(folder + "/" + name)) continue;
+    if (!files.Has(name)) continue;
     findings->Note(name, "config.json has no quantization_config: read from here");
-    return ReadObject(folder, name, findings);
+    return ReadObject(files, name, findings);
   }
   return nullptr;
 }
 
 }  // namespace
 
-absl::StatusOr<ModelSource> ReadModelSource(const std::string& path, Findings* findings) {
-  QD_ASSIGN_OR_RETURN(TensorFolder folder, TensorFolder::Open(path, findings));
+absl::StatusOr<ModelSource> ReadModelSource(const ModelFiles& files, Findings* findings) {
+  QD_ASSIGN_OR_RETURN(TensorFolder folder, TensorFolder::Open(files, findings));
   ModelSource source = {.folder = std::move(folder), .config = {}, .declared = {}, .modules = {}};
-  source.config = ReadObject(path, "config.json", findings);
+  source.config = ReadObject(files, "config.json", findings);
   absl::StatusOr<Declared> declared =
-      ReadDeclared(QuantizationConfig(path, source.config, findings));
+      ReadDeclared(QuantizationConfig(files, source.config, findings));
   if (declared.ok()) {
     source.declared = *std::move(declared);
   } else {

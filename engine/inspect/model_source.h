@@ -1,4 +1,4 @@
-// A model folder read: configuration, files, modules.
+// A model read: configuration, files, modules.
 #pragma once
 
 #include <string>
@@ -22,6 +22,6 @@ struct ModelSource {
 
 // Reads headers and configurations, compares what config.json says with what is stored, and looks
 // into no weights. Everything wrong is a problem. Errors: MODEL_NOT_FOUND without weights.
-absl::StatusOr<ModelSource> ReadModelSource(const std::string& path, Findings* findings);
+absl::StatusOr<ModelSource> ReadModelSource(const ModelFiles& files, Findings* findings);
 
 }  // namespace quantd

@@ -33,17 +33,16 @@ std::vector<std::string> SafetensorsIn(const std::vector<std::string>& names) {
 
 }  // namespace
 
-absl::StatusOr<TensorFolder> TensorFolder::Open(const std::string& folder, Findings* findings) {
+absl::StatusOr<TensorFolder> TensorFolder::Open(const ModelFiles& files, Findings* findings) {
   TensorFolder opened;
-  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List());
   const std::vector<std::string> present = SafetensorsIn(names);
   std::map<std::string, std::string, std::less<>> index;
   std::vector<std::string> shards = present;
   if (std::find(names.begin(), names.end(), kIndex) != names.end()) {
     opened.has_index_ = true;
-    const std::string path = absl::StrCat(folder, "/", ToAbsl(kIndex));
-    QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxIndexBytes));
-    auto parsed = ParseShardIndex(text, path);
+    QD_ASSIGN_OR_RETURN(const std::string text, files.ReadText(kIndex, kMaxIndexBytes));
+    auto parsed = ParseShardIndex(text, files.Where(kIndex));
     if (parsed.ok()) {
       index = *std::move(parsed);
       std::set<std::string> named;
@@ -61,34 +60,34 @@ absl::StatusOr<TensorFolder> TensorFolder::Open(const std::string& folder, Findi
     const bool several = std::ranges::any_of(names, is_gguf);
     return MakeError(
         Reason::kModelNotFound, "nothing to inspect",
-        Violation{.where = folder,
+        Violation{.where = files.location(),
                   .got = several ? "several GGUF models" : "no weights",
                   .wanted = several ? "the path of one of them" : "safetensors or a GGUF file"});
   }
-  for (const std::string& shard : shards) opened.AddFile(folder, shard, findings);
+  for (const std::string& shard : shards) opened.AddFile(files, shard, findings);
   opened.CheckIndex(index, findings);
   return opened;
 }
 
-void TensorFolder::AddFile(const std::string& folder, const std::string& name, Findings* findings) {
-  const std::string path = folder + "/" + name;
-  absl::StatusOr<RandomAccessFile> file = RandomAccessFile::Open(path);
-  if (!file.ok()) {
+void TensorFolder::AddFile(const ModelFiles& files, const std::string& name, Findings* findings) {
+  auto opened = files.Open(name);
+  if (!opened.ok()) {
     ++unreadable_;
-    findings->Problem(name, PathExists(path) ? TextOf(file.status()) : "no such file");
+    findings->Problem(name, files.Has(name) ? TextOf(opened.status()) : "no such file");
     return;
   }
-  files_.push_back({name, file->size()});
-  const absl::StatusOr<SafetensorsHeader> header = ReadSafetensorsHeader(*file);
+  const RandomAccessFile& file = **opened;
+  files_.push_back({name, file.size()});
+  const absl::StatusOr<SafetensorsHeader> header = ReadSafetensorsHeader(file);
   if (!header.ok()) {
     ++unreadable_;
     const std::vector<Violation> violations = ViolationsOf(header.status());
-    const std::string where = violations.empty() ? path : violations.front().where;
-    // Paths of files begin with the folder, which the reader knows.
-    const bool below = where.starts_with(folder + "/");
-    findings->Problem(below ? where.substr(folder.size() + 1) : where,
+    const std::string where = violations.empty() ? file.name() : violations.front().where;
+    // Paths of files begin with the model's place, which the reader knows.
+    const bool below = where.starts_with(files.Where(""));
+    findings->Problem(below ? where.substr(files.Where("").size()) : where,
                       "damaged or cut short: " + TextOf(header.status()));
-    open_.push_back(*std::move(file));
+    open_.push_back(*std::move(opened));
     return;
   }
   const auto format = header->metadata.find("format");
@@ -104,7 +103,7 @@ void TensorFolder::AddFile(const std::string& folder, const std::string& name, F
                                                       " and again in ", name));
     }
   }
-  open_.push_back(*std::move(file));
+  open_.push_back(*std::move(opened));
 }
 
 void TensorFolder::CheckIndex(const std::map<std::string, std::string, std::less<>>& index,
@@ -141,7 +140,7 @@ absl::Status TensorFolder::Read(const FolderTensor& tensor, int64_t offset,
                                .got = absl::StrCat(offset, " + ", size),
                                .wanted = absl::StrCat("below ", tensor.info.bytes())});
   }
-  return open_[tensor.file].Read(tensor.offset + offset, out);
+  return open_[tensor.file]->Read(tensor.offset + offset, out);
 }
 
 absl::StatusOr<AlignedBuffer<std::byte>> TensorFolder::ReadAll(const FolderTensor& tensor) const {

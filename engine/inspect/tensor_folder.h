@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,8 +12,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/files.h"
+#include "base/random_access_file.h"
 #include "engine/inspect/finding.h"
+#include "engine/tensor/model_files.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -34,7 +36,7 @@ class TensorFolder {
   // Every shard that the index names, or, without an index, every .safetensors file. Problems:
   // shards that are missing, cut short or not safetensors; tensors in two shards; index and shards
   // that disagree; files without format metadata. Errors: MODEL_NOT_FOUND without any such file.
-  static absl::StatusOr<TensorFolder> Open(const std::string& folder, Findings* findings);
+  static absl::StatusOr<TensorFolder> Open(const ModelFiles& files, Findings* findings);
 
   const std::map<std::string, FolderTensor, std::less<>>& tensors() const { return tensors_; }
   const std::vector<File>& files() const { return files_; }
@@ -51,13 +53,13 @@ class TensorFolder {
   absl::StatusOr<AlignedBuffer<std::byte>> ReadAll(const FolderTensor& tensor) const;
 
  private:
-  void AddFile(const std::string& folder, const std::string& name, Findings* findings);
+  void AddFile(const ModelFiles& files, const std::string& name, Findings* findings);
   void CheckIndex(const std::map<std::string, std::string, std::less<>>& index,
                   Findings* findings) const;
 
   std::map<std::string, FolderTensor, std::less<>> tensors_;
   std::vector<File> files_;
-  std::vector<RandomAccessFile> open_;
+  std::vector<std::unique_ptr<RandomAccessFile>> open_;
   bool has_index_ = false;
   int64_t unreadable_ = 0;
 };

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/tensor/float8_source.h"
 
 namespace quantd {
 namespace {
@@ -28,9 +29,10 @@ absl::Status CorruptConfig(const absl::Status& status) {
 }
 
 void ConfigReader::RefuseQuantized() {
+  if (ReadFloat8Source(config_).has_value()) return;
   for (const std::string_view key : {"quantization_config", "compression_config"}) {
     if (fields_.Value(key) != nullptr) {
-      Unsupported(key, "a model that is quantized already", "the original model");
+      Unsupported(key, "a model that is quantized already", "the original model, or one in FP8");
     }
   }
 }

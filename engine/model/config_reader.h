@@ -31,7 +31,8 @@ class ConfigReader {
   const Json& config() const { return config_; }
   JsonFields& fields() { return fields_; }
 
-  // Notes a model that is quantized already as unsupported.
+  // Notes a model that is quantized already as unsupported, unless its checkpoint is read as floats
+  // (FP8: engine/tensor/float8_source.h).
   void RefuseQuantized();
   // RefuseQuantized, and architectures[0], which must be a causal language model.
   std::string ReadArchitecture();

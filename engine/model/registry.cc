@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "engine/model/families.h"
 #include "engine/model/tensor_names.h"
 
@@ -45,14 +44,15 @@ std::string FamilyNames() {
   });
 }
 
-absl::StatusOr<Json> ReadConfig(const std::string& folder) {
+absl::StatusOr<Json> ReadConfig(const ModelFiles& files) {
   constexpr int64_t kMostBytes = int64_t{16} << 20;
-  const std::string path = folder + "/config.json";
-  if (!PathExists(path)) {
+  constexpr std::string_view kName = "config.json";
+  const std::string path = files.Where(kName);
+  if (!files.Has(kName)) {
     return MakeError(Reason::kModelNotFound, "no model there",
                      Violation{path, "no such file", "a config.json"});
   }
-  QD_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMostBytes));
+  QD_ASSIGN_OR_RETURN(const std::string text, files.ReadText(kName, kMostBytes));
   QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
   if (!config.is_object()) {
     return MakeError(Reason::kModelCorrupt, "config.json",
@@ -164,8 +164,8 @@ absl::Status CheckRunnable(const ModelSpec& model) {
                    Violation{"config.json:model_type", "\"" + model.family + "\"", FamilyNames()});
 }
 
-absl::StatusOr<ModelSpec> ReadModelSpec(const std::string& folder, const Checkpoint& checkpoint) {
-  QD_ASSIGN_OR_RETURN(const Json config, ReadConfig(folder));
+absl::StatusOr<ModelSpec> ReadModelSpec(const ModelFiles& files, const Checkpoint& checkpoint) {
+  QD_ASSIGN_OR_RETURN(const Json config, ReadConfig(files));
   JsonFields fields(config, "config.json");
   const std::string type = fields.String("model_type", "");
   const Family* family = FindFamily(type);

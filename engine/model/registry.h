@@ -26,11 +26,11 @@ const Family* FindFamily(std::string_view model_type);
 // MODEL_UNSUPPORTED with the list of families, for a model that the forward pass cannot run.
 absl::Status CheckRunnable(const ModelSpec& model);
 
-// Reads config.json of a model folder (at most 16 MiB), finds the family by model_type and checks
+// Reads config.json of a model (at most 16 MiB), finds the family by model_type and checks
 // that every tensor the spec names is in the checkpoint with the dtype and shape it must have. Of a
 // family that is not known the spec holds the linears by their names, and is not runnable.
 // Errors: MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED (also for models that are quantized
 // already).
-absl::StatusOr<ModelSpec> ReadModelSpec(const std::string& folder, const Checkpoint& checkpoint);
+absl::StatusOr<ModelSpec> ReadModelSpec(const ModelFiles& files, const Checkpoint& checkpoint);
 
 }  // namespace quantd

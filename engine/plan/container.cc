@@ -50,12 +50,13 @@ int64_t SplitBytes(const OutputRequest& output) {
 
 }  // namespace
 
-absl::Status LayOutContainer(const QuantizeRequest& request, std::vector<TensorInfo> tensors,
+absl::Status LayOutContainer(const PlannedQuantization& planned, std::vector<TensorInfo> tensors,
                              Plan& plan) {
+  const QuantizeRequest& request = planned.request;
   std::vector<ResolvedLinear> linears = plan.linears;
   if (plan.embedding.has_value()) linears.push_back(*plan.embedding);
   ContainerRequest layout = {.model = plan.model,
-                             .model_folder = request.model_folder,
+                             .files = *planned.files,
                              .linears = linears,
                              .tensors = tensors,
                              .calibration = std::nullopt,

@@ -18,7 +18,7 @@ TensorInfo AsStored(const TensorInfo& tensor, const Format& format, const ModelS
 // Whether the format has a place for a tensor that the family does not name.
 bool HasPlace(const TensorInfo& tensor, const Format& format, const ModelSpec& model);
 // Sets plan.files, and plan.shards to their tensors. Adds to plan.warnings.
-absl::Status LayOutContainer(const QuantizeRequest& request, std::vector<TensorInfo> tensors,
+absl::Status LayOutContainer(const PlannedQuantization& planned, std::vector<TensorInfo> tensors,
                              Plan& plan);
 
 }  // namespace quantd

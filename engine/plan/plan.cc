@@ -14,6 +14,7 @@
 #include "engine/plan/container.h"
 #include "engine/plan/cost.h"
 #include "engine/plan/resolve.h"
+#include "engine/tensor/model_folder.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
@@ -93,6 +94,14 @@ std::vector<TensorInfo> TensorsOfBlock(const PlannedQuantization& planned, const
     if (block.linears[i].has_bias) copy(block.linears[i].name + ".bias");
   }
   return tensors;
+}
+
+void WarnOfQuantizedSource(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
+  if (checkpoint.stored_as().empty()) return;
+  warnings.push_back(absl::StrCat(
+      "the model was quantized before (", checkpoint.stored_as(),
+      "): its weights are read as the numbers they stand for, and every error is measured against "
+      "those, not against the model they were made from"));
 }
 
 // Every tensor of the artifact, in the order in which they are made: embedding, blocks, the rest. A
@@ -175,7 +184,7 @@ std::vector<PlannedShard> CutShards(std::vector<TensorInfo> tensors, int64_t sha
 absl::Status PlanFiles(const PlannedQuantization& planned, Plan& plan) {
   std::vector<TensorInfo> tensors = OutputTensors(planned, plan.warnings);
   if (plan.format->container != nullptr) {
-    return LayOutContainer(planned.request, std::move(tensors), plan);
+    return LayOutContainer(planned, std::move(tensors), plan);
   }
   plan.shards = CutShards(std::move(tensors), planned.request.output.shard_bytes);
   return absl::OkStatus();
@@ -215,9 +224,11 @@ absl::Status CheckText(const std::string& field, const std::string& source,
   return CutWindows(text, tokenizer, options).status();
 }
 
-absl::Status CheckTexts(const QuantizeRequest& request, const Plan& plan) {
+absl::Status CheckTexts(const PlannedQuantization& planned) {
+  const QuantizeRequest& request = planned.request;
+  const Plan& plan = planned.plan;
   if (!plan.needs_forward) return absl::OkStatus();
-  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(request.model_folder));
+  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned.files));
   if (plan.statistics.any()) {
     QD_RETURN_IF_ERROR(CheckText("calibration", request.calibration.text,
                                  CalibrationWindows(request), *tokenizer, plan.model));
@@ -288,13 +299,22 @@ WindowOptions EvaluationWindows(const QuantizeRequest& request) {
 }
 
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {
+  QD_ASSIGN_OR_RETURN(auto files,
+                      OpenModelFolder(request.model_folder, {.roots = request.model_roots}));
+  return MakePlan(request, std::move(files));
+}
+
+absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
+    const QuantizeRequest& request, std::shared_ptr<const ModelFiles> files) {
   QD_RETURN_IF_ERROR(CheckCanBeMeasured(request));
   QD_RETURN_IF_ERROR(FindBackend(request.resources.backend).status());
   auto planned = std::make_unique<PlannedQuantization>();
   planned->request = request;
-  QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(request.model_folder));
+  planned->files = std::move(files);
+  QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(planned->files));
   Plan& plan = planned->plan;
-  QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(request.model_folder, planned->checkpoint));
+  WarnOfQuantizedSource(planned->checkpoint, plan.warnings);
+  QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(*planned->files, planned->checkpoint));
   QD_ASSIGN_OR_RETURN(plan.linears, ResolveRecipe(request.recipe, plan.model));
   QD_ASSIGN_OR_RETURN(plan.format, PickFormat(request.output));
   QD_RETURN_IF_ERROR(CheckBlocks(plan));
@@ -313,7 +333,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);
   QD_RETURN_IF_ERROR(EstimateCost(request, plan));
-  QD_RETURN_IF_ERROR(CheckTexts(request, plan));
+  QD_RETURN_IF_ERROR(CheckTexts(*planned));
   return planned;
 }
 

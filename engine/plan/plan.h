@@ -14,6 +14,7 @@
 #include "engine/calibrate/statistics.h"
 #include "engine/format/registry.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/tensor/model_files.h"
 #include "engine/text/windows.h"
 #include "engine/types/request.h"
 
@@ -54,9 +55,10 @@ struct Plan {
   std::vector<std::string> warnings;
 };
 
-// A plan and the checkpoint it was made from. Not movable once made: the plan points into itself.
+// A plan, and the model that it was made from. Not movable once made: the plan points into itself.
 struct PlannedQuantization {
   QuantizeRequest request;
+  std::shared_ptr<const ModelFiles> files;
   Checkpoint checkpoint;
   Plan plan;
 };
@@ -66,6 +68,9 @@ struct PlannedQuantization {
 // limit. Every error a job could meet that can be known now is met here, with field, got and
 // wanted.
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request);
+// The same for a model that is open, wherever it lies: request.model_folder is only a name then.
+absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
+    const QuantizeRequest& request, std::shared_ptr<const ModelFiles> files);
 
 // The tensors of the artifact that block number `block` makes, in the order of the file.
 std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block);

@@ -138,7 +138,7 @@ Json TextFingerprint(const std::string& digest, const WindowOptions& options) {
 absl::StatusOr<Json> JournalFingerprint(const PlannedQuantization& planned,
                                         std::string_view engine_version, std::string_view isa,
                                         std::string_view compute) {
-  const auto& [request, checkpoint, plan] = planned;
+  const auto& [request, model_files, checkpoint, plan] = planned;
   QD_ASSIGN_OR_RETURN(const std::string model, checkpoint.Fingerprint());
   Sha256 linears, files;
   for (const ResolvedLinear& entry : plan.linears) linears.Update(DumpJson(ToJson(entry)));
@@ -293,12 +293,12 @@ absl::StatusOr<BlockResult> Journal::Read(int64_t block, const PlannedQuantizati
 absl::Status Journal::CopyTensors(int64_t block, PackedTensors& to) const {
   const Sealed& sealed = blocks_.at(block);
   const std::string path = sealed.folder + "/" + NameOf(kBlock, block, ".safetensors");
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
-  QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(file));
+  QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(path));
+  QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(*file));
   for (const SafetensorsHeader::Entry& entry : header.entries) {
     if (entry.info.bytes() == 0) continue;
     AlignedBuffer<std::byte> bytes(entry.info.bytes());
-    QD_RETURN_IF_ERROR(file.Read(entry.offset, bytes.span()));
+    QD_RETURN_IF_ERROR(file->Read(entry.offset, bytes.span()));
     QD_RETURN_IF_ERROR(to.Write(entry.info.name, 0, bytes.span()));
   }
   return absl::OkStatus();

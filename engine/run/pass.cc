@@ -34,7 +34,7 @@ void Pass::OpenForward(int64_t tokens) {
 absl::StatusOr<Activations> Pass::Embed(const std::string& text, const WindowOptions& options,
                                         const std::shared_ptr<const QuantizedRows>& table) {
   if (tokenizer_ == nullptr) {
-    QD_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Open(planned_.request.model_folder));
+    QD_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Open(*planned_.files));
   }
   QD_ASSIGN_OR_RETURN(Windows windows, CutWindows(text, *tokenizer_, options));
   QD_ASSIGN_OR_RETURN(Embedding embedding,

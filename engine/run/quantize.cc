@@ -3,7 +3,6 @@
 #include "engine/run/quantize.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -64,9 +63,8 @@ absl::Status Run::Open() {
 
 // What the report says before anything is done.
 void Run::Describe() {
-  const std::filesystem::path folder = planned_.request.model_folder;
   report_.engine_version = QUANTD_VERSION;
-  report_.model_name = (folder / "").parent_path().filename().string();
+  report_.model_name = planned_.files->title();
   report_.family = plan_.model.family;
   report_.parameters = plan_.model.parameters;
   report_.backend = pass_->backend().name();

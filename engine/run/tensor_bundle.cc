@@ -1,21 +1,13 @@
 #include "engine/run/tensor_bundle.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/digest.h"
 #include "base/error.h"
 #include "engine/tensor/checkpoint.h"
 #include "engine/tensor/shard_writer.h"
 
 namespace quantd {
-namespace {
-
-constexpr int64_t kDigestChunkBytes = 1 << 20;
-
-}  // namespace
-
 absl::StatusOr<SealedFile> WriteBundle(const std::string& path,
                                        const std::vector<BundlePiece>& pieces, ThreadPool& pool) {
   std::vector<TensorInfo> tensors;
@@ -33,8 +25,8 @@ absl::StatusOr<SealedFile> WriteBundle(const std::string& path,
 }
 
 absl::Status ReadBundle(const std::string& path, const BundlePlace& place, ThreadPool& pool) {
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
-  QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(file));
+  QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(path));
+  QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(*file));
   std::vector<std::span<std::byte>> places;
   for (const SafetensorsHeader::Entry& entry : header.entries) {
     places.push_back(place(entry.info.name, entry.info.bytes()));
@@ -47,20 +39,14 @@ absl::Status ReadBundle(const std::string& path, const BundlePlace& place, Threa
   return pool.ForEach(static_cast<int64_t>(places.size()), [&](int64_t piece) -> absl::Status {
     const auto index = static_cast<size_t>(piece);
     if (places[index].empty()) return absl::OkStatus();
-    return file.Read(header.entries[index].offset, places[index]);
+    return file->Read(header.entries[index].offset, places[index]);
   });
 }
 
 absl::StatusOr<SealedFile> DigestFile(const std::string& path) {
-  QD_ASSIGN_OR_RETURN(const RandomAccessFile file, RandomAccessFile::Open(path));
-  Sha256 digest;
-  std::vector<std::byte> chunk;
-  for (int64_t offset = 0; offset < file.size(); offset += kDigestChunkBytes) {
-    chunk.resize(static_cast<size_t>(std::min(kDigestChunkBytes, file.size() - offset)));
-    QD_RETURN_IF_ERROR(file.Read(offset, chunk));
-    digest.Update(chunk);
-  }
-  return SealedFile{.path = path, .bytes = file.size(), .sha256 = digest.FinishHex()};
+  QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(path));
+  QD_ASSIGN_OR_RETURN(std::string digest, DigestOf(*file));
+  return SealedFile{.path = path, .bytes = file->size(), .sha256 = std::move(digest)};
 }
 
 }  // namespace quantd

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -35,33 +33,19 @@ absl::Status Corrupt(std::string where, std::string got, std::string wanted) {
       Violation{.where = std::move(where), .got = std::move(got), .wanted = std::move(wanted)});
 }
 
-// Whether there is an entry of that name, even a link to nowhere: such a model is corrupt, not
-// absent.
-bool HasEntry(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::symlink_status(path, error).type() !=
-         std::filesystem::file_type::not_found;
-}
-
 using WeightMap = std::map<std::string, std::string, std::less<>>;
 
 // The names of the shards, sorted, and the index where there is one.
-absl::StatusOr<std::vector<std::string>> FindShards(const std::string& folder, WeightMap& index) {
-  if (!IsFolder(folder)) {
+absl::StatusOr<std::vector<std::string>> FindShards(const ModelFiles& files, WeightMap& index) {
+  if (files.Has(kSingle)) return std::vector<std::string>{kSingle};
+  if (!files.Has(kIndex)) {
     return MakeError(Reason::kModelNotFound, "cannot open the model",
-                     Violation{.where = folder,
-                               .got = HasEntry(folder) ? "not a folder" : "nothing there",
-                               .wanted = "the folder of a model"});
-  }
-  if (HasEntry(folder + "/" + kSingle)) return std::vector<std::string>{kSingle};
-  const std::string path = folder + "/" + kIndex;
-  if (!HasEntry(path)) {
-    return MakeError(Reason::kModelNotFound, "cannot open the model",
-                     Violation{.where = folder,
+                     Violation{.where = files.location(),
                                .got = "no safetensors files",
                                .wanted = absl::StrCat(kSingle, " or ", kIndex)});
   }
-  QD_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, kMaxIndexBytes));
+  const std::string path = files.Where(kIndex);
+  QD_ASSIGN_OR_RETURN(const std::string json, files.ReadText(kIndex, kMaxIndexBytes));
   QD_ASSIGN_OR_RETURN(index, ParseShardIndex(json, path));
   if (index.empty()) return Corrupt(path, "an empty weight_map", "the names of tensors");
   std::set<std::string> shards;
@@ -71,27 +55,31 @@ absl::StatusOr<std::vector<std::string>> FindShards(const std::string& folder, W
 
 }  // namespace
 
-absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& folder) {
+absl::StatusOr<Checkpoint> Checkpoint::Open(std::shared_ptr<const ModelFiles> files) {
   Checkpoint checkpoint;
-  checkpoint.folder_ = folder;
+  checkpoint.model_ = std::move(files);
+  const ModelFiles& model = *checkpoint.model_;
   WeightMap index;
-  QD_ASSIGN_OR_RETURN(checkpoint.file_names_, FindShards(folder, index));
-  const std::string index_path = folder + "/" + kIndex;
+  QD_ASSIGN_OR_RETURN(checkpoint.file_names_, FindShards(model, index));
   for (const std::string& name : checkpoint.file_names_) {
-    const std::string path = folder + "/" + name;
-    if (!PathExists(path)) return Corrupt(path, "no such file", "a shard that the index names");
-    QD_ASSIGN_OR_RETURN(RandomAccessFile file, RandomAccessFile::Open(path));
-    QD_ASSIGN_OR_RETURN(SafetensorsHeader header, ReadSafetensorsHeader(file));
+    if (!model.Has(name)) {
+      return Corrupt(model.Where(name), "no such file", "a shard that the index names");
+    }
+    QD_ASSIGN_OR_RETURN(auto file, model.Open(name));
+    QD_ASSIGN_OR_RETURN(SafetensorsHeader header, ReadSafetensorsHeader(*file));
     for (SafetensorsHeader::Entry& entry : header.entries) {
       const std::string& tensor = entry.info.name;
       const auto listed = index.find(tensor);
       if (!index.empty() && (listed == index.end() || listed->second != name)) {
-        return Corrupt(absl::StrCat(index_path, ":", Shown(tensor)),
+        return Corrupt(absl::StrCat(model.Where(kIndex), ":", Shown(tensor)),
                        listed == index.end() ? "no entry" : "shard " + Shown(listed->second),
                        absl::StrCat("shard ", Shown(name), ", which holds it"));
       }
-      Location location{
-          .info = std::move(entry.info), .file = checkpoint.files_.size(), .offset = entry.offset};
+      Location location;
+      location.info = entry.info;
+      location.stored = std::move(entry.info);
+      location.file = checkpoint.files_.size();
+      location.offset = entry.offset;
       std::string key = location.info.name;
       checkpoint.tensors_.emplace(std::move(key), std::move(location));
     }
@@ -99,27 +87,30 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& folder) {
   }
   for (const auto& [tensor, shard] : index) {
     if (checkpoint.tensors_.contains(tensor)) continue;
-    return Corrupt(absl::StrCat(folder, "/", shard, ":", Shown(tensor)), "no such tensor",
+    return Corrupt(absl::StrCat(model.Where(shard), ":", Shown(tensor)), "no such tensor",
                    "the tensor, as the index says");
   }
+  QD_RETURN_IF_ERROR(checkpoint.AdoptFloat8());
   return checkpoint;
 }
 
 const TensorInfo* Checkpoint::Find(std::string_view name) const {
   const auto found = tensors_.find(name);
-  return found == tensors_.end() ? nullptr : &found->second.info;
+  return found == tensors_.end() || found->second.hidden ? nullptr : &found->second.info;
 }
 
 std::vector<const TensorInfo*> Checkpoint::Tensors() const {
   std::vector<const TensorInfo*> all;
   all.reserve(tensors_.size());
-  for (const auto& [name, location] : tensors_) all.push_back(&location.info);
+  for (const auto& [name, location] : tensors_) {
+    if (!location.hidden) all.push_back(&location.info);
+  }
   return all;
 }
 
 int64_t Checkpoint::total_bytes() const {
   int64_t total = 0;
-  for (const auto& [name, location] : tensors_) total += location.info.bytes();
+  for (const auto& [name, location] : tensors_) total += location.stored.bytes();
   return total;
 }
 
@@ -127,14 +118,18 @@ const std::vector<std::string>& Checkpoint::files() const { return file_names_; 
 
 absl::StatusOr<const Checkpoint::Location*> Checkpoint::Locate(std::string_view name) const {
   const auto found = tensors_.find(name);
-  if (found != tensors_.end()) return &found->second;
-  return Corrupt(absl::StrCat(folder_, ":", Shown(name)), "no such tensor", "the tensor");
+  if (found != tensors_.end() && !found->second.hidden) return &found->second;
+  return Corrupt(absl::StrCat(model_->location(), ":", Shown(name)), "no such tensor",
+                 "the tensor");
 }
 
 absl::StatusOr<Tensor> Checkpoint::Read(std::string_view name) const {
   QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
   Tensor tensor{.info = location->info, .bytes = AlignedBuffer<std::byte>(location->info.bytes())};
-  QD_RETURN_IF_ERROR(files_[location->file].Read(location->offset, tensor.bytes.span()));
+  QD_RETURN_IF_ERROR(
+      location->scales != nullptr
+          ? ReadFloat8Rows(*location, 0, location->info.shape[0], tensor.bytes.span())
+          : files_[location->file]->Read(location->offset, tensor.bytes.span()));
   return tensor;
 }
 
@@ -142,7 +137,7 @@ absl::Status Checkpoint::ReadRows(std::string_view name, int64_t begin, int64_t 
                                   std::span<std::byte> out) const {
   QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
   const TensorInfo& info = location->info;
-  const std::string where = absl::StrCat(files_[location->file].path(), ":", Shown(name));
+  const std::string where = absl::StrCat(files_[location->file]->name(), ":", Shown(name));
   if (info.shape.empty() || info.shape.size() > 2) {
     return Corrupt(where, absl::StrCat(info.shape.size(), " dimensions"), "1 or 2");
   }
@@ -158,7 +153,8 @@ absl::Status Checkpoint::ReadRows(std::string_view name, int64_t begin, int64_t 
                                .got = absl::StrCat(out.size(), " bytes"),
                                .wanted = absl::StrCat(count * row_bytes)});
   }
-  return files_[location->file].Read(location->offset + begin * row_bytes, out);
+  if (location->scales != nullptr) return ReadFloat8Rows(*location, begin, count, out);
+  return files_[location->file]->Read(location->offset + begin * row_bytes, out);
 }
 
 absl::Status Checkpoint::ReadColumns(std::string_view name, int64_t begin, int64_t count,
@@ -168,7 +164,7 @@ absl::Status Checkpoint::ReadColumns(std::string_view name, int64_t begin, int64
   const int64_t rows = info.shape.size() == 2 ? info.shape[0] : 0;
   const int64_t columns = info.shape.size() == 2 ? info.shape[1] : 0;
   if (begin < 0 || count < 0 || begin > columns || count > columns - begin) {
-    return Corrupt(absl::StrCat(files_[location->file].path(), ":", Shown(name)),
+    return Corrupt(absl::StrCat(files_[location->file]->name(), ":", Shown(name)),
                    absl::StrCat(columns, " columns"),
                    absl::StrCat("columns ", begin, " to ", begin + count));
   }
@@ -180,9 +176,15 @@ absl::Status Checkpoint::ReadColumns(std::string_view name, int64_t begin, int64
                                .wanted = absl::StrCat(count * rows * size)});
   }
   AlignedBuffer<std::byte> strip(count * size);
+  AlignedBuffer<std::byte> whole_row(location->scales != nullptr ? columns * size : 0);
   for (int64_t row = 0; row < rows; ++row) {
-    const int64_t offset = location->offset + (row * columns + begin) * size;
-    QD_RETURN_IF_ERROR(files_[location->file].Read(offset, strip.span()));
+    if (location->scales != nullptr) {
+      QD_RETURN_IF_ERROR(ReadFloat8Rows(*location, row, 1, whole_row.span()));
+      std::copy_n(whole_row.data() + begin * size, count * size, strip.data());
+    } else {
+      const int64_t offset = location->offset + (row * columns + begin) * size;
+      QD_RETURN_IF_ERROR(files_[location->file]->Read(offset, strip.span()));
+    }
     for (int64_t column = 0; column < count; ++column) {
       std::copy_n(strip.data() + column * size, size, out.data() + (column * rows + row) * size);
     }
@@ -204,9 +206,9 @@ absl::Status Checkpoint::ReadRowsF32(std::string_view name, int64_t begin, int64
 absl::StatusOr<AlignedBuffer<float>> Checkpoint::ReadF32(std::string_view name) const {
   QD_ASSIGN_OR_RETURN(const Location* const location, Locate(name));
   const TensorInfo& info = location->info;
-  const RandomAccessFile& file = files_[location->file];
+  const RandomAccessFile& file = *files_[location->file];
   if (!IsFloat(info.dtype)) {
-    return Corrupt(absl::StrCat(file.path(), ":", Shown(name)), std::string(NameOf(info.dtype)),
+    return Corrupt(absl::StrCat(file.name(), ":", Shown(name)), std::string(NameOf(info.dtype)),
                    "F32, F16 or BF16");
   }
   // Piece by piece: the tensor is in memory once, widened.
@@ -214,6 +216,15 @@ absl::StatusOr<AlignedBuffer<float>> Checkpoint::ReadF32(std::string_view name) 
   const int64_t elements = info.elements();
   const int64_t size = SizeOf(info.dtype);
   AlignedBuffer<float> wide(elements);
+  if (location->scales != nullptr) {
+    const int64_t rows = info.shape[0], width = info.shape[1];
+    constexpr int64_t kPanel = 128;
+    for (int64_t row = 0; row < rows; row += kPanel) {
+      const int64_t count = std::min(kPanel, rows - row);
+      QD_RETURN_IF_ERROR(ReadRowsF32(name, row, count, wide.data() + row * width));
+    }
+    return wide;
+  }
   AlignedBuffer<std::byte> piece(std::min(kPiece, elements) * size);
   for (int64_t done = 0; done < elements; done += kPiece) {
     const int64_t count = std::min(kPiece, elements - done);
@@ -225,26 +236,26 @@ absl::StatusOr<AlignedBuffer<float>> Checkpoint::ReadF32(std::string_view name) 
 }
 
 absl::StatusOr<std::string> Checkpoint::Fingerprint() const {
-  if (!HasEntry(folder_ + "/" + kConfig)) {
-    return Corrupt(folder_ + "/" + kConfig, "no such file", "the configuration of the model");
+  if (!model_->Has(kConfig)) {
+    return Corrupt(model_->Where(kConfig), "no such file", "the configuration of the model");
   }
-  QD_ASSIGN_OR_RETURN(const std::string config, ReadFile(folder_ + "/" + kConfig, kMaxConfigBytes));
+  QD_ASSIGN_OR_RETURN(const std::string config, model_->ReadText(kConfig, kMaxConfigBytes));
   Sha256 sha;
   sha.Update("quantd model fingerprint 1\n");
   sha.Update(absl::StrCat("config ", Sha256Hex(config), "\n"));
   for (size_t i = 0; i < files_.size(); ++i) {
-    sha.Update(absl::StrCat("file ", files_[i].size(), " ", file_names_[i], "\n"));
+    sha.Update(absl::StrCat("file ", files_[i]->size(), " ", file_names_[i], "\n"));
   }
   std::array<std::byte, kSampleBytes> sample{};
   for (const auto& [name, location] : tensors_) {
-    const TensorInfo& info = location.info;
+    const TensorInfo& info = location.stored;
     sha.Update(absl::StrCat("tensor ", name.size(), " ", name, " ", ToAbsl(NameOf(info.dtype)),
                             " [", absl::StrJoin(info.shape, ","), "] ", location.file, " ",
                             location.offset, " ", location.offset + info.bytes(), " "));
     const int64_t size = std::min(kSampleBytes, info.bytes());
     const auto bytes = std::span(sample).first(static_cast<size_t>(size));
     QD_RETURN_IF_ERROR(
-        files_[location.file].Read(location.offset + (info.bytes() - size) / 2, bytes));
+        files_[location.file]->Read(location.offset + (info.bytes() - size) / 2, bytes));
     sha.Update(bytes);
     sha.Update("\n");
   }

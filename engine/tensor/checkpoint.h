@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,7 +13,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/files.h"
+#include "base/random_access_file.h"
+#include "engine/tensor/float8_source.h"
+#include "engine/tensor/model_files.h"
 #include "engine/tensor/tensor.h"
 
 namespace quantd {
@@ -35,20 +38,24 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::by
                                                          int64_t file_bytes,
                                                          const std::string& path);
 
-// Thread-safe once open.
+// Thread-safe once open. Weights that are stored as FP8 with scales are seen and read as the floats
+// that they stand for (float8_source.h); their scales are not seen at all.
 class Checkpoint {
  public:
   // Opens every shard and reads the headers; no weight is read. Errors: MODEL_NOT_FOUND,
-  // MODEL_CORRUPT (also when the index and the shards disagree, or a shard name is not a plain file
-  // name).
-  static absl::StatusOr<Checkpoint> Open(const std::string& folder);
+  // MODEL_CORRUPT (also when the index and the shards disagree, a shard name is not a plain file
+  // name, or FP8 weights lack scales of a shape that fits).
+  static absl::StatusOr<Checkpoint> Open(std::shared_ptr<const ModelFiles> files);
 
   // nullptr if there is none.
   const TensorInfo* Find(std::string_view name) const;
   // All tensors in the order of their names.
   std::vector<const TensorInfo*> Tensors() const;
+  // Of the tensors as they are stored.
   int64_t total_bytes() const;
-  const std::vector<std::string>& files() const;  // plain names
+  // How the weights are stored, where they are quantized already: "fp8, blocks of 128 x 128".
+  const std::string& stored_as() const { return stored_as_; }
+  const std::vector<std::string>& files() const;  // plain names of the shards
 
   // MODEL_CORRUPT if the tensor is missing. Reads with pread.
   absl::StatusOr<Tensor> Read(std::string_view name) const;
@@ -72,16 +79,27 @@ class Checkpoint {
 
  private:
   struct Location {
-    TensorInfo info;
+    TensorInfo info;    // as it is seen
+    TensorInfo stored;  // as it lies in the file
     size_t file = 0;
     int64_t offset = 0;
+    bool hidden = false;               // a scale
+    const Location* scales = nullptr;  // of FP8 weights
+    Float8Scales layout;
   };
   absl::StatusOr<const Location*> Locate(std::string_view name) const;
+  // Where config.json says that weights are FP8: their tensors become those of the floats.
+  absl::Status AdoptFloat8();
+  absl::Status AdoptFloat8Weight(const Float8Source& source, Location& weight);
+  // Rows of FP8 weights as they are seen.
+  absl::Status ReadFloat8Rows(const Location& weight, int64_t begin, int64_t count,
+                              std::span<std::byte> out) const;
 
-  std::string folder_;
+  std::shared_ptr<const ModelFiles> model_;
   std::vector<std::string> file_names_;
-  std::vector<RandomAccessFile> files_;
+  std::vector<std::unique_ptr<RandomAccessFile>> files_;
   std::map<std::string, Location, std::less<>> tensors_;
+  std::string stored_as_;
 };
 
 }  // namespace quantd

@@ -26,13 +26,14 @@ constexpr std::array kRows = {
     Row{DType::kBool, 1, "BOOL", "bool"},
     Row{DType::kF8E4M3, 1, "F8_E4M3", "float8_e4m3fn"},
     Row{DType::kF8E5M2, 1, "F8_E5M2", "float8_e5m2"},
+    Row{DType::kF8E8M0, 1, "F8_E8M0", "float8_e8m0fnu"},
 };
 
 constexpr bool InOrder() {
   for (size_t i = 0; i < kRows.size(); ++i) {
     if (kRows[i].dtype != static_cast<DType>(i)) return false;
   }
-  return kRows.back().dtype == DType::kF8E5M2;
+  return kRows.back().dtype == DType::kF8E8M0;
 }
 static_assert(InOrder());
 

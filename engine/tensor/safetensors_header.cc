@@ -321,10 +321,10 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::by
 absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const RandomAccessFile& file) {
   std::vector<std::byte> prefix(8);
   if (file.size() >= 8) QD_RETURN_IF_ERROR(file.Read(0, prefix));
-  QD_ASSIGN_OR_RETURN(const int64_t length, HeaderBytes(prefix, file.size(), file.path()));
+  QD_ASSIGN_OR_RETURN(const int64_t length, HeaderBytes(prefix, file.size(), file.name()));
   prefix.resize(static_cast<size_t>(8 + length));
   QD_RETURN_IF_ERROR(file.Read(0, prefix));
-  return ParseSafetensorsHeader(prefix, file.size(), file.path());
+  return ParseSafetensorsHeader(prefix, file.size(), file.name());
 }
 
 }  // namespace quantd

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "engine/tensor/float8.h"
 #include "engine/tensor/float_conversion.h"
 
 namespace quantd {
@@ -51,6 +52,10 @@ void WidenToF32(const void* from, DType dtype, int64_t count, float* to) {
       return best.widen_f16(from, count, to);
     case DType::kBF16:
       return best.widen_bf16(from, count, to);
+    case DType::kF8E4M3:
+    case DType::kF8E5M2:
+    case DType::kF8E8M0:
+      return WidenFloat8(from, dtype, count, to);
     default:
       RefuseType("WidenToF32", dtype);
   }

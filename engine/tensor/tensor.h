@@ -73,7 +73,8 @@ struct Tensor {
   WeightRows Rows() const;  // of a 2-D tensor
 };
 
-// Widens `count` elements of `dtype` (F32, F16, BF16) to f32; exact. SIMD where the machine has it.
+// Widens `count` elements of `dtype` (F32, F16, BF16, FP8) to f32; exact. SIMD where the machine
+// has it.
 void WidenToF32(const void* from, DType dtype, int64_t count, float* to);
 // Rounds f32 to nearest, ties to even. NaN stays NaN.
 void NarrowFromF32(const float* from, int64_t count, DType dtype, void* to);

@@ -1,13 +1,10 @@
 #include "engine/text/tokenizer.h"
 
-#include <filesystem>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "engine/text/tokenizers_bridge/tokenizers_bridge.h"
 #include "engine/text/utf8.h"
 
@@ -103,30 +100,29 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Load(std::string_view json, const std
 }
 
 // A model folder without a tokenizer.json: says what is there instead and what helps.
-absl::Status NoTokenizer(const std::string& folder) {
+absl::Status NoTokenizer(const ModelFiles& files) {
   for (const char* other : {"tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"}) {
-    if (!PathExists(folder + "/" + other)) continue;
+    if (!files.Has(other)) continue;
     return MakeError(
         Reason::kModelUnsupported, "cannot load the tokenizer",
-        Violation{.where = folder,
+        Violation{.where = files.location(),
                   .got = absl::StrCat(other, " without ", kFile),
                   .wanted = absl::StrCat(
                       kFile,
                       "; convert it with transformers: AutoTokenizer.from_pretrained(FOLDER, "
                       "use_fast=True).save_pretrained(FOLDER)")});
   }
-  return MakeError(Reason::kModelCorrupt, "cannot load the tokenizer",
-                   Violation{.where = folder, .got = absl::StrCat("no ", kFile), .wanted = kFile});
+  return MakeError(
+      Reason::kModelCorrupt, "cannot load the tokenizer",
+      Violation{.where = files.location(), .got = absl::StrCat("no ", kFile), .wanted = kFile});
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Open(const std::string& model_folder) {
-  const std::string path = model_folder + "/" + kFile;
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return NoTokenizer(model_folder);
-  QD_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, kMaxBytes));
-  return Load(json, path);
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Open(const ModelFiles& files) {
+  if (!files.Has(kFile)) return NoTokenizer(files);
+  QD_ASSIGN_OR_RETURN(const std::string json, files.ReadText(kFile, kMaxBytes));
+  return Load(json, files.Where(kFile));
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view json) {

@@ -10,15 +10,16 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/tensor/model_files.h"
 
 namespace quantd {
 
 // Thread-safe.
 class Tokenizer {
  public:
-  // Reads tokenizer.json of a model folder. Errors: MODEL_CORRUPT; MODEL_UNSUPPORTED when only
+  // Reads tokenizer.json of a model. Errors: MODEL_CORRUPT; MODEL_UNSUPPORTED when only
   // another kind of tokenizer file is there (tokenizer.model), saying how to convert it.
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> Open(const std::string& model_folder);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Open(const ModelFiles& files);
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view json);
   virtual ~Tokenizer() = default;
 

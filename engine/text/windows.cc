@@ -71,19 +71,20 @@ absl::StatusOr<std::string> ReadText(const std::string& source) {
     return std::string(*text);
   }
   if (!PathExists(source)) return Invalid(source, "no such file", "a file of UTF-8 text");
-  absl::StatusOr<RandomAccessFile> file = RandomAccessFile::Open(source);
-  if (!file.ok()) {
+  auto opened = RandomAccessFile::Open(source);
+  if (!opened.ok()) {
     // The reader of weights would blame the model; here it is the text.
-    if (ReasonOf(file.status()) != Reason::kModelCorrupt) return file.status();
+    if (ReasonOf(opened.status()) != Reason::kModelCorrupt) return opened.status();
     return Invalid(source, "not a regular file", "a file of UTF-8 text");
   }
-  if (file->size() == 0) return Invalid(source, "an empty file", "text");
-  if (file->size() > kMaxTextBytes) {
-    return Invalid(source, absl::StrCat(file->size(), " bytes"),
+  const RandomAccessFile& file = **opened;
+  if (file.size() == 0) return Invalid(source, "an empty file", "text");
+  if (file.size() > kMaxTextBytes) {
+    return Invalid(source, absl::StrCat(file.size(), " bytes"),
                    absl::StrCat("at most ", kMaxTextBytes));
   }
-  std::string text(static_cast<size_t>(file->size()), '\0');
-  QD_RETURN_IF_ERROR(file->Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
+  std::string text(static_cast<size_t>(file.size()), '\0');
+  QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
   if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
     return Invalid(source, absl::StrCat("no UTF-8 at byte ", *invalid), "UTF-8");
   }

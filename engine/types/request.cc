@@ -82,35 +82,37 @@ Json ToJson(const QuantizeRequest& request) {
   WriteOptional(gate, "max_perplexity_ratio", request.gate.max_perplexity_ratio);
   WriteOptional(gate, "max_mean_kl", request.gate.max_mean_kl);
   WriteOptional(gate, "min_top1_agreement", request.gate.min_top1_agreement);
-  return {{"model_folder", request.model_folder},
-          {"output_folder", request.output_folder},
-          {"recipe", ToJson(request.recipe)},
-          {"calibration",
-           {{"text", request.calibration.text},
-            {"samples", request.calibration.samples},
-            {"tokens_per_sample", request.calibration.tokens_per_sample},
-            {"seed", request.calibration.seed},
-            {"statistics_folder", request.calibration.statistics_folder},
-            {"save_statistics_folder", request.calibration.save_statistics_folder}}},
-          {"evaluation",
-           {{"enabled", request.evaluation.enabled},
-            {"text", request.evaluation.text},
-            {"windows", request.evaluation.windows},
-            {"tokens_per_window", request.evaluation.tokens_per_window},
-            {"logits_windows", request.evaluation.logits_windows},
-            {"analyze", request.evaluation.analyze}}},
-          {"gate", std::move(gate)},
-          {"output",
-           {{"format", request.output.format},
-            {"loader", request.output.loader},
-            {"tensor_parallel", request.output.tensor_parallel},
-            {"sync", request.output.sync},
-            {"shard_bytes", request.output.shard_bytes}}},
-          {"resources",
-           {{"backend", request.resources.backend},
-            {"threads", request.resources.threads},
-            {"max_memory_bytes", request.resources.max_memory_bytes},
-            {"compute", NameOf(request.resources.compute)}}}};
+  Json json = {{"model_folder", request.model_folder},
+               {"output_folder", request.output_folder},
+               {"recipe", ToJson(request.recipe)},
+               {"calibration",
+                {{"text", request.calibration.text},
+                 {"samples", request.calibration.samples},
+                 {"tokens_per_sample", request.calibration.tokens_per_sample},
+                 {"seed", request.calibration.seed},
+                 {"statistics_folder", request.calibration.statistics_folder},
+                 {"save_statistics_folder", request.calibration.save_statistics_folder}}},
+               {"evaluation",
+                {{"enabled", request.evaluation.enabled},
+                 {"text", request.evaluation.text},
+                 {"windows", request.evaluation.windows},
+                 {"tokens_per_window", request.evaluation.tokens_per_window},
+                 {"logits_windows", request.evaluation.logits_windows},
+                 {"analyze", request.evaluation.analyze}}},
+               {"gate", std::move(gate)},
+               {"output",
+                {{"format", request.output.format},
+                 {"loader", request.output.loader},
+                 {"tensor_parallel", request.output.tensor_parallel},
+                 {"sync", request.output.sync},
+                 {"shard_bytes", request.output.shard_bytes}}},
+               {"resources",
+                {{"backend", request.resources.backend},
+                 {"threads", request.resources.threads},
+                 {"max_memory_bytes", request.resources.max_memory_bytes},
+                 {"compute", NameOf(request.resources.compute)}}}};
+  if (!request.model_roots.empty()) json["model_roots"] = request.model_roots;
+  return json;
 }
 
 absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
@@ -118,6 +120,7 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
   RequestReader reader;
   JsonFields fields(json, "");
   request.model_folder = fields.String("model_folder", "");
+  request.model_roots = fields.Strings("model_roots");
   request.output_folder = fields.String("output_folder", "");
   if (const Json* recipe = fields.Value("recipe")) {
     auto parsed = RecipeFromJson(*recipe);

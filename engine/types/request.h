@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -69,6 +70,9 @@ struct ResourceRequest {
 
 struct QuantizeRequest {
   std::string model_folder;
+  // Folders that the model's files must lie in, wherever links lead; empty: anywhere. Set by a
+  // server, which reads for strangers.
+  std::vector<std::string> model_roots;
   std::string output_folder;
   Recipe recipe;
   CalibrationRequest calibration;

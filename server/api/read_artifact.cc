@@ -80,7 +80,7 @@ class ReadStream final : public Stream<v1::ArtifactChunk> {
   }
 
   const v1::ReadArtifactFileRequest request_;
-  std::unique_ptr<BlobReader> blob_;
+  std::unique_ptr<RandomAccessFile> blob_;
   int64_t at_ = 0, end_ = 0;
   bool sent_first_ = false;
   v1::ArtifactChunk chunk_;

@@ -58,10 +58,10 @@ TEST_F(FilesTest, ReadingPastTheEndIsDataLoss) {
   ASSERT_TRUE(WriteFileAtomic(Path("a"), "12345").ok());
   const auto file = RandomAccessFile::Open(Path("a"));
   std::array<std::byte, 4> bytes{};
-  EXPECT_TRUE(file->Read(1, bytes).ok());
-  EXPECT_EQ(ReasonOf(file->Read(2, bytes)), Reason::kModelCorrupt);
+  EXPECT_TRUE((*file)->Read(1, bytes).ok());
+  EXPECT_EQ(ReasonOf((*file)->Read(2, bytes)), Reason::kModelCorrupt);
   ASSERT_EQ(::truncate(Path("a").c_str(), 2), 0);
-  EXPECT_EQ(file->Read(0, bytes).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ((*file)->Read(0, bytes).code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(FilesTest, OnlyRegularFilesAreRead) {

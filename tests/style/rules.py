@@ -10,8 +10,8 @@ ZONES = [
     ("blob", ["blob/*"], ["base"]),
     # What every folder of the engine shares: plain data, the model's shape included.
     ("engine/types", ["engine/types/*"], ["base", "engine/tensor"]),
-    ("engine/tensor", ["engine/tensor/*"], ["base"]),
-    ("engine/text", ["engine/text/*"], ["base"]),
+    ("engine/tensor", ["engine/tensor/*"], ["base", "blob"]),
+    ("engine/text", ["engine/text/*"], ["base", "engine/tensor"]),
     ("engine/calibrate", ["engine/calibrate/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend", "engine/model"]),
     ("engine/backend", ["engine/backend/*"], ["base", "engine/types", "engine/tensor"]),

@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/method/method_context.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 namespace {
@@ -50,10 +51,10 @@ class TransformTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/" + GetParam();
-    auto checkpoint = Checkpoint::Open(folder);
+    auto checkpoint = OpenCheckpoint(folder);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     planned_.checkpoint = *std::move(checkpoint);
-    auto model = ReadModelSpec(folder, planned_.checkpoint);
+    auto model = ReadModelSpec(**OpenModelFolder(folder), planned_.checkpoint);
     ASSERT_TRUE(model.ok()) << model.status();
     planned_.plan.model = *std::move(model);
   }

@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/inspect/model_folder.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 namespace {
@@ -103,7 +104,7 @@ void WriteCompressed(const ModelFolder& folder, DType dtype, float scale) {
 }
 
 std::map<std::string, std::string> TensorBytes(const std::string& path) {
-  const auto checkpoint = Checkpoint::Open(path);
+  const auto checkpoint = OpenCheckpoint(path);
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
   std::map<std::string, std::string> all;
   if (!checkpoint.ok()) return all;
@@ -120,7 +121,7 @@ std::map<std::string, std::string> TensorBytes(const std::string& path) {
 std::map<std::string, std::vector<float>> Weights(const std::string& path) {
   std::map<std::string, std::vector<float>> all;
   Findings findings;
-  const auto source = ReadModelSource(path, &findings);
+  const auto source = ReadModelSource(**OpenModelFolder(path), &findings);
   EXPECT_TRUE(source.ok()) << source.status();
   if (!source.ok()) return all;
   const StoredLinears stored(source->modules, source->config);
@@ -203,7 +204,7 @@ TEST_F(ConversionTest, ATiedHeadIsLeftOut) {
   Json config = *ParseJson(*ReadFile(awq.path() + "/config.json", 1 << 20), "config.json");
   config["tie_word_embeddings"] = true;
   awq.Config(config);
-  const auto all = Checkpoint::Open(awq.path());
+  const auto all = OpenCheckpoint(awq.path());
   ASSERT_TRUE(all.ok());
   for (const TensorInfo* info : all->Tensors()) {
     if (info->name == "lm_head.weight") continue;

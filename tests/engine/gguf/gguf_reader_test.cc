@@ -44,7 +44,7 @@ TEST(GgufReaderTest, ReadsTheSameFromAFile) {
   ASSERT_TRUE(WriteFileAtomic(path, SmallGguf()).ok());
   const auto file = RandomAccessFile::Open(path);
   ASSERT_TRUE(file.ok());
-  const auto header = ReadGgufHeader(*file);
+  const auto header = ReadGgufHeader(**file);
   ASSERT_TRUE(header.ok()) << header.status();
   EXPECT_EQ(header->tensors.size(), 3U);
 }

@@ -7,6 +7,7 @@
 #include "engine/model/registry.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 namespace {
@@ -197,9 +198,9 @@ class ReadModelSpecTest : public testing::Test {
     const auto folder = TemporaryFolder::Create("config");
     EXPECT_TRUE(folder.ok());
     EXPECT_TRUE(WriteFileAtomic(folder->path() + "/config.json", config).ok());
-    const auto checkpoint = Checkpoint::Open(kModel);
+    const auto checkpoint = OpenCheckpoint(kModel);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-    return ReadModelSpec(folder->path(), *checkpoint);
+    return ReadModelSpec(**OpenModelFolder(folder->path()), *checkpoint);
   }
   absl::StatusOr<ModelSpec> ReadChanged(const std::string& changes) {
     Json config =
@@ -256,9 +257,18 @@ TEST_F(ReadModelSpecTest, TensorsThatContradictTheConfigAreCorrupt) {
   }
 }
 
+TEST_F(ReadModelSpecTest, AQuantizedModelIsRefusedUnlessItIsReadAsFloats) {
+  const absl::Status status =
+      ReadChanged(R"({"quantization_config": {"quant_method": "hqq"}})").status();
+  EXPECT_EQ(ReasonOf(status), Reason::kModelUnsupported);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("quantized already"));
+  const auto fp8 = ReadChanged(R"({"quantization_config": {"quant_method": "fp8"}})");
+  EXPECT_TRUE(fp8.ok()) << fp8.status();
+}
+
 TEST_F(ReadModelSpecTest, AnUnknownFamilyThatIsQuantizedIsRefused) {
   const absl::Status status =
-      ReadChanged(R"({"model_type": "t5", "quantization_config": {"quant_method": "fp8"}})")
+      ReadChanged(R"({"model_type": "t5", "quantization_config": {"quant_method": "hqq"}})")
           .status();
   EXPECT_EQ(ReasonOf(status), Reason::kModelUnsupported);
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("quantized already"));
@@ -276,8 +286,10 @@ TEST_F(ReadModelSpecTest, FilesThatAreNoConfig) {
   EXPECT_EQ(ReasonOf(Read("[]").status()), Reason::kModelCorrupt);
   EXPECT_EQ(ReasonOf(Read("{\"a\": 1").status()), Reason::kModelCorrupt);
   EXPECT_EQ(ReasonOf(Read(std::string(1 << 16, '[')).status()), Reason::kModelCorrupt);
-  const auto checkpoint = Checkpoint::Open(kModel);
-  EXPECT_EQ(ReasonOf(ReadModelSpec("/nowhere", *checkpoint).status()), Reason::kModelNotFound);
+  const auto checkpoint = OpenCheckpoint(kModel);
+  const auto empty = TemporaryFolder::Create("config-test");
+  EXPECT_EQ(ReasonOf(ReadModelSpec(**OpenModelFolder(empty->path()), *checkpoint).status()),
+            Reason::kModelNotFound);
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ TEST(FamiliesConfigTest, WhatWeLackIsRefused) {
       {"gemma3_text", R"({"use_bidirectional_attention": true})"},
       {"gpt_neox", R"({"hidden_act": "quick_gelu"})"},
       {"mixtral", R"({"quantization_config": {"quant_method": "awq"}})"},
-      {"llava", R"({"quantization_config": {"quant_method": "fp8"}})"},
+      {"llava", R"({"quantization_config": {"quant_method": "gptq"}})"},
       {"llava", R"({"text_config": {"model_type": "novel"}})"},
       {"llava", R"({"text_config": {"model_type": "llava"}})"},
   };

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "engine/model/forward.h"
 #include "engine/model/registry.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 
@@ -17,8 +18,8 @@ class WholeModel {
  public:
   static absl::StatusOr<std::unique_ptr<WholeModel>> Open(const std::string& folder) {
     auto model = std::make_unique<WholeModel>();
-    QD_ASSIGN_OR_RETURN(model->checkpoint_, Checkpoint::Open(folder));
-    QD_ASSIGN_OR_RETURN(model->spec_, ReadModelSpec(folder, model->checkpoint_));
+    QD_ASSIGN_OR_RETURN(model->checkpoint_, OpenCheckpoint(folder));
+    QD_ASSIGN_OR_RETURN(model->spec_, ReadModelSpec(**OpenModelFolder(folder), model->checkpoint_));
     return model;
   }
 

@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/whole_model.h"
+#include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
 
 namespace quantd {
@@ -86,9 +87,9 @@ TEST_P(FamiliesTest, EightBitsChangeLittle) {
 TEST_P(FamiliesTest, EveryTensorIsThere) {
   const std::string out = folder_.path() + "/out";
   ASSERT_TRUE(RunEngine(Request(model(), out)).ok());
-  const auto before = Checkpoint::Open(model()), after = Checkpoint::Open(out);
+  const auto before = OpenCheckpoint(model()), after = OpenCheckpoint(out);
   ASSERT_TRUE(before.ok() && after.ok());
-  const auto spec = ReadModelSpec(model(), *before);
+  const auto spec = ReadModelSpec(**OpenModelFolder(model()), *before);
   ASSERT_TRUE(spec.ok()) << spec.status();
   std::set<std::string> quantized;
   for (const LinearSpec* linear : spec->Linears()) {
@@ -129,7 +130,7 @@ TEST_F(UnknownFamilyTest, MethodsWithoutCalibrationWork) {
   const std::string out = folder_.path() + "/out";
   const absl::Status status = RunEngine(Request(model(), out));
   ASSERT_TRUE(status.ok()) << status;
-  const auto before = Checkpoint::Open(model()), after = Checkpoint::Open(out);
+  const auto before = OpenCheckpoint(model()), after = OpenCheckpoint(out);
   ASSERT_TRUE(before.ok() && after.ok());
   for (const char* same : {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"}) {
     const Tensor was = *before->Read(same), is = *after->Read(same);

@@ -17,6 +17,7 @@
 #include "engine/tensor/checkpoint.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
 
 namespace quantd {
@@ -108,7 +109,7 @@ TEST_F(GgufTest, RowsOfQAndKArePaired) {
   ASSERT_TRUE(Run(request).ok());
   const std::string bytes = Bytes(request, "BF16");
   const GgufHeader header = Header(bytes);
-  const Checkpoint checkpoint = *Checkpoint::Open(kModel);
+  const Checkpoint checkpoint = *OpenCheckpoint(kModel);
   const auto rows_of = [&](const std::string& name) {
     for (const GgufTensor& tensor : header.tensors) {
       if (tensor.name != name) continue;

@@ -8,6 +8,7 @@
 #include "engine/run/quantize.h"
 #include "engine/tensor/checkpoint.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
 #include "tests/shared_data.h"
 
@@ -97,7 +98,7 @@ TEST_F(Int8Test, StaticScalesAreInTheArtifact) {
       Run(plain_,
           "default: {method: int8, activations: static, options: {activation_symmetric: false}}");
   ASSERT_TRUE(report.ok()) << report.status();
-  const auto checkpoint = Checkpoint::Open(artifact());
+  const auto checkpoint = OpenCheckpoint(artifact());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   for (const LayerReport& layer : report->layers) {
     const auto scale = checkpoint->ReadF32(layer.name + ".input_scale");

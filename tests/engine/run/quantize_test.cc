@@ -14,6 +14,7 @@
 #include "engine/tensor/shard_writer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 namespace {
@@ -161,7 +162,7 @@ TEST_F(QuantizeTest, ShardsAndTheirIndexHoldEveryTensorOnce) {
   request.evaluation.enabled = false;
   ASSERT_TRUE(Run(request).ok());
   EXPECT_FALSE(PathExists(request.output_folder + "/model.safetensors"));
-  const auto checkpoint = Checkpoint::Open(request.output_folder);
+  const auto checkpoint = OpenCheckpoint(request.output_folder);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_GE(checkpoint->files().size(), 2u);
   EXPECT_NE(checkpoint->Find("model.embed_tokens.weight"), nullptr);
@@ -176,8 +177,8 @@ TEST_F(QuantizeTest, ConvertsWithoutEvaluationAndSkipsWhatItIsTold) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_FALSE(report->evaluation.has_value());
   EXPECT_EQ(report->layers.size(), 24u);
-  const auto checkpoint = Checkpoint::Open(request.output_folder);
-  const auto original = Checkpoint::Open(kModel);
+  const auto checkpoint = OpenCheckpoint(request.output_folder);
+  const auto original = OpenCheckpoint(kModel);
   const std::string name = "model.layers.2.self_attn.v_proj.weight";
   const Tensor kept = *checkpoint->Read(name), before = *original->Read(name);
   ASSERT_EQ(kept.info.bytes(), before.info.bytes());
@@ -222,7 +223,7 @@ TEST_F(QuantizeTest, CancelledBetweenBlocks) {
 // Writes `bits` over the first element of a bf16 tensor.
 void Poke(const std::string& model, const std::string& tensor, uint16_t bits) {
   const auto file = RandomAccessFile::Open(model + "/model.safetensors");
-  const auto header = ReadSafetensorsHeader(*file);
+  const auto header = ReadSafetensorsHeader(**file);
   for (const auto& entry : header->entries) {
     if (entry.info.name != tensor) continue;
     FILE* raw = std::fopen((model + "/model.safetensors").c_str(), "r+b");
@@ -274,7 +275,7 @@ TEST_F(QuantizeTest, LogitsOfAWindowAreWrittenOnRequest) {
   ASSERT_TRUE(Run(request).ok());
   const auto file = RandomAccessFile::Open(request.output_folder + "/quantd/logits.safetensors");
   ASSERT_TRUE(file.ok());
-  const auto header = ReadSafetensorsHeader(*file);
+  const auto header = ReadSafetensorsHeader(**file);
   ASSERT_TRUE(header.ok()) << header.status();
   ASSERT_EQ(header->entries.size(), 3u);
   EXPECT_EQ(header->entries[1].info.shape, (std::vector<int64_t>{2, 128, 2048}));

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 #include "tests/engine/tensor/safetensors_file.h"
 
 namespace quantd {
@@ -39,7 +40,7 @@ class CheckpointTest : public ::testing::Test {
 
   // Opens the folder and expects a refusal that says so.
   void ExpectRefused(Reason reason, const std::string& says) const {
-    const auto checkpoint = Checkpoint::Open(folder_.path());
+    const auto checkpoint = OpenCheckpoint(folder_.path());
     ASSERT_FALSE(checkpoint.ok());
     EXPECT_EQ(ReasonOf(checkpoint.status()), reason) << checkpoint.status();
     EXPECT_THAT(std::string(checkpoint.status().message()), HasSubstr(says));
@@ -55,7 +56,7 @@ class CheckpointTest : public ::testing::Test {
 };
 
 TEST_F(CheckpointTest, ReadsTheShippedModel) {
-  const auto checkpoint = Checkpoint::Open(QUANTD_SOURCE_DIR "/models/books-3m");
+  const auto checkpoint = OpenCheckpoint(QUANTD_SOURCE_DIR "/models/books-3m");
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_THAT(checkpoint->files(), ElementsAre(kSingle));
   const TensorInfo* embedding = checkpoint->Find("model.embed_tokens.weight");
@@ -80,7 +81,7 @@ TEST_F(CheckpointTest, ReadsTheShippedModel) {
 }
 
 TEST(CheckpointColumnsTest, AreTheRowsOfTheTransposed) {
-  const auto checkpoint = Checkpoint::Open(QUANTD_SOURCE_DIR "/tests/golden/models/gpt2");
+  const auto checkpoint = OpenCheckpoint(QUANTD_SOURCE_DIR "/tests/golden/models/gpt2");
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const char* const kName = "transformer.h.0.mlp.c_fc.weight";  // [32, 48], f32
   const auto whole = checkpoint->ReadF32(kName);
@@ -104,7 +105,7 @@ TEST(CheckpointColumnsTest, AreTheRowsOfTheTransposed) {
 
 TEST_F(CheckpointTest, ReadsShards) {
   PutTwoShards(R"({"b":"2.safetensors","a":"1.safetensors"})");
-  const auto checkpoint = Checkpoint::Open(folder_.path());
+  const auto checkpoint = OpenCheckpoint(folder_.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_THAT(checkpoint->files(), ElementsAre("1.safetensors", "2.safetensors"));
   EXPECT_EQ(checkpoint->total_bytes(), 8);
@@ -118,14 +119,14 @@ TEST_F(CheckpointTest, ReadsShards) {
 TEST_F(CheckpointTest, FollowsLinks) {
   Put("elsewhere", FileWith("a"));
   std::filesystem::create_symlink("elsewhere", Path(kSingle));
-  EXPECT_TRUE(Checkpoint::Open(folder_.path()).ok());
+  EXPECT_TRUE(OpenCheckpoint(folder_.path()).ok());
 }
 
 TEST_F(CheckpointTest, NothingThere) {
   ExpectRefused(Reason::kModelNotFound, "no safetensors files");
-  EXPECT_EQ(ReasonOf(Checkpoint::Open(Path("absent")).status()), Reason::kModelNotFound);
+  EXPECT_EQ(ReasonOf(OpenCheckpoint(Path("absent")).status()), Reason::kModelNotFound);
   Put("file", "");
-  EXPECT_EQ(ReasonOf(Checkpoint::Open(Path("file")).status()), Reason::kModelNotFound);
+  EXPECT_EQ(ReasonOf(OpenCheckpoint(Path("file")).status()), Reason::kModelNotFound);
 }
 
 TEST_F(CheckpointTest, LinkToNowhere) {
@@ -151,7 +152,7 @@ TEST_F(CheckpointTest, CutShort) {
 
 TEST_F(CheckpointTest, CutShortAfterOpening) {
   Put(kSingle, FileWith("a"));
-  const auto checkpoint = Checkpoint::Open(folder_.path());
+  const auto checkpoint = OpenCheckpoint(folder_.path());
   ASSERT_TRUE(checkpoint.ok());
   std::filesystem::resize_file(Path(kSingle), 20);
   EXPECT_EQ(ReasonOf(checkpoint->Read("a").status()), Reason::kModelCorrupt);
@@ -186,7 +187,7 @@ TEST_F(CheckpointTest, LyingIndexes) {
     SCOPED_TRACE(lie.weight_map);
     PutTwoShards(lie.weight_map);
     if (*lie.says == '\0') {
-      EXPECT_TRUE(Checkpoint::Open(folder_.path()).ok());
+      EXPECT_TRUE(OpenCheckpoint(folder_.path()).ok());
     } else {
       ExpectRefused(Reason::kModelCorrupt, lie.says);
     }
@@ -214,7 +215,7 @@ TEST_F(CheckpointTest, IndexesOfOtherShapes) {
 
 TEST_F(CheckpointTest, RefusesRowsThatAreNotThere) {
   Put(kSingle, FileWith("a"));
-  const auto checkpoint = Checkpoint::Open(folder_.path());
+  const auto checkpoint = OpenCheckpoint(folder_.path());
   ASSERT_TRUE(checkpoint.ok());
   std::vector<std::byte> out(4);
   EXPECT_TRUE(checkpoint->ReadRows("a", 0, 2, out).ok());
@@ -228,7 +229,7 @@ TEST_F(CheckpointTest, RefusesRowsThatAreNotThere) {
 
 TEST_F(CheckpointTest, FingerprintsTellModelsApart) {
   const auto fingerprint = [&]() -> std::string {
-    const auto checkpoint = Checkpoint::Open(folder_.path());
+    const auto checkpoint = OpenCheckpoint(folder_.path());
     if (!checkpoint.ok()) return checkpoint.status().ToString();
     return checkpoint->Fingerprint().value_or("none");
   };

@@ -13,6 +13,7 @@
 #include "engine/tensor/interval_set.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 #include "tests/engine/tensor/safetensors_file.h"
 
 namespace quantd {
@@ -98,11 +99,11 @@ TEST_F(ShardWriterTest, GivesTheSameFileForAnyOrderAndThreads) {
 TEST_F(ShardWriterTest, IsReadBackByTheCheckpoint) {
   ASSERT_TRUE(WriteShard(Path("model.safetensors"), 2, 5).ok());
   const auto file = RandomAccessFile::Open(Path("model.safetensors"));
-  const auto header = ReadSafetensorsHeader(*file);
+  const auto header = ReadSafetensorsHeader(**file);
   ASSERT_TRUE(header.ok()) << header.status();
   EXPECT_EQ(header->metadata.at("format"), "pt");
   EXPECT_EQ(header->entries.front().offset % 64, 0);
-  const auto checkpoint = Checkpoint::Open(folder_.path());
+  const auto checkpoint = OpenCheckpoint(folder_.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   for (const TensorInfo& tensor : SomeTensors()) {
     ASSERT_NE(checkpoint->Find(tensor.name), nullptr) << tensor.name;
@@ -120,7 +121,7 @@ TEST_F(ShardWriterTest, KeepsTheOrderUnlessATensorWouldBeMisaligned) {
       EXPECT_TRUE((*writer)->Write(i, 0, BytesOf(bytes)).ok());
     }
     EXPECT_TRUE((*writer)->Seal().ok());
-    const auto header = ReadSafetensorsHeader(*RandomAccessFile::Open(Path("s")));
+    const auto header = ReadSafetensorsHeader(**RandomAccessFile::Open(Path("s")));
     std::string names;
     for (const auto& entry : header->entries) {
       EXPECT_EQ(entry.offset % SizeOf(entry.info.dtype), 0);
@@ -170,7 +171,7 @@ TEST_F(ShardWriterTest, RefusesTensorsThatCannotBe) {
 TEST_F(ShardWriterTest, AFileWithoutTensorsIsAFile) {
   const auto writer = ShardWriter::Create(Path("s"), {});
   ASSERT_TRUE((*writer)->Seal().ok());
-  EXPECT_TRUE(ReadSafetensorsHeader(*RandomAccessFile::Open(Path("s"))).ok());
+  EXPECT_TRUE(ReadSafetensorsHeader(**RandomAccessFile::Open(Path("s"))).ok());
 }
 
 TEST(IntervalSetTest, MergesAndRefusesOverlaps) {

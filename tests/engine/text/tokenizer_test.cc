@@ -17,6 +17,7 @@
 #include "engine/text/windows.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 #include "tests/shared_data.h"
 
 namespace quantd {
@@ -32,7 +33,7 @@ Json Golden() {
 
 // Every text of the golden file, with and without special tokens, and back.
 void ExpectGolden(const std::string& name, const std::string& folder) {
-  const auto tokenizer = Tokenizer::Open(folder);
+  const auto tokenizer = Tokenizer::Open(**OpenModelFolder(folder));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const Json golden = Golden();
   const Json& model = golden["models"][name];
@@ -67,7 +68,7 @@ TEST(TokenizerTest, StoriesAsInPython) {
 }
 
 TEST(TokenizerTest, AWholeTextAsInPython) {
-  const auto tokenizer = Tokenizer::Open(kModel);
+  const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const auto ids = (*tokenizer)->Encode(*ReadText("builtin:calibration"), true);
   ASSERT_TRUE(ids.ok()) << ids.status();
@@ -96,7 +97,7 @@ void ExpectPublished(const Tokenizer& tokenizer, const std::string& folder) {
 
 TEST(TokenizerTest, FalconAsPublished) {
   QD_SHARED_DATA_OR_SKIP(data);
-  const auto tokenizer = Tokenizer::Open(data + "/tokenizers/falcon");
+  const auto tokenizer = Tokenizer::Open(**OpenModelFolder(data + "/tokenizers/falcon"));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   ExpectPublished(**tokenizer, data + "/tokenizers/falcon");
 }
@@ -129,7 +130,7 @@ TEST(TokenizerTest, Gpt2AsPublished) {
 }
 
 TEST(TokenizerTest, ManyThreadsShareOne) {
-  const auto tokenizer = Tokenizer::Open(kModel);
+  const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const std::string text = ReadText("builtin:evaluation")->substr(0, 20'000);
   const std::vector<int32_t> wanted = *(*tokenizer)->Encode(text, true);
@@ -155,7 +156,7 @@ TEST(TokenizerTest, RefusesWhatIsNoTokenizer) {
 }
 
 TEST(TokenizerTest, RefusesTextAndIdsThatCannotBe) {
-  const auto tokenizer = Tokenizer::Open(kModel);
+  const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const auto ids = (*tokenizer)->Encode("good \xC0\x80", true);
   EXPECT_EQ(ReasonOf(ids.status()), Reason::kDatasetInvalid);
@@ -165,13 +166,15 @@ TEST(TokenizerTest, RefusesTextAndIdsThatCannotBe) {
 
 TEST(TokenizerTest, SaysWhatIsThereInstead) {
   const auto folder = TemporaryFolder::Create("tokenizer-test");
-  EXPECT_EQ(ReasonOf(Tokenizer::Open(folder->path()).status()), Reason::kModelCorrupt);
+  EXPECT_EQ(ReasonOf(Tokenizer::Open(**OpenModelFolder(folder->path())).status()),
+            Reason::kModelCorrupt);
   std::ofstream(folder->path() + "/tokenizer.model") << "x";
-  const auto refused = Tokenizer::Open(folder->path());
+  const auto refused = Tokenizer::Open(**OpenModelFolder(folder->path()));
   EXPECT_EQ(ReasonOf(refused.status()), Reason::kModelUnsupported);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("AutoTokenizer"));
   std::filesystem::create_directory(folder->path() + "/tokenizer.json");
-  EXPECT_EQ(ReasonOf(Tokenizer::Open(folder->path()).status()), Reason::kModelCorrupt);
+  EXPECT_EQ(ReasonOf(Tokenizer::Open(**OpenModelFolder(folder->path())).status()),
+            Reason::kModelCorrupt);
 }
 
 }  // namespace

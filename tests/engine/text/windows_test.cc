@@ -16,6 +16,7 @@
 #include "engine/text/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 namespace {
@@ -33,7 +34,7 @@ class WindowsTest : public ::testing::Test {
   }
 
   const std::string text_ = *ReadText("builtin:evaluation");
-  const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Open(kModel);
+  const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Open(**OpenModelFolder(kModel));
   const std::vector<int32_t> all_ = *tokenizer_->Encode(text_, true);
 };
 

@@ -14,6 +14,7 @@ using ::testing::SizeIs;
 TEST(RequestTest, JsonRoundTrip) {
   QuantizeRequest request;
   request.model_folder = "/models/a b";
+  request.model_roots = {"/models", "/cache"};
   request.recipe = *ParseRecipe("default: {method: int8}");
   request.calibration.seed = 7;
   request.calibration.statistics_folder = "/a";

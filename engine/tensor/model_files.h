@@ -1,0 +1,51 @@
+// The files of one model, by name, wherever they lie: configuration, weights, tokenizer. The only
+// way to them: what reads a model knows nothing of folders.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/files.h"
+#include "base/random_access_file.h"
+
+namespace quantd {
+
+// Names are plain: no folders. Thread-safe.
+class ModelFiles {
+ public:
+  virtual ~ModelFiles() = default;
+
+  // What people call the model: the path of its folder, the prefix of its blobs. For messages, and
+  // for the name that results carry; no file is opened by it.
+  virtual const std::string& location() const = 0;
+  // Every file, sorted. Folders are none.
+  virtual absl::StatusOr<std::vector<std::string>> List() const = 0;
+  // Whether there is anything of that name, readable or not: a link to nowhere is damage, not
+  // absence.
+  virtual bool Has(std::string_view name) const = 0;
+  // Errors: MODEL_CORRUPT if there is no such file or it is not a regular one; those of the place.
+  virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const = 0;
+
+  // The last part of the location: "Llama-3.2-1B".
+  std::string title() const;
+  // "location/name", as errors say it.
+  std::string Where(std::string_view name) const;
+  // The whole file as text. MODEL_CORRUPT if it is larger than `max_bytes`.
+  absl::StatusOr<std::string> ReadText(std::string_view name, int64_t max_bytes) const;
+  // A copy at `path`, with the digest.
+  absl::StatusOr<SealedFile> CopyTo(std::string_view name, const std::string& path) const;
+  // SHA-256, lower-case hex.
+  absl::StatusOr<std::string> Digest(std::string_view name) const;
+
+ protected:
+  // MODEL_CORRUPT: no file of that name.
+  absl::Status NoSuchFile(std::string_view name) const;
+  // MODEL_CORRUPT unless the name is plain.
+  absl::Status CheckName(std::string_view name) const;
+};
+
+}  // namespace quantd
