@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/plan/resolve.h"
 
 namespace quantd {
 
