@@ -112,9 +112,10 @@ absl::StatusOr<v1::Job> Connection::CreateJob(const v1::CreateJobRequest& reques
   return Call(&v1::QuantizationService::Stub::CreateJob, request);
 }
 
-absl::StatusOr<v1::Job> Connection::GetJob(const std::string& name) {
+absl::StatusOr<v1::Job> Connection::GetJob(const std::string& name, v1::JobView view) {
   v1::GetJobRequest request;
   request.set_name(name);
+  request.set_view(view);
   return Call(&v1::QuantizationService::Stub::GetJob, request);
 }
 
@@ -148,8 +149,16 @@ absl::StatusOr<std::vector<v1::ArtifactFile>> Connection::ListArtifactFiles(
   }
 }
 
-absl::StatusOr<v1::ListWorkersResponse> Connection::ListWorkers() {
-  return Call(&v1::QuantizationService::Stub::ListWorkers, v1::ListWorkersRequest());
+absl::StatusOr<std::vector<v1::Worker>> Connection::ListWorkers() {
+  std::vector<v1::Worker> workers;
+  v1::ListWorkersRequest request;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(v1::ListWorkersResponse page,
+                        Call(&v1::QuantizationService::Stub::ListWorkers, request));
+    for (v1::Worker& worker : *page.mutable_workers()) workers.push_back(std::move(worker));
+    if (page.next_page_token().empty()) return workers;
+    request.set_page_token(page.next_page_token());
+  }
 }
 
 absl::Status Connection::StreamEvents(

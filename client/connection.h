@@ -34,13 +34,16 @@ class Connection {
   absl::StatusOr<v1::Capabilities> GetCapabilities();
   // Sends the request as it is. With a request_id, a retry makes no second job.
   absl::StatusOr<v1::Job> CreateJob(const v1::CreateJobRequest& request);
-  absl::StatusOr<v1::Job> GetJob(const std::string& name);
+  // JOB_VIEW_UNSPECIFIED: everything.
+  absl::StatusOr<v1::Job> GetJob(const std::string& name,
+                                 v1::JobView view = v1::JOB_VIEW_UNSPECIFIED);
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
   absl::StatusOr<v1::Job> CancelJob(const std::string& name);
   absl::Status DeleteJob(const std::string& name);
   // All pages. The files that are finished so far, in order of path.
   absl::StatusOr<std::vector<v1::ArtifactFile>> ListArtifactFiles(const std::string& job);
-  absl::StatusOr<v1::ListWorkersResponse> ListWorkers();
+  // All pages, in order of name.
+  absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
 
   // One try of a stream, without retries. Each returns OK when the server ended the stream,
   // UNAVAILABLE when the connection broke, or the first error of the function, which ends the call.

@@ -36,7 +36,7 @@ absl::Status WatchJob(Connection& connection, const WatchOptions& options,
     if (final) return absl::OkStatus();
     if (status.ok()) {
       // A job that was final before after_sequence has nothing more to tell.
-      QD_ASSIGN_OR_RETURN(const v1::Job job, connection.GetJob(options.job));
+      QD_ASSIGN_OR_RETURN(const v1::Job job, connection.GetJob(options.job, v1::JOB_VIEW_BASIC));
       if (IsFinal(job.state()) && job.last_sequence() <= last) return absl::OkStatus();
       status = MakeError(Reason::kUnavailable, "the server ended the stream");
     }

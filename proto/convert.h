@@ -1,7 +1,7 @@
 // Where protobuf meets our own types. Nothing else in quantd knows both.
 //
-// ToProto never fails. FromProto checks: what comes from outside is refused with INVALID_FIELD or
-// UNKNOWN_FIELD and every problem at once, named by its field path
+// ToProto never fails. FromProto checks what users send: what comes from outside is refused with
+// INVALID_FIELD or UNKNOWN_FIELD and every problem at once, named by its field path
 // ("job.spec.recipe.default_scheme.bits"). The engine checks what needs a model.
 #pragma once
 
@@ -35,7 +35,7 @@ absl::StatusOr<QuantizeRequest> FromProto(const v1::JobSpec& spec,
 
 v1::Recipe ToProto(const Recipe& recipe);
 absl::StatusOr<Recipe> FromProto(const v1::Recipe& recipe, std::string_view path = "recipe");
-// Everything set.
+// Everything set but number_format.
 v1::Scheme ToProto(const Scheme& scheme);
 
 v1::Progress ToProto(const ProgressReport& report);
@@ -49,6 +49,11 @@ v1::Stage ToProto(Stage stage);
 Stage FromProto(v1::Stage stage);
 
 v1::JobResult ToProto(const Report& report);
+
+// BACKEND_KIND_UNSPECIFIED for a name that the API does not have.
+v1::BackendKind BackendByName(std::string_view name);
+// "any", "cpu", "cuda"; "" for a value that this build does not know.
+std::string_view NameOf(v1::BackendKind backend);
 
 // An error as part of a job, and back. `status` must not be OK.
 v1::JobError ToProto(const absl::Status& status);

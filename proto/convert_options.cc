@@ -1,62 +1,78 @@
 #include "proto/convert_options.h"
 
-#include <string>
-#include <vector>
+#include <cmath>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
 
 namespace quantd {
+namespace {
 
-using google::protobuf::FieldDescriptor;
+// Up to here every whole number has a double of its own.
+constexpr double kLargestInteger = 9007199254740992.0;  // 2^53
 
-Options FromProto(const v1::MethodOptions& message) {
-  Options options;
-  const auto& reflection = *message.GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const FieldDescriptor* field : fields) {
-    switch (field->cpp_type()) {
-      case FieldDescriptor::CPPTYPE_BOOL:
-        options.Set(field->name(), reflection.GetBool(message, field));
-        break;
-      case FieldDescriptor::CPPTYPE_INT64:
-        options.Set(field->name(), int64_t{reflection.GetInt64(message, field)});
-        break;
-      case FieldDescriptor::CPPTYPE_DOUBLE:
-        options.Set(field->name(), reflection.GetDouble(message, field));
-        break;
-      case FieldDescriptor::CPPTYPE_STRING:
-        options.Set(field->name(), reflection.GetString(message, field));
-        break;
-      default:
-        break;
-    }
-  }
-  return options;
+constexpr char kWanted[] = "a boolean, a number or a text";
+
+OptionValue NumberOf(double number) {
+  const bool whole = std::floor(number) == number && std::abs(number) <= kLargestInteger;
+  return whole ? OptionValue(static_cast<int64_t>(number)) : OptionValue(number);
 }
 
-v1::MethodOptions ToProto(const Options& options) {
-  v1::MethodOptions message;
-  const auto& reflection = *message.GetReflection();
-  for (const auto& [name, value] : options.values()) {
-    const FieldDescriptor* field = v1::MethodOptions::descriptor()->FindFieldByName(name);
-    if (field == nullptr) continue;
-    switch (field->cpp_type()) {
-      case FieldDescriptor::CPPTYPE_BOOL:
-        reflection.SetBool(&message, field, options.Flag(name));
+}  // namespace
+
+Options FromProto(const OptionMap& options, FieldChecks& checks) {
+  Options read;
+  for (const auto& [name, value] : options) {
+    const std::string field = absl::StrCat("options.", name.substr(0, 80));
+    switch (value.kind_case()) {
+      case google::protobuf::Value::kBoolValue:
+        read.Set(name, value.bool_value());
         break;
-      case FieldDescriptor::CPPTYPE_INT64:
-        reflection.SetInt64(&message, field, options.Integer(name));
+      case google::protobuf::Value::kNumberValue:
+        if (std::isfinite(value.number_value())) {
+          read.Set(name, NumberOf(value.number_value()));
+        } else {
+          checks.Wrong(field, absl::StrCat(value.number_value()), kWanted);
+        }
         break;
-      case FieldDescriptor::CPPTYPE_DOUBLE:
-        reflection.SetDouble(&message, field, options.Number(name));
+      case google::protobuf::Value::kStringValue:
+        read.Set(name, value.string_value());
         break;
-      case FieldDescriptor::CPPTYPE_STRING:
-        reflection.SetString(&message, field, options.Text(name));
+      case google::protobuf::Value::kNullValue:
+        checks.Wrong(field, "null", kWanted);
         break;
-      default:
+      case google::protobuf::Value::kStructValue:
+        checks.Wrong(field, "an object", kWanted);
+        break;
+      case google::protobuf::Value::kListValue:
+        checks.Wrong(field, "a list", kWanted);
+        break;
+      case google::protobuf::Value::KIND_NOT_SET:
+        checks.Wrong(field, "nothing", kWanted);
         break;
     }
   }
+  return read;
+}
+
+google::protobuf::Value ToProto(const OptionValue& value) {
+  google::protobuf::Value message;
+  if (const auto* flag = std::get_if<bool>(&value)) {
+    message.set_bool_value(*flag);
+  } else if (const auto* integer = std::get_if<int64_t>(&value)) {
+    message.set_number_value(static_cast<double>(*integer));
+  } else if (const auto* number = std::get_if<double>(&value)) {
+    message.set_number_value(*number);
+  } else {
+    message.set_string_value(std::get<std::string>(value));
+  }
   return message;
+}
+
+OptionMap ToProto(const Options& options) {
+  OptionMap map;
+  for (const auto& [name, value] : options.values()) map[name] = ToProto(value);
+  return map;
 }
 
 }  // namespace quantd

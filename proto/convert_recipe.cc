@@ -5,30 +5,13 @@
 #include "base/error.h"
 #include "proto/convert.h"
 #include "proto/convert_options.h"
-#include "proto/enum_map.h"
 #include "proto/field_checks.h"
+#include "proto/wire_enums.h"
 
 namespace quantd {
 namespace {
 
 constexpr int64_t kMaxGroupSize = 1 << 20;
-
-constexpr EnumMap<Granularity, v1::Granularity, 3> kGranularities = {
-    {{Granularity::kTensor, v1::GRANULARITY_TENSOR},
-     {Granularity::kChannel, v1::GRANULARITY_CHANNEL},
-     {Granularity::kGroup, v1::GRANULARITY_GROUP}}};
-constexpr EnumMap<ScaleRule, v1::ScaleRule, 4> kScaleRules = {
-    {{ScaleRule::kAbsmax, v1::SCALE_RULE_ABSMAX},
-     {ScaleRule::kMse, v1::SCALE_RULE_MSE},
-     {ScaleRule::kWeightedMse, v1::SCALE_RULE_WEIGHTED_MSE},
-     {ScaleRule::kHessian, v1::SCALE_RULE_HESSIAN}}};
-constexpr EnumMap<ActivationScheme, v1::Activations, 3> kActivations = {
-    {{ActivationScheme::kNone, v1::ACTIVATIONS_NONE},
-     {ActivationScheme::kDynamicToken, v1::ACTIVATIONS_DYNAMIC_TOKEN},
-     {ActivationScheme::kStatic, v1::ACTIVATIONS_STATIC}}};
-constexpr EnumMap<Propagate, v1::Propagate, 2> kPropagates = {
-    {{Propagate::kOriginal, v1::PROPAGATE_ORIGINAL},
-     {Propagate::kQuantized, v1::PROPAGATE_QUANTIZED}}};
 
 // Reads an enum field whose zero means "not said".
 template <typename Ours, typename Wire, size_t N>
@@ -54,6 +37,7 @@ SchemeRequest ReadScheme(const v1::Scheme& scheme, std::string_view path, FieldC
   if (scheme.has_bits()) {
     request.bits = static_cast<int>(checks.InRange("bits", scheme.bits(), 1, 8));
   }
+  if (!scheme.number_format().empty()) request.number_format = scheme.number_format();
   if (scheme.has_group_size()) {
     request.group_size = checks.InRange("group_size", scheme.group_size(), 1, kMaxGroupSize);
   }
@@ -61,7 +45,7 @@ SchemeRequest ReadScheme(const v1::Scheme& scheme, std::string_view path, FieldC
   request.granularity = ReadEnum(checks, "granularity", kGranularities, scheme.granularity());
   request.scale_rule = ReadEnum(checks, "scale_rule", kScaleRules, scheme.scale_rule());
   request.activations = ReadEnum(checks, "activations", kActivations, scheme.activations());
-  request.options = FromProto(scheme.options());
+  request.options = FromProto(scheme.options(), checks);
   all.Collect(checks.Finish());
   return request;
 }
@@ -70,6 +54,7 @@ v1::Scheme ToProto(const SchemeRequest& request) {
   v1::Scheme scheme;
   if (request.method) scheme.set_method(*request.method);
   if (request.bits) scheme.set_bits(*request.bits);
+  if (request.number_format) scheme.set_number_format(*request.number_format);
   if (request.group_size) scheme.set_group_size(*request.group_size);
   if (request.symmetric) scheme.set_symmetric(*request.symmetric);
   if (request.granularity) {
@@ -82,7 +67,7 @@ v1::Scheme ToProto(const SchemeRequest& request) {
   if (request.activations) {
     scheme.set_activations(ToWire(kActivations, *request.activations, v1::ACTIVATIONS_UNSPECIFIED));
   }
-  if (!request.options.empty()) *scheme.mutable_options() = ToProto(request.options);
+  *scheme.mutable_options() = ToProto(request.options);
   return scheme;
 }
 
@@ -118,7 +103,7 @@ v1::Scheme ToProto(const Scheme& scheme) {
   message.set_granularity(ToWire(kGranularities, scheme.granularity, v1::GRANULARITY_UNSPECIFIED));
   message.set_scale_rule(ToWire(kScaleRules, scheme.scale_rule, v1::SCALE_RULE_UNSPECIFIED));
   message.set_activations(ToWire(kActivations, scheme.activations, v1::ACTIVATIONS_UNSPECIFIED));
-  if (!scheme.options.empty()) *message.mutable_options() = ToProto(scheme.options);
+  *message.mutable_options() = ToProto(scheme.options);
   return message;
 }
 

@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 #include "proto/convert.h"
-#include "proto/enum_map.h"
+#include "proto/convert_time.h"
+#include "proto/wire_enums.h"
 
 namespace quantd {
 namespace {
@@ -23,8 +24,8 @@ v1::ResolvedLinear ResolvedFromJson(const Json& entry) {
   linear.set_name(entry.value("name", ""));
   if (entry.value("skip", false)) return linear;
   Json scheme = Json::object();
-  for (const char* key : {"method", "bits", "granularity", "group_size", "symmetric", "scale_rule",
-                          "activations", "options"}) {
+  for (const char* key : {"method", "bits", "number_format", "granularity", "group_size",
+                          "symmetric", "scale_rule", "activations", "options"}) {
     if (entry.contains(key)) scheme[key] = entry[key];
   }
   // A group size of 0 says "no groups"; the parser wants it left out then.
@@ -51,6 +52,45 @@ v1::EvaluationResult EvaluationToProto(const EvaluationResult& result) {
   return message;
 }
 
+v1::LayerAnalysis AnalysisToProto(const LayerAnalysis& analysis) {
+  v1::LayerAnalysis message;
+  message.set_rows(analysis.rows);
+  message.set_output_error(analysis.output_error);
+  for (const SalientProtection& entry : analysis.salient) {
+    v1::SalientProtection* added = message.add_salient();
+    added->set_share(entry.share);
+    added->set_channels(entry.channels);
+    added->set_output_error(entry.output_error);
+  }
+  for (const CodebookError& entry : analysis.codebooks) {
+    v1::CodebookError* added = message.add_codebooks();
+    added->set_name(entry.name);
+    added->set_bits_per_weight(entry.bits_per_weight);
+    added->set_weight_error(entry.weight_error);
+    added->set_output_error(entry.output_error);
+  }
+  return message;
+}
+
+LayerAnalysis AnalysisFromProto(const v1::LayerAnalysis& message) {
+  LayerAnalysis analysis{.rows = message.rows(),
+                         .output_error = message.output_error(),
+                         .salient = {},
+                         .codebooks = {}};
+  for (const v1::SalientProtection& entry : message.salient()) {
+    analysis.salient.push_back({.share = entry.share(),
+                                .channels = entry.channels(),
+                                .output_error = entry.output_error()});
+  }
+  for (const v1::CodebookError& entry : message.codebooks()) {
+    analysis.codebooks.push_back({.name = entry.name(),
+                                  .bits_per_weight = entry.bits_per_weight(),
+                                  .weight_error = entry.weight_error(),
+                                  .output_error = entry.output_error()});
+  }
+  return analysis;
+}
+
 void WriteSizes(const Report& report, v1::JobResult& result) {
   result.set_bits_per_weight(report.bits_per_weight);
   result.set_bytes_original(report.bytes_original);
@@ -60,11 +100,11 @@ void WriteSizes(const Report& report, v1::JobResult& result) {
                                  static_cast<double>(report.bytes_quantized));
   }
   for (const auto& [stage, seconds] : report.seconds) {
-    v1::StageSeconds* entry = result.add_seconds();
+    v1::StageTime* entry = result.add_stage_times();
     entry->set_stage(ToProto(stage));
-    entry->set_seconds(seconds);
+    *entry->mutable_run_time() = ToProto(absl::Seconds(seconds));
   }
-  result.set_seconds_total(report.seconds_total);
+  *result.mutable_run_time() = ToProto(absl::Seconds(report.seconds_total));
   result.set_peak_memory_bytes(report.peak_rss_bytes);
 }
 
@@ -82,7 +122,9 @@ v1::Progress ToProto(const ProgressReport& report) {
   progress.set_tokens(report.tokens);
   progress.set_bytes_read(report.bytes_read);
   progress.set_bytes_written(report.bytes_written);
-  progress.set_eta_seconds(report.eta_seconds);
+  if (report.eta_seconds > 0) {
+    *progress.mutable_remaining_time() = ToProto(absl::Seconds(report.eta_seconds));
+  }
   return progress;
 }
 
@@ -93,7 +135,7 @@ ProgressReport FromProto(const v1::Progress& progress) {
           .tokens = progress.tokens(),
           .bytes_read = progress.bytes_read(),
           .bytes_written = progress.bytes_written(),
-          .eta_seconds = progress.eta_seconds()};
+          .eta_seconds = absl::ToDoubleSeconds(FromProto(progress.remaining_time()))};
 }
 
 v1::LayerReport ToProto(const LayerReport& report) {
@@ -105,38 +147,41 @@ v1::LayerReport ToProto(const LayerReport& report) {
   message.set_bits(report.bits);
   message.set_group_size(report.group_size);
   message.set_symmetric(report.symmetric);
-  message.set_scale_rule(report.scale_rule);
-  message.set_granularity(report.granularity);
-  message.set_activations(report.activations);
+  message.set_scale_rule(ToWireByName(kScaleRules, report.scale_rule));
+  message.set_granularity(ToWireByName(kGranularities, report.granularity));
+  message.set_activations(ToWireByName(kActivations, report.activations));
   for (const auto& [name, value] : report.figures) (*message.mutable_figures())[name] = value;
   message.set_weight_snr_db(report.weight_snr_db);
   if (report.relative_output_error) {
     message.set_relative_output_error(*report.relative_output_error);
   }
-  message.set_seconds(report.seconds);
+  *message.mutable_run_time() = ToProto(absl::Seconds(report.seconds));
+  if (report.analysis) *message.mutable_analysis() = AnalysisToProto(*report.analysis);
   return message;
 }
 
 LayerReport FromProto(const v1::LayerReport& message) {
-  LayerReport report{.name = message.module(),
-                     .out_features = message.out_features(),
-                     .in_features = message.in_features(),
-                     .method = message.method(),
-                     .bits = message.bits(),
-                     .group_size = message.group_size(),
-                     .symmetric = message.symmetric(),
-                     .scale_rule = message.scale_rule(),
-                     .granularity = message.granularity(),
-                     .activations = message.activations(),
-                     .weight_snr_db = message.weight_snr_db(),
-                     .relative_output_error = std::nullopt,
-                     .figures = {},
-                     .seconds = message.seconds()};
+  LayerReport report{
+      .name = message.module(),
+      .out_features = message.out_features(),
+      .in_features = message.in_features(),
+      .method = message.method(),
+      .bits = message.bits(),
+      .group_size = message.group_size(),
+      .symmetric = message.symmetric(),
+      .scale_rule = std::string(NameFromWire(kScaleRules, message.scale_rule())),
+      .granularity = std::string(NameFromWire(kGranularities, message.granularity())),
+      .activations = std::string(NameFromWire(kActivations, message.activations())),
+      .weight_snr_db = message.weight_snr_db(),
+      .relative_output_error = std::nullopt,
+      .figures = {},
+      .seconds = absl::ToDoubleSeconds(FromProto(message.run_time()))};
   if (message.has_relative_output_error()) {
     report.relative_output_error = message.relative_output_error();
   }
   for (const auto& [name, value] : message.figures()) report.figures.emplace_back(name, value);
   std::sort(report.figures.begin(), report.figures.end());  // a map on the wire has no order
+  if (message.has_analysis()) report.analysis = AnalysisFromProto(message.analysis());
   return report;
 }
 
@@ -171,9 +216,9 @@ v1::JobResult ToProto(const Report& report) {
   result.set_family(report.family);
   result.set_parameters(report.parameters);
   result.set_format(report.format);
-  result.set_backend(report.backend);
+  result.set_backend(BackendByName(report.backend));
   result.set_isa(report.isa);
-  result.set_compute(report.compute);
+  result.set_compute(ToWireByName(kComputeTypes, report.compute));
   result.set_calibration_tokens(report.calibration_tokens);
   result.set_calibration_seed(report.calibration_seed);
   for (const std::string& warning : report.warnings) result.add_warnings(warning);

@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "proto/convert.h"
-#include "proto/enum_map.h"
 #include "proto/field_checks.h"
+#include "proto/wire_enums.h"
 
 namespace quantd {
 namespace {
@@ -21,18 +21,6 @@ constexpr int64_t kMaxMemoryBytes = int64_t{1} << 50;
 constexpr int kMaxThreads = 1024;
 constexpr int kMaxLogitsWindows = 64;
 constexpr std::string_view kBuiltin = "builtin:";
-
-constexpr EnumMap<ComputeType, v1::ComputeType, 3> kComputeTypes = {
-    {{ComputeType::kAuto, v1::COMPUTE_TYPE_AUTO},
-     {ComputeType::kF32, v1::COMPUTE_TYPE_F32},
-     {ComputeType::kBF16, v1::COMPUTE_TYPE_BF16}}};
-
-struct BackendName {
-  std::string_view name;
-  v1::BackendKind kind;
-};
-constexpr BackendName kBackends[] = {
-    {"any", v1::BACKEND_KIND_ANY}, {"cpu", v1::BACKEND_KIND_CPU}, {"cuda", v1::BACKEND_KIND_CUDA}};
 
 absl::Status NotBuilt(const FieldChecks& checks, std::string_view field, std::string_view wanted) {
   return MakeError(
@@ -152,6 +140,7 @@ absl::Status ReadEvaluation(const v1::Evaluation& message, QuantizeRequest& requ
                    absl::StrCat("value ", static_cast<int>(message.metrics(i))), "a known metric");
     }
   }
+  evaluation.analyze = message.analyze();
   evaluation.logits_windows =
       checks.InRange("logits_windows", message.logits_windows(), 0, kMaxLogitsWindows);
   ReadGate(message.gate(), request.gate, checks);
@@ -196,14 +185,12 @@ void CheckDuration(const google::protobuf::Duration& duration, std::string_view 
 void ReadResources(const v1::Resources& message, ResourceRequest& resources, FieldChecks& all) {
   FieldChecks checks(all.Path("resources"));
   if (message.backend() != v1::BACKEND_KIND_UNSPECIFIED) {
-    resources.backend.clear();
-    for (const BackendName& row : kBackends) {
-      if (row.kind == message.backend()) resources.backend = row.name;
-    }
-    if (resources.backend.empty()) {
+    const auto backend = FromWire(kBackends, message.backend());
+    if (!backend.has_value()) {
       checks.Wrong("backend", absl::StrCat("value ", static_cast<int>(message.backend())),
                    "any, cpu or cuda");
     }
+    resources.backend = backend.value_or("");
   }
   resources.max_memory_bytes =
       checks.InRange("max_memory_bytes", message.max_memory_bytes(), 0, kMaxMemoryBytes);
@@ -240,6 +227,7 @@ v1::Evaluation EvaluationToProto(const QuantizeRequest& request) {
   message.set_windows(request.evaluation.windows);
   message.set_sequence_length(request.evaluation.tokens_per_window);
   message.set_logits_windows(request.evaluation.logits_windows);
+  message.set_analyze(request.evaluation.analyze);
   const QualityGate& gate = request.gate;
   if (gate != QualityGate{}) message.mutable_gate();
   if (gate.max_perplexity_ratio) {
@@ -264,8 +252,8 @@ void FindUnknownFields(const google::protobuf::Message& message, const std::stri
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   reflection->ListFields(message, &fields);
   for (const auto* field : fields) {
-    // Parsing a map keeps nothing of its entries but key and value, and ours map to plain text.
-    if (field->is_map()) continue;
+    // Parsing a map keeps nothing of its entries but key and value.
+    if (field->is_map() && field->message_type()->map_value()->message_type() == nullptr) continue;
     if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
     const std::string below = path.empty() ? field->name() : absl::StrCat(path, ".", field->name());
     if (!field->is_repeated()) {
@@ -297,9 +285,7 @@ v1::JobSpec ToProto(const QuantizeRequest& request) {
   output->set_shard_bytes(request.output.shard_bytes);
   output->set_tensor_parallel(request.output.tensor_parallel);
   v1::Resources* resources = spec.mutable_resources();
-  for (const BackendName& row : kBackends) {
-    if (row.name == request.resources.backend) resources->set_backend(row.kind);
-  }
+  resources->set_backend(BackendByName(request.resources.backend));
   resources->set_max_memory_bytes(request.resources.max_memory_bytes);
   resources->set_threads(request.resources.threads);
   resources->set_compute(
@@ -321,6 +307,14 @@ absl::StatusOr<QuantizeRequest> FromProto(const v1::JobSpec& spec, std::string_v
   ReadResources(spec.resources(), request.resources, checks);
   QD_RETURN_IF_ERROR(checks.Finish());
   return request;
+}
+
+v1::BackendKind BackendByName(std::string_view name) {
+  return ToWire(kBackends, name, v1::BACKEND_KIND_UNSPECIFIED);
+}
+
+std::string_view NameOf(v1::BackendKind backend) {
+  return FromWire(kBackends, backend).value_or("");
 }
 
 absl::Status CheckNoUnknownFields(const google::protobuf::Message& message, std::string_view path) {

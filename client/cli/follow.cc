@@ -101,7 +101,7 @@ absl::StatusOr<Followed> Follow(Session& session, const FollowOptions& options, 
   };
   QD_RETURN_IF_ERROR(WatchJob(connection, watch, on_event));
   Followed followed;
-  QD_ASSIGN_OR_RETURN(followed.job, connection.GetJob(options.job));
+  QD_ASSIGN_OR_RETURN(followed.job, connection.GetJob(options.job, v1::JOB_VIEW_BASIC));
   if (KeepsFiles(followed.job)) {
     QD_ASSIGN_OR_RETURN(followed.files, connection.ListArtifactFiles(options.job));
   }
@@ -120,7 +120,7 @@ absl::StatusOr<Followed> Follow(Session& session, const FollowOptions& options, 
 
 absl::StatusOr<Json> FetchReport(Session& session, const std::string& job) {
   // A stream waits long for a server that went away; one that was never there is told at once.
-  QD_RETURN_IF_ERROR(session.connection().GetJob(job).status());
+  QD_RETURN_IF_ERROR(session.connection().GetJob(job, v1::JOB_VIEW_BASIC).status());
   QD_ASSIGN_OR_RETURN(
       const std::string text,
       ReadArtifactText(session.connection(), {.job = job, .path = kReportPath}, kMaxReportBytes));

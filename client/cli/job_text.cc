@@ -15,6 +15,7 @@
 #include "client/cli/errors.h"
 #include "engine/types/scheme.h"
 #include "proto/convert.h"
+#include "proto/convert_time.h"
 #include "terminal/figures.h"
 #include "terminal/table.h"
 
@@ -43,21 +44,6 @@ class Facts {
   std::vector<std::pair<std::string, std::string>> rows_;
 };
 
-std::string ModelText(const v1::ModelSource& model) {
-  switch (model.source_case()) {
-    case v1::ModelSource::kPath:
-      return model.path();
-    case v1::ModelSource::kUploaded:
-      return model.uploaded();
-    case v1::ModelSource::kS3:
-      return model.s3().uri();
-    case v1::ModelSource::kHub:
-      return "hf://" + model.hub().repo();
-    default:
-      return "";
-  }
-}
-
 std::string ProgressText(const v1::Job& job) {
   if (job.state() == v1::Job::SUCCEEDED) {
     return job.has_result() && job.result().has_evaluation()
@@ -71,10 +57,11 @@ std::string ProgressText(const v1::Job& job) {
 }
 
 // What the request asked for, before the method's defaults.
-std::string AskedText(const v1::Recipe& recipe) {
-  const v1::Scheme& scheme = recipe.default_scheme();
-  std::string text = scheme.method().empty() ? "rtn" : scheme.method();
+std::string AskedText(const v1::Job& job) {
+  const v1::Scheme& scheme = job.spec().recipe().default_scheme();
+  std::string text = job.method();
   if (scheme.has_bits()) absl::StrAppend(&text, " ", scheme.bits(), "bit");
+  if (!scheme.number_format().empty()) absl::StrAppend(&text, " ", scheme.number_format());
   if (scheme.has_group_size() && scheme.group_size() > 0) {
     absl::StrAppend(&text, " g", scheme.group_size());
   }
@@ -95,7 +82,7 @@ void AddResult(const v1::JobResult& result, Facts& facts) {
     facts.Add("top-1 agreement", fmt::format("{:.2f} %", 100 * evaluation.top1_agreement()));
   }
   for (const std::string& missed : result.gate().missed()) facts.Add("gate missed", missed);
-  facts.Add("run time", HumanSeconds(result.seconds_total()));
+  facts.Add("run time", HumanSeconds(absl::ToDoubleSeconds(FromProto(result.run_time()))));
   facts.Add("peak memory", HumanBytes(result.peak_memory_bytes()));
   for (const std::string& warning : result.warnings()) facts.Add("warning", warning);
 }
@@ -139,12 +126,14 @@ std::string JobTable(std::span<const v1::Job> jobs, int columns) {
   Table table({{.title = "job"},
                {.title = "state"},
                {.title = "method"},
+               {.title = "bits", .align = Align::kRight},
                {.title = "model"},
                {.title = "created"},
                {.title = "progress"}});
   for (const v1::Job& job : jobs) {
-    const std::filesystem::path model = ModelText(job.spec().model());
-    table.Add({job.name(), StateText(job.state()), AskedText(job.spec().recipe()),
+    const std::filesystem::path model = job.model();
+    table.Add({job.name(), StateText(job.state()), job.method(),
+               fmt::format("{:.2f}", job.plan().bits_per_weight()),
                KeepEnd(model.filename().string(), kModelColumns),
                TimeText(job.create_time(), job.has_create_time()), ProgressText(job)});
   }
@@ -162,9 +151,9 @@ std::string JobText(const v1::Job& job) {
                                 violation.wanted()));
     }
   }
-  facts.Add("model", ModelText(job.spec().model()));
-  facts.Add("asked for", AskedText(job.spec().recipe()));
-  facts.Add("format", job.spec().output().format());
+  facts.Add("model", job.model());
+  facts.Add("asked for", AskedText(job));
+  facts.Add("format", job.has_result() ? job.result().format() : job.spec().output().format());
   for (const auto& [key, value] : job.labels()) facts.Add("label", key + "=" + value);
   facts.Add("created", TimeText(job.create_time(), job.has_create_time()));
   if (job.has_start_time()) facts.Add("started", TimeText(job.start_time(), true));
@@ -188,7 +177,8 @@ std::string PlanText(const v1::Plan& plan) {
   facts.Add("size", HumanBytes(plan.bytes_original()) + " -> " + HumanBytes(plan.artifact_bytes()));
   facts.Add("bits per weight", fmt::format("{:.3f}", plan.bits_per_weight()));
   facts.Add("memory", "about " + HumanBytes(plan.peak_memory_bytes()));
-  facts.Add("time", "about " + HumanSeconds(plan.estimated_seconds()));
+  facts.Add("time",
+            "about " + HumanSeconds(absl::ToDoubleSeconds(FromProto(plan.estimated_run_time()))));
   facts.Add("forward pass", plan.needs_forward() ? "yes" : "no");
   for (const std::string& warning : plan.warnings()) facts.Add("warning", warning);
 

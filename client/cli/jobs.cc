@@ -229,7 +229,7 @@ class JobsReport : public Command {
 
  private:
   absl::StatusOr<ExitCode> WritePage(Session& session) const {
-    QD_RETURN_IF_ERROR(session.connection().GetJob(JobName(job_)).status());
+    QD_RETURN_IF_ERROR(session.connection().GetJob(JobName(job_), v1::JOB_VIEW_BASIC).status());
     QD_ASSIGN_OR_RETURN(const std::string page,
                         ReadArtifactText(session.connection(),
                                          {.job = JobName(job_), .path = kPagePath}, kMaxPageBytes));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <random>
 #include <utility>
 #include <vector>
@@ -10,18 +11,16 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "client/cli/asked_spec.h"
 #include "client/cli/command.h"
 #include "client/cli/follow.h"
 #include "client/cli/job_text.h"
 #include "client/cli/message_json.h"
 #include "client/cli/out_folder.h"
 #include "engine/flags/quantize_flags.h"
-#include "proto/convert.h"
 
 namespace quantd {
 namespace {
-
-constexpr char kDefaultMethod[] = "rtn";
 
 // Version 4, RFC 4122.
 std::string RandomUuid() {
@@ -65,8 +64,9 @@ class RequestFlags {
     QD_ASSIGN_OR_RETURN(quantization.model_folder, ModelFolder(model_));
     v1::CreateJobRequest request;
     request.set_request_id(RandomUuid());
-    *request.mutable_job()->mutable_spec() = ToProto(quantization);
-    request.mutable_job()->mutable_spec()->mutable_resources()->set_priority(priority_);
+    v1::JobSpec& spec = *request.mutable_job()->mutable_spec();
+    spec = AskedSpec(quantization, quantization_.Said());
+    if (priority_) spec.mutable_resources()->set_priority(*priority_);
     for (const std::string& label : labels_) {
       const std::pair<std::string, std::string> parts =
           absl::StrSplit(label, absl::MaxSplits('=', 1));
@@ -83,7 +83,7 @@ class RequestFlags {
   QuantizeFlags quantization_;
   std::string model_;
   std::vector<std::string> labels_;
-  int priority_ = 0;
+  std::optional<int> priority_;
 };
 
 absl::StatusOr<v1::Job> Planned(Session& session, v1::CreateJobRequest request) {
@@ -147,12 +147,13 @@ class Quantize : public Command {
     if (!out_.empty()) return out_;
     const v1::Scheme& scheme = request.job().spec().recipe().default_scheme();
     int bits = scheme.bits();
-    if (!scheme.has_bits()) {
-      // The method's default is the server's to know.
+    std::string method = scheme.method();
+    if (!scheme.has_bits() || method.empty()) {
+      // Defaults are the server's to know.
       QD_ASSIGN_OR_RETURN(const v1::Job job, Planned(session, request));
       bits = MostBits(job.plan());
+      method = job.method();
     }
-    const std::string method = scheme.method().empty() ? kDefaultMethod : scheme.method();
     return DefaultOutFolder(request.job().spec().model().path(), method, bits);
   }
 

@@ -11,11 +11,23 @@
 #include "client/cli/command.h"
 #include "client/cli/job_text.h"
 #include "client/cli/message_json.h"
+#include "proto/convert.h"
 #include "terminal/figures.h"
 #include "terminal/table.h"
 
 namespace quantd {
 namespace {
+
+std::string DefaultText(const google::protobuf::Value& value) {
+  switch (value.kind_case()) {
+    case google::protobuf::Value::kBoolValue:
+      return value.bool_value() ? "true" : "false";
+    case google::protobuf::Value::kNumberValue:
+      return absl::StrCat(value.number_value());
+    default:
+      return value.string_value();
+  }
+}
 
 template <typename Messages>
 absl::Status PrintList(Session& session, const Messages& messages) {
@@ -78,8 +90,8 @@ class Methods : public Command {
                  {.title = "values"},
                  {.title = ""}});
     for (const v1::OptionInfo& option : found->options()) {
-      table.Add(
-          {option.name(), option.type(), option.default_value(), option.values(), option.help()});
+      table.Add({option.name(), absl::AsciiStrToLower(v1::OptionInfo::Type_Name(option.type())),
+                 DefaultText(option.default_value()), option.values(), option.description()});
     }
     if (!table.empty()) session.out() << table.Text(session.columns());
     return ExitCode::kDone;
@@ -133,12 +145,12 @@ class Workers : public Command {
  public:
   explicit Workers(CLI::App&) {}
   absl::StatusOr<ExitCode> Run(Session& session) override {
-    QD_ASSIGN_OR_RETURN(const v1::ListWorkersResponse response, session.connection().ListWorkers());
+    QD_ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, session.connection().ListWorkers());
     if (session.json()) {
-      QD_RETURN_IF_ERROR(PrintList(session, response.workers()));
+      QD_RETURN_IF_ERROR(PrintList(session, workers));
       return ExitCode::kDone;
     }
-    if (response.workers().empty()) {
+    if (workers.empty()) {
       session.err() << "No workers. Start one with `quantd-worker --server "
                     << session.connection().server() << "`.\n";
       return ExitCode::kDone;
@@ -150,10 +162,14 @@ class Workers : public Command {
                  {.title = "threads", .align = Align::kRight},
                  {.title = "memory free", .align = Align::kRight},
                  {.title = "last seen"}});
-    for (const v1::Worker& worker : response.workers()) {
+    for (const v1::Worker& worker : workers) {
+      std::vector<std::string> backends;
+      for (const int backend : worker.backends()) {
+        backends.emplace_back(NameOf(static_cast<v1::BackendKind>(backend)));
+      }
       table.Add(
           {worker.name(), absl::AsciiStrToLower(v1::Worker::State_Name(worker.state())),
-           worker.job().empty() ? "-" : worker.job(), absl::StrJoin(worker.backends(), " "),
+           worker.job().empty() ? "-" : worker.job(), absl::StrJoin(backends, " "),
            absl::StrCat(worker.threads()),
            HumanBytes(worker.free_memory_bytes()) + " of " + HumanBytes(worker.memory_bytes()),
            TimeText(worker.last_seen_time(), worker.has_last_seen_time())});

@@ -5,18 +5,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/checked.h"
 #include "base/error.h"
 #include "engine/artifact/model_card.h"
 #include "engine/report_page/report_page.h"
-#include "engine/tensor/finite.h"
 #include "engine/tensor/shard_writer.h"
 
 namespace quantd {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 16 << 20;
-constexpr int64_t kCopyChunkBytes = 1 << 20;
 
 // Files beside the weights that engines read, as globs. Anything else stays behind: weights in
 // other layouts, code.
@@ -99,6 +96,12 @@ absl::StatusOr<std::unique_ptr<TensorFile>> ArtifactWriter::OpenContainer(const 
   return writer;
 }
 
+const TensorInfo* ArtifactWriter::Planned(std::string_view name) const {
+  const auto place = places_.find(name);
+  if (place == places_.end()) return nullptr;
+  return &planned_.plan.shards[place->second.shard].tensors[place->second.index];
+}
+
 absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
                                    std::span<const std::byte> bytes) {
   const auto place = places_.find(name);
@@ -121,58 +124,6 @@ absl::Status ArtifactWriter::Write(std::string_view name, int64_t offset,
   QD_ASSIGN_OR_RETURN(SealedFile sealed, complete->Seal());
   sealed.path = planned_.plan.shards[shard].file;
   return AddFile(std::move(sealed));
-}
-
-absl::Status ArtifactWriter::CopyTensor(const Checkpoint& checkpoint, std::string_view name) {
-  return Copy(checkpoint, name, Content::kFinite);
-}
-
-absl::Status ArtifactWriter::Copy(const Checkpoint& checkpoint, std::string_view name,
-                                  Content content) {
-  if (!places_.contains(name)) return absl::OkStatus();
-  const TensorInfo* info = checkpoint.Find(name);
-  if (info->shape.size() != 1 && info->shape.size() != 2) {  // beside a language model: no rows
-    QD_ASSIGN_OR_RETURN(const Tensor tensor, checkpoint.Read(name));
-    return info->bytes() == 0 ? absl::OkStatus() : Write(name, 0, tensor.bytes.span());
-  }
-  const int64_t rows = info->shape[0];
-  const int64_t row_bytes = rows == 0 ? 0 : info->bytes() / rows;
-  if (info->bytes() == 0) return absl::OkStatus();
-  const int64_t rows_per_chunk = std::max<int64_t>(1, kCopyChunkBytes / row_bytes);
-  const int64_t chunks = DivideRoundingUp(rows, rows_per_chunk);
-  return pool_.ForEach(chunks, [&](int64_t chunk) -> absl::Status {
-    const int64_t row = chunk * rows_per_chunk;
-    const int64_t count = std::min(rows_per_chunk, rows - row);
-    AlignedBuffer<std::byte> bytes(count * row_bytes);
-    QD_RETURN_IF_ERROR(checkpoint.ReadRows(name, row, count, bytes.span()));
-    if (content == Content::kFinite && !AllFinite(bytes.span(), info->dtype)) {
-      return NotFinite(name, row);
-    }
-    return WriteAs(name, row, row_bytes, info->dtype, bytes);
-  });
-}
-
-// Rows of a tensor as they lie in the checkpoint, in the type that the plan has for them.
-absl::Status ArtifactWriter::WriteAs(std::string_view name, int64_t row, int64_t row_bytes,
-                                     DType dtype, const AlignedBuffer<std::byte>& bytes) {
-  const Place& place = places_.find(name)->second;
-  const DType stored = planned_.plan.shards[place.shard].tensors[place.index].dtype;
-  if (stored == dtype) return Write(name, row * row_bytes, bytes.span());
-  const int64_t count = bytes.size() / SizeOf(dtype);
-  AlignedBuffer<float> values(count);
-  AlignedBuffer<std::byte> narrow(count * SizeOf(stored));
-  WidenToF32(bytes.data(), dtype, count, values.data());
-  NarrowFromF32(values.data(), count, stored, narrow.data());
-  return Write(name, row * (row_bytes / SizeOf(dtype)) * SizeOf(stored), narrow.span());
-}
-
-absl::Status ArtifactWriter::WriteValues(std::string_view name, std::span<const float> values) {
-  const auto place = places_.find(name);
-  if (place == places_.end()) return Write(name, 0, {});
-  const auto& planned = planned_.plan.shards[place->second.shard].tensors[place->second.index];
-  AlignedBuffer<std::byte> bytes(planned.bytes());
-  NarrowFromF32(values.data(), planned.elements(), planned.dtype, bytes.data());
-  return Write(name, 0, bytes.span());
 }
 
 absl::Status ArtifactWriter::CopyRest(const Checkpoint& checkpoint) {

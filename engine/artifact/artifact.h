@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "base/threads.h"
+#include "engine/artifact/packed_tensors.h"
 #include "engine/plan/plan.h"
 #include "engine/tensor/tensor_file.h"
 #include "engine/types/progress.h"
@@ -22,20 +23,16 @@ namespace quantd {
 
 // Opens shards when their first byte arrives and seals them when their last one is there.
 // Thread-safe.
-class ArtifactWriter {
+class ArtifactWriter : public PackedTensors {
  public:
   // Makes the folder. `sink` is told of every sealed file; large tensors are copied on `pool`.
   static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const PlannedQuantization& planned,
                                                                 ThreadPool& pool,
                                                                 ProgressSink& sink);
 
-  // Bytes of the planned tensor `name` at `offset`. Each byte once.
-  absl::Status Write(std::string_view name, int64_t offset, std::span<const std::byte> bytes);
-  // Copies a tensor of the checkpoint as it is, if the plan writes one of that name.
-  // MODEL_NOT_FINITE if it holds NaN or infinity.
-  absl::Status CopyTensor(const Checkpoint& checkpoint, std::string_view name);
-  // Writes a planned tensor from f32, rounded to its stored type.
-  absl::Status WriteValues(std::string_view name, std::span<const float> values);
+  const TensorInfo* Planned(std::string_view name) const override;
+  absl::Status Write(std::string_view name, int64_t offset,
+                     std::span<const std::byte> bytes) override;
   // Copies every tensor of the plan that is still missing: those of the checkpoint that the model
   // does not use.
   absl::Status CopyRest(const Checkpoint& checkpoint);
@@ -62,19 +59,14 @@ class ArtifactWriter {
     int64_t bytes_left = 0;
   };
   ArtifactWriter(const PlannedQuantization& planned, ThreadPool& pool, ProgressSink& sink)
-      : planned_(planned), pool_(pool), sink_(sink) {}
+      : PackedTensors(pool), planned_(planned), sink_(sink) {}
   absl::StatusOr<TensorFile*> WriterOf(size_t shard);
   absl::StatusOr<std::unique_ptr<TensorFile>> OpenContainer(const LaidOutFile& file,
                                                             Durability durability);
-  enum class Content { kFinite, kAny };
-  absl::Status Copy(const Checkpoint& checkpoint, std::string_view name, Content content);
-  absl::Status WriteAs(std::string_view name, int64_t row, int64_t row_bytes, DType dtype,
-                       const AlignedBuffer<std::byte>& bytes);
   // The index of several shards, config.json with its quantization_config.
   absl::Status WriteConfiguration();
 
   const PlannedQuantization& planned_;
-  ThreadPool& pool_;
   ProgressSink& sink_;
   mutable std::mutex mutex_;
   std::map<std::string, Place, std::less<>> places_;

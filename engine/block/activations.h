@@ -62,10 +62,22 @@ class Activations {
   const Windows& windows() const { return windows_; }
   int64_t size() const { return static_cast<int64_t>(x_.size()); }
   const float* window(int64_t index) const { return x_[static_cast<size_t>(index)].data(); }
+  // All activations of a window, [T, D].
+  std::span<const float> values(int64_t index) const {
+    return x_[static_cast<size_t>(index)].span();
+  }
+  std::span<float> values(int64_t index) { return x_[static_cast<size_t>(index)].span(); }
 
  private:
   Windows windows_;
   std::vector<AlignedBuffer<float>> x_;
+};
+
+// The streams of one run; one that is empty is not wanted.
+struct Streams {
+  Activations calibration;
+  Activations original, evaluated;  // of the evaluation text, through the model as it was and as it
+                                    // is quantized
 };
 
 }  // namespace quantd

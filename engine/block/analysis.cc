@@ -4,12 +4,10 @@
 
 #include "base/error.h"
 #include "engine/analysis/linear_analysis.h"
-#include "engine/model/linear_weight.h"
 
 namespace quantd {
 
-absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const Checkpoint& checkpoint,
-                                                             const ResolvedLinear& entry,
+absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const ResolvedLinear& entry,
                                                              const QuantizedRows& rows,
                                                              const AnalyzedInputs& inputs,
                                                              const MethodContext& context) {
@@ -17,12 +15,12 @@ absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const Checkpoint& c
   if (inputs.samples.tokens == 0) return std::nullopt;  // an expert that no sampled token chose
   const int64_t channels = entry.linear->in_features;
   const auto read = [&](int64_t row, float* to) -> absl::Status {
-    QD_RETURN_IF_ERROR(ReadLinearRowsF32(checkpoint, *entry.linear, row, 1, to));
-    if (!inputs.fold.empty()) inputs.fold.Apply(row, 1, channels, to);
+    QD_RETURN_IF_ERROR(inputs.source.ReadF32(row, 1, to));
+    if (!inputs.transform.empty()) inputs.transform.Apply(row, 1, channels, to);
     return absl::OkStatus();
   };
   std::vector<float> x = inputs.samples.x;
-  const std::vector<float>& columns = inputs.fold.columns;
+  const std::vector<float>& columns = inputs.transform.columns;
   for (size_t i = 0; !columns.empty() && i < x.size(); ++i) x[i] /= columns[i % columns.size()];
   std::vector<float> mean_squares;
   if (inputs.statistics != nullptr && inputs.statistics->channels() == channels) {
@@ -34,7 +32,7 @@ absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const Checkpoint& c
                                                              .x = x,
                                                              .tokens = inputs.samples.tokens,
                                                              .mean_squares = mean_squares,
-                                                             .factors = inputs.fold.rows},
+                                                             .factors = inputs.transform.rows},
                                                             context.backend, context.pool));
   return analysis;
 }

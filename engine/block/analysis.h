@@ -5,21 +5,22 @@
 
 #include "absl/status/statusor.h"
 #include "engine/block/activations.h"
-#include "engine/block/fold.h"
+#include "engine/block/transform.h"
+#include "engine/method/registry.h"
 #include "engine/types/layer_analysis.h"
 
 namespace quantd {
 
 // What is known of a linear's inputs.
 struct AnalyzedInputs {
-  const LinearFold& fold;
+  const WeightSource& source;
+  const Transform& transform;
   const InputSamples::Rows& samples;            // of the original model
-  const InputStatistics* statistics = nullptr;  // as folded; null or empty: the samples serve
+  const InputStatistics* statistics = nullptr;  // as transformed; null or empty: the samples serve
 };
 
 // Nothing for a scheme that rounds activations too: an analysis of its weights alone would mislead.
-absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const Checkpoint& checkpoint,
-                                                             const ResolvedLinear& entry,
+absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const ResolvedLinear& entry,
                                                              const QuantizedRows& rows,
                                                              const AnalyzedInputs& inputs,
                                                              const MethodContext& context);

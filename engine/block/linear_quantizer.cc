@@ -8,8 +8,6 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "engine/method/registry.h"
-#include "engine/model/linear_weight.h"
 
 namespace quantd {
 namespace {
@@ -24,10 +22,6 @@ int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Metho
   const int64_t alignment = format.pack == nullptr ? 1 : format.row_alignment(scheme);
   const int64_t rows = std::max<int64_t>(1, method.panel_weights / linear.in_features);
   return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
-}
-
-std::string TensorOf(const LinearSpec& linear, const ModelSpec& model) {
-  return linear.role == LinearRole::kHead ? model.head_tensor : linear.name + ".weight";
 }
 
 void CopyPanel(const QuantizedRows& panel, int64_t row_begin, QuantizedRows& all) {
@@ -80,7 +74,7 @@ void AddFigures(const Scheme& scheme, const LinearInputs& inputs,
     all.kept_ranges += panel.kept_ranges;
   }
   report.weight_snr_db = SnrDb(all.weight_energy, all.error_energy);
-  if (inputs.fold != nullptr) report.figures = inputs.fold->figures;
+  if (inputs.transform != nullptr) report.figures = inputs.transform->figures;
   if (inputs.prepared != nullptr) {
     const Figures& more = inputs.prepared->figures;
     report.figures.insert(report.figures.end(), more.begin(), more.end());
@@ -101,63 +95,65 @@ absl::Status InTensor(const absl::Status& status, const std::string& tensor, int
   return MakeError(Reason::kModelNotFinite, "the weights are not finite", std::move(violations));
 }
 
-}  // namespace
-
-// Rows in the type of the checkpoint, or, where scales are folded into them, in f32.
-absl::Status LinearQuantizer::ReadPanel(const ResolvedLinear& entry, const LinearFold* fold,
-                                        int64_t row, int64_t count, AlignedBuffer<std::byte>& bytes,
-                                        WeightRows& weight) {
-  const LinearSpec& linear = *entry.linear;
-  const std::string tensor = TensorOf(linear, planned_.plan.model);
-  const bool folded = fold != nullptr && !fold->empty();
-  const DType dtype = folded ? DType::kF32 : planned_.checkpoint.Find(tensor)->dtype;
-  bytes = AlignedBuffer<std::byte>(count * linear.in_features * SizeOf(dtype));
-  weight = {.data = bytes.data(), .dtype = dtype, .rows = count, .columns = linear.in_features};
-  if (!folded && linear.transposed) {
-    return ReadLinearRows(planned_.checkpoint, linear, row, count, bytes.span());
+// Rows in the type of the checkpoint, or, where a transform goes into them, in f32; in `bytes`
+// unless they are in memory already.
+absl::StatusOr<WeightRows> ReadPanel(const LinearInputs& inputs, int64_t row, int64_t count,
+                                     AlignedBuffer<std::byte>& bytes) {
+  const WeightSource& source = inputs.source;
+  const int64_t columns = source.linear().in_features;
+  const bool transformed = inputs.transform != nullptr && !inputs.transform->empty();
+  if (const auto held = source.Held(); !transformed && held.has_value()) {
+    return held->Slice(row, count);
   }
-  if (!folded) return planned_.checkpoint.ReadRows(tensor, row, count, bytes.span());
+  const DType dtype = transformed ? DType::kF32 : source.dtype();
+  bytes = AlignedBuffer<std::byte>(count * columns * SizeOf(dtype));
+  const WeightRows rows = {.data = bytes.data(), .dtype = dtype, .rows = count, .columns = columns};
+  if (!transformed) {
+    QD_RETURN_IF_ERROR(source.Read(row, count, bytes.span()));
+    return rows;
+  }
   auto* values = reinterpret_cast<float*>(bytes.data());
-  QD_RETURN_IF_ERROR(ReadLinearRowsF32(planned_.checkpoint, linear, row, count, values));
-  fold->Apply(row, count, linear.in_features, values);
-  return absl::OkStatus();
+  QD_RETURN_IF_ERROR(source.ReadF32(row, count, values));
+  inputs.transform->Apply(row, count, columns, values);
+  return rows;
 }
 
-absl::Status LinearQuantizer::Write(const LinearSpec& linear, const std::vector<TensorInfo>& parts,
-                                    const std::vector<PackedPiece>& pieces) {
+absl::Status Write(const LinearSpec& linear, const std::vector<TensorInfo>& parts,
+                   const std::vector<PackedPiece>& pieces, PackedTensors& tensors) {
   for (const PackedPiece& piece : pieces) {
     QD_RETURN_IF_ERROR(
-        artifact_.Write(linear.name + "." + parts[piece.index].name, piece.offset, piece.bytes));
+        tensors.Write(linear.name + "." + parts[piece.index].name, piece.offset, piece.bytes));
   }
   return absl::OkStatus();
 }
+
+}  // namespace
 
 // Of the linear as a whole: stripes, if its format has them, and what does not depend on rows.
 absl::Status LinearQuantizer::WriteWhole(const ResolvedLinear& entry,
                                          const std::vector<TensorInfo>& parts,
                                          const std::optional<QuantizedRows>& rows,
-                                         const std::optional<StaticInput>& input) {
+                                         const std::optional<StaticInput>& input,
+                                         PackedTensors& tensors) const {
   const LinearSpec& linear = *entry.linear;
   const Scheme& scheme = *entry.scheme;
-  const Format& format = *planned_.plan.format;
-  if (format.pack == nullptr) {
+  if (format_.pack == nullptr) {
     QD_RETURN_IF_ERROR(
-        context_.pool.ForEach(format.stripes(linear, scheme), [&](int64_t stripe) -> absl::Status {
-          return Write(linear, parts, format.pack_stripe(linear, scheme, *rows, stripe));
+        context_.pool.ForEach(format_.stripes(linear, scheme), [&](int64_t stripe) -> absl::Status {
+          return Write(linear, parts, format_.pack_stripe(linear, scheme, *rows, stripe), tensors);
         }));
   }
-  return Write(linear, parts, format.constants(linear, scheme, input));
+  return Write(linear, parts, format_.constants(linear, scheme, input), tensors);
 }
 
 absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry,
-                                                     const LinearInputs& inputs, KeepRows keep) {
+                                                     const LinearInputs& inputs, KeepRows keep,
+                                                     PackedTensors& tensors) const {
   const auto start = std::chrono::steady_clock::now();
   const LinearSpec& linear = *entry.linear;
   const Scheme& scheme = *entry.scheme;
-  const Format& format = *planned_.plan.format;
   const Method& method = *FindMethod(scheme.method);
-  const std::string tensor = TensorOf(linear, planned_.plan.model);
-  const std::vector<TensorInfo> parts = format.tensors(linear, scheme);
+  const std::vector<TensorInfo> parts = format_.tensors(linear, scheme);
 
   std::optional<StaticInput> input;
   std::vector<int32_t> group_of;
@@ -167,13 +163,13 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   }
   QuantizedLinear result{.report = ReportOf(linear, scheme), .rows = std::nullopt};
   // Stripes are packed of all rows.
-  const bool in_stripes = format.pack == nullptr;
+  const bool in_stripes = format_.pack == nullptr;
   if (keep == KeepRows::kYes || in_stripes) {
     result.rows = RoomFor(scheme, linear.out_features, linear.in_features);
     result.rows->input = input;
     result.rows->group_of = group_of;
   }
-  const int64_t panel_rows = RowsPerPanel(linear, scheme, method, format);
+  const int64_t panel_rows = RowsPerPanel(linear, scheme, method, format_);
   const int64_t panels = DivideRoundingUp(linear.out_features, panel_rows);
   std::vector<PanelSums> sums(static_cast<size_t>(panels));
 
@@ -182,16 +178,17 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
     const int64_t row = panel * panel_rows;
     const int64_t count = std::min(panel_rows, linear.out_features - row);
     AlignedBuffer<std::byte> bytes;
-    WeightRows weight;
-    QD_RETURN_IF_ERROR(ReadPanel(entry, inputs.fold, row, count, bytes, weight));
+    QD_ASSIGN_OR_RETURN(const WeightRows weight, ReadPanel(inputs, row, count, bytes));
     QuantizedRows quantized;
     PanelSums& sum = sums[static_cast<size_t>(panel)];
     MethodContext context = context_;
     context.kept_ranges = &sum.kept_ranges;
-    QD_RETURN_IF_ERROR(InTensor(
-        method.quantize(weight, scheme, inputs.prepared, context, &quantized), tensor, row));
+    QD_RETURN_IF_ERROR(
+        InTensor(method.quantize(weight, scheme, inputs.prepared, context, &quantized),
+                 inputs.source.tensor(), row));
     if (!in_stripes) {
-      QD_RETURN_IF_ERROR(Write(linear, parts, format.pack(linear, scheme, row, quantized)));
+      QD_RETURN_IF_ERROR(
+          Write(linear, parts, format_.pack(linear, scheme, row, quantized), tensors));
     }
     sum.weight_energy = quantized.weight_energy;
     sum.error_energy = quantized.error_energy;
@@ -207,7 +204,7 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   // A method that sees all rows at once has the pool to itself.
   QD_RETURN_IF_ERROR(panels == 1 ? quantize_panel(0)
                                  : context_.pool.ForEach(panels, quantize_panel));
-  QD_RETURN_IF_ERROR(WriteWhole(entry, parts, result.rows, input));
+  QD_RETURN_IF_ERROR(WriteWhole(entry, parts, result.rows, input, tensors));
   if (keep == KeepRows::kNo) result.rows.reset();
 
   AddFigures(scheme, inputs, sums, result.report);

@@ -4,15 +4,15 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
 #include "engine/block/activations.h"
-#include "engine/block/fold.h"
+#include "engine/block/transform.h"
 
 namespace quantd {
 
-// ||X dW^T|| / ||X W^T|| on the sampled rows, by running both weights; what was folded into the
-// quantized one is undone around it.
+// ||X dW^T|| / ||X W^T|| on the sampled rows, by running both weights; the transform of
+// the quantized one is undone around it.
 absl::StatusOr<double> RelativeOutputError(const InputSamples::Rows& rows,
                                            const PreparedWeight& original,
-                                           const PreparedWeight& quantized, const LinearFold& fold,
-                                           Backend& backend);
+                                           const PreparedWeight& quantized,
+                                           const Transform& transform, Backend& backend);
 
 }  // namespace quantd

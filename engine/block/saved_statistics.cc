@@ -30,7 +30,7 @@ void AskForRouter(std::span<const ResolvedLinear> linears, std::vector<Statistic
 
 }  // namespace
 
-bool BlockNeeds::gathers_again() const { return AnyOf(folded); }
+bool BlockNeeds::gathers_again() const { return AnyOf(transformed); }
 
 BlockNeeds NeedsOf(std::span<const ResolvedLinear> linears) {
   BlockNeeds all;
@@ -38,14 +38,14 @@ BlockNeeds NeedsOf(std::span<const ResolvedLinear> linears) {
     const auto input = static_cast<size_t>(entry.linear->input);
     if (all.gathered.size() <= input) {
       all.gathered.resize(input + 1);
-      all.folded.resize(input + 1);
+      all.transformed.resize(input + 1);
     }
     if (!entry.scheme.has_value()) continue;
     const Method& method = *FindMethod(entry.scheme->method);
     StatisticsNeeds needs = method.needs(*entry.scheme);
-    if (method.fold != nullptr && needs.histogram) {
+    if (method.transform != nullptr && needs.histogram) {
       needs.histogram = false;
-      all.folded[input].histogram = true;
+      all.transformed[input].histogram = true;
     }
     all.gathered[input] = all.gathered[input] | needs;
   }

@@ -19,7 +19,7 @@ namespace quantd {
 // What the linears of one block ask for, by LinearSpec::input.
 struct BlockNeeds {
   std::vector<StatisticsNeeds> gathered;
-  std::vector<StatisticsNeeds> folded;  // of the inputs as folded: what no division gives
+  std::vector<StatisticsNeeds> transformed;  // of the inputs as transformed: what no division gives
   bool gathers_again() const;
 };
 BlockNeeds NeedsOf(std::span<const ResolvedLinear> linears);

@@ -4,11 +4,14 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "engine/budget/allocation.h"
@@ -217,6 +220,36 @@ absl::StatusOr<Recipe> Chooser::Choose() {
   return RecipeOf(allocation);
 }
 
+constexpr std::string_view kChoice = "journal-recipe.json";
+constexpr int64_t kMaxChoiceBytes = 64 << 20;
+
+// What a choice depends on: all but where the result goes and how it is computed.
+absl::StatusOr<Json> ChoiceKey(const QuantizeRequest& request) {
+  QuantizeRequest asked = request;
+  asked.output_folder.clear();
+  asked.resources = {.backend = request.resources.backend, .compute = request.resources.compute};
+  QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(request.model_folder));
+  QD_ASSIGN_OR_RETURN(const std::string model, checkpoint.Fingerprint());
+  QD_ASSIGN_OR_RETURN(const std::string calibration, ReadText(request.calibration.text));
+  QD_ASSIGN_OR_RETURN(const std::string evaluation, ReadText(request.evaluation.text));
+  return Json{{"engine", QUANTD_VERSION},
+              {"isa", CpuKernels().isa},
+              {"model", model},
+              {"calibration", Sha256Hex(calibration)},
+              {"evaluation", Sha256Hex(evaluation)},
+              {"request", ToJson(asked)}};
+}
+
+// Nothing where none is remembered, or another's.
+std::optional<Recipe> RememberedChoice(const std::string& path, const Json& key) {
+  const auto text = ReadFile(path, kMaxChoiceBytes);
+  if (!text.ok()) return std::nullopt;
+  const auto json = ParseJson(*text, path);
+  if (!json.ok() || !json->is_object() || json->value("key", Json()) != key) return std::nullopt;
+  auto recipe = RecipeFromJson(json->value("recipe", Json()));
+  return recipe.ok() ? std::optional(*std::move(recipe)) : std::nullopt;
+}
+
 }  // namespace
 
 bool AsksForAuto(const Recipe& recipe) { return recipe.default_scheme.method == "auto"; }
@@ -226,6 +259,18 @@ absl::StatusOr<Recipe> ChooseRecipe(const QuantizeRequest& request, ProgressSink
   QD_RETURN_IF_ERROR(chooser.PlanCandidates());
   QD_RETURN_IF_ERROR(chooser.Measure());
   return chooser.Choose();
+}
+
+absl::StatusOr<Recipe> ChooseRecipeOnce(const QuantizeRequest& request, const std::string& folder,
+                                        ProgressSink& sink) {
+  const std::string path = absl::StrCat(folder, "/", ToAbsl(kChoice));
+  QD_ASSIGN_OR_RETURN(const Json key, ChoiceKey(request));
+  if (auto remembered = RememberedChoice(path, key)) return *std::move(remembered);
+  QD_ASSIGN_OR_RETURN(Recipe recipe, ChooseRecipe(request, sink));
+  QD_RETURN_IF_ERROR(MakeFolders(folder));
+  const Json choice = {{"key", key}, {"recipe", ToJson(recipe)}};
+  QD_RETURN_IF_ERROR(WriteFileAtomic(path, DumpJsonPretty(choice)).status());
+  return recipe;
 }
 
 }  // namespace quantd

@@ -19,5 +19,9 @@ bool AsksForAuto(const Recipe& recipe);
 // RECIPE_INVALID for a budget that no mixture of the widths which the format holds can meet; those
 // of a run.
 absl::StatusOr<Recipe> ChooseRecipe(const QuantizeRequest& request, ProgressSink& sink);
+// The same, remembered in `folder`: a choice that an earlier run made of the same request, model
+// and texts by the same engine is taken from there.
+absl::StatusOr<Recipe> ChooseRecipeOnce(const QuantizeRequest& request, const std::string& folder,
+                                        ProgressSink& sink);
 
 }  // namespace quantd

@@ -7,13 +7,12 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "base/threads.h"
 #include "engine/backend/backend.h"
-#include "engine/block/activations.h"
 #include "engine/format/serving_rules.h"
 #include "engine/method/registry.h"
-#include "engine/model/linear_weight.h"
 #include "engine/model/registry.h"
+#include "engine/run/pass.h"
+#include "engine/text/windows.h"
 
 namespace quantd {
 namespace {
@@ -52,84 +51,76 @@ Scheme Stand(const Scheme& scheme) {
 
 class Measurement {
  public:
-  Measurement(std::span<const PlannedQuantization* const> plans, int64_t windows,
-              ProgressSink& sink)
+  Measurement(std::span<const PlannedQuantization* const> plans, int64_t windows)
       : plans_(plans),
         planned_(*plans.front()),
         model_(planned_.plan.model),
         windows_(windows),
-        sink_(sink),
-        experts_alike_(IsServingEngine({.name = planned_.request.output.loader})),
-        pool_(planned_.request.resources.threads > 0 ? planned_.request.resources.threads
-                                                     : AvailableCpus()) {}
+        experts_alike_(IsServingEngine({.name = planned_.request.output.loader})) {}
 
-  absl::Status Open();
-  absl::Status Block(const BlockSpec& block);
-  Sensitivity Finish() { return std::move(sensitivity_); }
+  absl::Status Open(ProgressSink& sink);
+  absl::StatusOr<Sensitivity> Run();
 
  private:
-  struct BlockRun {
-    const BlockSpec& block;
+  // A block with the windows as they enter it.
+  struct Measured {
+    Block& block;
     BlockWeights original;
-    std::vector<AlignedBuffer<float>> before;  // windows, as they enter the block
-    std::vector<InputStatistics> statistics;
+    std::vector<AlignedBuffer<float>> before;
   };
-  absl::StatusOr<std::shared_ptr<PreparedWeight>> Quantized(const LinearSpec& linear,
+  absl::Status Measure(Block& block);
+  absl::StatusOr<std::shared_ptr<PreparedWeight>> Quantized(const WeightSource& source,
                                                             const Scheme& scheme,
                                                             const InputStatistics& statistics);
-  absl::StatusOr<double> Damage(const BlockRun& run, const std::vector<size_t>& positions,
+  absl::StatusOr<double> Damage(const Measured& measured, const std::vector<size_t>& positions,
                                 const std::vector<Choice>& choices, size_t candidate);
 
   std::span<const PlannedQuantization* const> plans_;
   const PlannedQuantization& planned_;
   const ModelSpec& model_;
   int64_t windows_;
-  ProgressSink& sink_;
   bool experts_alike_;  // whoever loads the result runs all experts of a block in one kernel
-  ThreadPool pool_;
-  Backend* backend_ = nullptr;
-  std::optional<RopeTables> ropes_;
-  std::optional<ForwardContext> forward_;
+  std::unique_ptr<Pass> pass_;
   Activations stream_;
   size_t next_linear_ = 0;
   Sensitivity sensitivity_;
 };
 
-absl::Status Measurement::Open() {
+absl::Status Measurement::Open(ProgressSink& sink) {
   QD_RETURN_IF_ERROR(CheckRunnable(model_));
   for (const PlannedQuantization* planned : plans_) {
     sensitivity_.bits.push_back(planned->request.recipe.default_scheme.bits.value_or(0));
   }
-  QD_ASSIGN_OR_RETURN(backend_, FindBackend(planned_.request.resources.backend));
-  ropes_ = RopeTables::Make(model_, planned_.request.calibration.tokens_per_sample);
-  const ComputeType compute = backend_->Resolve(planned_.request.resources.compute, model_.dtype);
-  forward_.emplace(ForwardContext{model_, *ropes_, *backend_, compute, pool_});
-  QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(planned_.request.model_folder));
-  QD_ASSIGN_OR_RETURN(const Embedding embedding, Embedding::Load(model_, planned_.checkpoint));
+  QD_ASSIGN_OR_RETURN(pass_, Pass::Open(planned_, sink));
+  pass_->OpenForward(planned_.request.calibration.tokens_per_sample);
   QD_ASSIGN_OR_RETURN(const std::string text, ReadText(planned_.request.calibration.text));
   WindowOptions options = CalibrationWindows(planned_.request);
   options.windows = std::min(options.windows, windows_);
-  QD_ASSIGN_OR_RETURN(Windows windows, CutWindows(text, *tokenizer, options));
-  QD_ASSIGN_OR_RETURN(stream_,
-                      Activations::Embed(std::move(windows), embedding, model_.hidden, pool_));
+  QD_ASSIGN_OR_RETURN(stream_, pass_->Embed(text, options));
   return absl::OkStatus();
 }
 
+absl::StatusOr<Sensitivity> Measurement::Run() {
+  pass_->progress().Enter(Stage::kCalibrate);
+  QD_RETURN_IF_ERROR(pass_->Walk(pass_->all(), [this](Block& block) { return Measure(block); }));
+  return std::move(sensitivity_);
+}
+
 absl::StatusOr<std::shared_ptr<PreparedWeight>> Measurement::Quantized(
-    const LinearSpec& linear, const Scheme& scheme, const InputStatistics& statistics) {
+    const WeightSource& source, const Scheme& scheme, const InputStatistics& statistics) {
   const Method& method = *FindMethod(scheme.method);
-  const MethodContext context = {pool_, *backend_, CpuKernels()};
+  const MethodContext& context = pass_->context();
   QD_ASSIGN_OR_RETURN(const auto prepared, method.prepare(scheme, &statistics, context));
-  const std::string tensor = linear.name + ".weight";
-  const DType dtype = planned_.checkpoint.Find(tensor)->dtype;
-  const int64_t n = linear.out_features, k = linear.in_features;
+  const DType dtype = source.dtype();
+  const int64_t n = source.linear().out_features, k = source.linear().in_features;
   AlignedBuffer<float> weights(n * k);
   const int64_t rows =
       scheme.granularity == Granularity::kTensor ? n : std::min<int64_t>(kPanelRows, n);
-  QD_RETURN_IF_ERROR(pool_.ForEach(DivideRoundingUp(n, rows), [&](int64_t panel) -> absl::Status {
+  const int64_t panels = DivideRoundingUp(n, rows);
+  QD_RETURN_IF_ERROR(pass_->pool().ForEach(panels, [&](int64_t panel) -> absl::Status {
     const int64_t row = panel * rows, count = std::min(rows, n - row);
     AlignedBuffer<std::byte> bytes(count * k * SizeOf(dtype));
-    QD_RETURN_IF_ERROR(ReadLinearRows(planned_.checkpoint, linear, row, count, bytes.span()));
+    QD_RETURN_IF_ERROR(source.Read(row, count, bytes.span()));
     const WeightRows panel_rows = {
         .data = bytes.data(), .dtype = dtype, .rows = count, .columns = k};
     QuantizedRows quantized;
@@ -137,33 +128,35 @@ absl::StatusOr<std::shared_ptr<PreparedWeight>> Measurement::Quantized(
     for (int64_t i = 0; i < count; ++i) quantized.Dequantize(i, weights.data() + (row + i) * k);
     return absl::OkStatus();
   }));
-  QD_ASSIGN_OR_RETURN(
-      auto weight,
-      backend_->Prepare({.data = weights.data(), .dtype = DType::kF32, .rows = n, .columns = k},
-                        forward_->compute));
+  QD_ASSIGN_OR_RETURN(auto weight,
+                      pass_->backend().Prepare(
+                          {.data = weights.data(), .dtype = DType::kF32, .rows = n, .columns = k},
+                          pass_->compute()));
   return std::shared_ptr<PreparedWeight>(std::move(weight));
 }
 
 // The block with the linears at `positions` in one candidate, against the block as it was.
-absl::StatusOr<double> Measurement::Damage(const BlockRun& run,
+absl::StatusOr<double> Measurement::Damage(const Measured& measured,
                                            const std::vector<size_t>& positions,
                                            const std::vector<Choice>& choices, size_t candidate) {
-  BlockWeights weights = run.original;
+  BlockWeights weights = measured.original;
+  const Block& block = measured.block;
   for (const size_t position : positions) {
-    const LinearSpec& linear = run.block.linears[position];
-    QD_ASSIGN_OR_RETURN(weights.linears[position].weight,
-                        Quantized(linear, Stand(choices[position].schemes[candidate]),
-                                  run.statistics[static_cast<size_t>(linear.input)]));
+    const auto input = static_cast<size_t>(block.spec.linears[position].input);
+    QD_ASSIGN_OR_RETURN(
+        weights.linears[position].weight,
+        Quantized(block.sources[position], Stand(choices[position].schemes[candidate]),
+                  block.statistics[input]));
   }
-  std::vector<std::pair<double, double>> energies(run.before.size());
-  QD_RETURN_IF_ERROR(pool_.ForEach(stream_.size(), [&](int64_t window) -> absl::Status {
+  std::vector<std::pair<double, double>> energies(measured.before.size());
+  QD_RETURN_IF_ERROR(pass_->pool().ForEach(stream_.size(), [&](int64_t window) -> absl::Status {
     const auto at = static_cast<size_t>(window);
-    const AlignedBuffer<float>& before = run.before[at];
+    const AlignedBuffer<float>& before = measured.before[at];
     AlignedBuffer<float> x(before.size());
     std::copy_n(before.data(), before.size(), x.data());
-    QD_RETURN_IF_ERROR(ForwardBlock(model_, run.block, weights, *ropes_, *backend_,
-                                    forward_->compute, stream_.windows().tokens_per_window,
-                                    x.data(), nullptr));
+    QD_RETURN_IF_ERROR(ForwardBlock(model_, block.spec, weights, pass_->forward()->ropes,
+                                    pass_->backend(), pass_->compute(),
+                                    stream_.windows().tokens_per_window, x.data(), nullptr));
     const float* wanted = stream_.window(window);
     for (int64_t i = 0; i < x.size(); ++i) {
       const double value = static_cast<double>(wanted[i]);
@@ -181,18 +174,20 @@ absl::StatusOr<double> Measurement::Damage(const BlockRun& run,
   return energy > 0 ? error / energy : 0.0;
 }
 
-absl::Status Measurement::Block(const BlockSpec& block) {
-  if (sink_.Cancelled()) return MakeError(Reason::kCancelled, "cancelled");
-  BlockRun run{.block = block, .original = {}, .before = {}, .statistics = {}};
-  QD_ASSIGN_OR_RETURN(run.original,
-                      LoadBlock(model_, block, planned_.checkpoint, *backend_, forward_->compute));
+absl::Status Measurement::Measure(Block& block) {
+  const ForwardContext& forward = *pass_->forward();
+  Measured measured{.block = block, .original = {}, .before = {}};
+  for (WeightSource& source : block.sources) QD_RETURN_IF_ERROR(source.Hold());
+  QD_ASSIGN_OR_RETURN(measured.original,
+                      LoadBlock(model_, block.spec, block.sources, planned_.checkpoint,
+                                pass_->backend(), pass_->compute()));
   std::vector<Choice> choices;
   std::map<int, std::vector<size_t>> units;  // by input; experts that must be alike by kExperts
   std::vector<StatisticsNeeds> needs;
-  for (size_t i = 0; i < block.linears.size(); ++i) {
+  for (size_t i = 0; i < block.spec.linears.size(); ++i) {
     choices.push_back(ChoiceOf(plans_, next_linear_++));
-    const int input = block.linears[i].input;
-    const bool joins = experts_alike_ && block.linears[i].expert >= 0;
+    const int input = block.spec.linears[i].input;
+    const bool joins = experts_alike_ && block.spec.linears[i].expert >= 0;
     needs.resize(std::max(needs.size(), static_cast<size_t>(input) + 1));
     needs[static_cast<size_t>(input)].moments = true;
     if (!choices.back().schemes.empty()) units[joins ? kExperts : input].push_back(i);
@@ -200,24 +195,25 @@ absl::Status Measurement::Block(const BlockSpec& block) {
   for (int64_t window = 0; window < stream_.size(); ++window) {
     AlignedBuffer<float> copy(stream_.windows().tokens_per_window * model_.hidden);
     std::copy_n(stream_.window(window), copy.size(), copy.data());
-    run.before.push_back(std::move(copy));
+    measured.before.push_back(std::move(copy));
   }
-  QD_ASSIGN_OR_RETURN(run.statistics,
-                      stream_.ForwardGathering(*forward_, block, run.original, {.needs = needs}));
+  QD_ASSIGN_OR_RETURN(
+      block.statistics,
+      stream_.ForwardGathering(forward, block.spec, measured.original, {.needs = needs}));
   for (const auto& [key, positions] : units) {
     Unit unit;
     for (const size_t position : positions) {
-      unit.names.push_back(block.linears[position].name);
-      unit.weights += block.linears[position].parameters();
+      unit.names.push_back(block.spec.linears[position].name);
+      unit.weights += block.spec.linears[position].parameters();
     }
     for (size_t candidate = 0; candidate < plans_.size(); ++candidate) {
       int64_t bits = 0;
       for (const size_t position : positions) {
-        const LinearSpec& linear = block.linears[position];
+        const LinearSpec& linear = block.spec.linears[position];
         bits += StorageBits(choices[position].schemes[candidate], linear.out_features,
                             linear.in_features);
       }
-      QD_ASSIGN_OR_RETURN(const double damage, Damage(run, positions, choices, candidate));
+      QD_ASSIGN_OR_RETURN(const double damage, Damage(measured, positions, choices, candidate));
       unit.storage_bits.push_back(bits);
       unit.damage.push_back(damage);
     }
@@ -230,22 +226,9 @@ absl::Status Measurement::Block(const BlockSpec& block) {
 
 absl::StatusOr<Sensitivity> MeasureSensitivity(std::span<const PlannedQuantization* const> plans,
                                                int64_t windows, ProgressSink& sink) {
-  Measurement measurement(plans, windows, sink);
-  QD_RETURN_IF_ERROR(measurement.Open());
-  const auto& blocks = plans.front()->plan.model.blocks;
-  ProgressReport progress{.stage = Stage::kCalibrate,
-                          .blocks_done = 0,
-                          .blocks_total = static_cast<int64_t>(blocks.size()),
-                          .tokens = 0,
-                          .bytes_read = 0,
-                          .bytes_written = 0,
-                          .eta_seconds = 0};
-  for (const BlockSpec& block : blocks) {
-    sink.OnProgress(progress);
-    QD_RETURN_IF_ERROR(measurement.Block(block));
-    ++progress.blocks_done;
-  }
-  return measurement.Finish();
+  Measurement measurement(plans, windows);
+  QD_RETURN_IF_ERROR(measurement.Open(sink));
+  return measurement.Run();
 }
 
 }  // namespace quantd

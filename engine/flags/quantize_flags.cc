@@ -40,7 +40,7 @@ struct QuantizeFlags::Values {
   std::vector<std::string> overrides, skip, options;
   std::optional<std::string> calibration, evaluation;
   std::optional<int64_t> samples, sequence_length, seed, evaluation_windows, logits_windows;
-  bool no_evaluation = false;
+  bool no_evaluation = false, analyze = false;
   std::optional<double> gate_kl, gate_perplexity_ratio, gate_top1;
   std::optional<std::string> format, loader, backend, compute;
   std::optional<int64_t> shard_bytes, max_memory_bytes, tensor_parallel;
@@ -148,6 +148,8 @@ void AddDataFlags(CLI::App& command, Values& values) {
   command.add_flag("--no-evaluation", values.no_evaluation, "Do not measure the result");
   command.add_option("--logits-windows", values.logits_windows,
                      "Also write the logits of so many windows, to check a loader against");
+  command.add_flag("--analyze", values.analyze,
+                   "Also measure what protected channels and other levels would gain");
   command.add_option("--gate-kl", values.gate_kl,
                      "Fail when the mean KL is above this, nats per token");
   command.add_option("--gate-ppl-ratio", values.gate_perplexity_ratio,
@@ -190,6 +192,39 @@ QuantizeFlags::QuantizeFlags(CLI::App& command) : values_(std::make_unique<Value
 
 QuantizeFlags::~QuantizeFlags() = default;
 
+Json QuantizeFlags::Said() const {
+  const Values& values = *values_;
+  Json said = Json::object();
+  const auto set = [&](const char* section, const char* key, const auto& value) {
+    if (value.has_value()) said[section][key] = *value;
+  };
+  // A recipe file stands for a whole recipe.
+  const bool whole = !values.recipe_file.empty();
+  if (whole || !values.skip.empty()) said["recipe"]["skip"] = true;
+  if (whole || values.propagate) said["recipe"]["propagate"] = true;
+  if (values.calibration) said["calibration"]["text"] = AbsoluteText(*values.calibration);
+  set("calibration", "samples", values.samples);
+  set("calibration", "tokens_per_sample", values.sequence_length);
+  set("calibration", "seed", values.seed);
+  if (values.evaluation) said["evaluation"]["text"] = AbsoluteText(*values.evaluation);
+  set("evaluation", "tokens_per_window", values.sequence_length);
+  set("evaluation", "windows", values.evaluation_windows);
+  set("evaluation", "logits_windows", values.logits_windows);
+  if (values.no_evaluation) said["evaluation"]["enabled"] = false;
+  if (values.analyze) said["evaluation"]["analyze"] = true;
+  set("gate", "max_mean_kl", values.gate_kl);
+  set("gate", "max_perplexity_ratio", values.gate_perplexity_ratio);
+  set("gate", "min_top1_agreement", values.gate_top1);
+  set("output", "format", values.format);
+  set("output", "loader", values.loader);
+  set("output", "tensor_parallel", values.tensor_parallel);
+  set("output", "shard_bytes", values.shard_bytes);
+  set("resources", "backend", values.backend);
+  set("resources", "compute", values.compute);
+  set("resources", "max_memory_bytes", values.max_memory_bytes);
+  return said;
+}
+
 absl::Status QuantizeFlags::Apply(QuantizeRequest& request) const {
   const Values& values = *values_;
   std::vector<Violation> violations;
@@ -202,28 +237,10 @@ absl::Status QuantizeFlags::Apply(QuantizeRequest& request) const {
   collect(ApplyRecipe(values, request.recipe));
   // The rest goes through the request's own reader, so ranges are checked in one place.
   Json json = ToJson(request);
-  const auto set = [&](const char* section, const char* key, const auto& value) {
-    if (value.has_value()) json[section][key] = *value;
-  };
-  if (values.calibration) json["calibration"]["text"] = AbsoluteText(*values.calibration);
-  set("calibration", "samples", values.samples);
-  set("calibration", "tokens_per_sample", values.sequence_length);
-  set("calibration", "seed", values.seed);
-  if (values.evaluation) json["evaluation"]["text"] = AbsoluteText(*values.evaluation);
-  set("evaluation", "tokens_per_window", values.sequence_length);
-  set("evaluation", "windows", values.evaluation_windows);
-  set("evaluation", "logits_windows", values.logits_windows);
-  if (values.no_evaluation) json["evaluation"]["enabled"] = false;
-  set("gate", "max_mean_kl", values.gate_kl);
-  set("gate", "max_perplexity_ratio", values.gate_perplexity_ratio);
-  set("gate", "min_top1_agreement", values.gate_top1);
-  set("output", "format", values.format);
-  set("output", "loader", values.loader);
-  set("output", "tensor_parallel", values.tensor_parallel);
-  set("output", "shard_bytes", values.shard_bytes);
-  set("resources", "backend", values.backend);
-  set("resources", "compute", values.compute);
-  set("resources", "max_memory_bytes", values.max_memory_bytes);
+  const Json said = Said();
+  for (const auto& [section, keys] : said.items()) {
+    if (section != "recipe") json[section].update(keys);
+  }
   auto parsed = QuantizeRequestFromJson(json);
   collect(parsed.status());
   if (!violations.empty())

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "base/json.h"
 #include "engine/types/request.h"
 
 namespace quantd {
@@ -21,6 +22,10 @@ class QuantizeFlags {
   // Reads the recipe file if one was named, then lets the flags override it. All problems at once,
   // `where` being the flag ("--bits").
   absl::Status Apply(QuantizeRequest& request) const;
+  // What the flags say, as sections and keys of the request's JSON ({"calibration": {"samples":
+  // 64}}); of "recipe" only which of skip and propagate were said. What is not here is as it was
+  // before Apply.
+  Json Said() const;
 
  private:
   std::unique_ptr<Values> values_;

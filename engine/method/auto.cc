@@ -13,7 +13,7 @@ namespace {
 constexpr int kBits[] = {2, 3, 4, 8};
 
 constexpr OptionRow kOptions[] = {
-    {"base", "enum", "awq+gptq", "awq+gptq, awq, gptq, hqq, rtn",
+    {kAutoBase, "enum", "awq+gptq", "awq+gptq, awq, gptq, hqq, rtn",
      "the method that quantizes; group_size, symmetric, scale_rule and its own options are passed "
      "on to it"},
     {"bits_per_weight", "float", "4.25", "1.5..16",
@@ -41,6 +41,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
                                DType model_dtype) {
   SchemeReader reader(SchemeRequest{.method = {},
                                     .bits = {},
+                                    .number_format = {},
                                     .granularity = Granularity::kChannel,
                                     .group_size = {},
                                     .symmetric = {},
@@ -52,7 +53,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
     reader.Wrong(absl::StrCat("bits ", *request.bits), "option bits_per_weight, or a method");
   }
   QD_ASSIGN_OR_RETURN(const Scheme asked, reader.Finish());
-  const Method* base = FindMethod(asked.options.Text("base"));
+  const Method* base = FindMethod(asked.options.Text(kAutoBase));
   if (base == nullptr) {
     return MakeError(Reason::kRecipeInvalid, "refused",
                      Violation{linear.name, asked.options.Text("base"), "a method of this build"});
@@ -96,7 +97,7 @@ const Method kAuto = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = Needs,
-    .fold = nullptr,
+    .transform = nullptr,
     .prepare = nullptr,
     .quantize = NotAMethodOfItsOwn,
 };

@@ -8,6 +8,9 @@ namespace quantd {
 
 extern const Method kAuto;
 
+// Its option that names the method which quantizes, and which the other options are handed on to.
+inline constexpr char kAutoBase[] = "base";
+
 // Of the options of a scheme of method auto, those that are its base's.
 Options BaseOptions(const Options& options);
 

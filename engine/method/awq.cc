@@ -110,7 +110,7 @@ const Method kAwq = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = Needs,
-    .fold = ChooseAwqScales,
+    .transform = ChooseAwqScales,
     .prepare = Prepare,
     .quantize = Quantize,
 };

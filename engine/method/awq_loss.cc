@@ -30,18 +30,18 @@ Scheme SearchScheme(const Scheme& scheme, const AwqSearchSettings& settings) {
 
 }  // namespace
 
-bool SharesScales(const FoldRequest& request) {
+bool SharesScales(const TransformRequest& request) {
   if (request.shared.empty()) return false;
   return *std::max_element(request.shared.begin(), request.shared.end()) + 1 <
          request.statistics->channels();
 }
 
-int64_t AwqSegment(const FoldRequest& request, const AwqSearchSettings& settings) {
+int64_t AwqSegment(const TransformRequest& request, const AwqSearchSettings& settings) {
   const int64_t columns = request.statistics->channels();
   if (settings.reference || settings.loss == AwqLoss::kGram || SharesScales(request))
     return columns;
   const int64_t groups = request.linears.front().scheme->GroupsPerRow(columns);
-  for (const FoldLinear& linear : request.linears) {
+  for (const TransformLinear& linear : request.linears) {
     if (linear.scheme->GroupsPerRow(columns) != groups) return columns;
   }
   return columns / groups;
@@ -89,7 +89,7 @@ void AwqReferenceErrors(const float* weights, int64_t count, const Scheme& schem
   }
 }
 
-AwqLossMeter::AwqLossMeter(const FoldRequest& request, const AwqSearchSettings& settings,
+AwqLossMeter::AwqLossMeter(const TransformRequest& request, const AwqSearchSettings& settings,
                            std::span<const AwqCandidate> candidates, const MethodContext& context)
     : statistics_(*request.statistics),
       settings_(settings),

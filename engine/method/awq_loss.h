@@ -27,11 +27,11 @@ struct AwqSearchSettings {
 AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme);
 
 // Whether what makes x has one row for several channels.
-bool SharesScales(const FoldRequest& request);
+bool SharesScales(const TransformRequest& request);
 
 // Channels whose scales are chosen apart from those of others: one group of weights, where the loss
 // is a sum over them and all linears have the same; else all of them.
-int64_t AwqSegment(const FoldRequest& request, const AwqSearchSettings& settings);
+int64_t AwqSegment(const TransformRequest& request, const AwqSearchSettings& settings);
 
 struct AwqCandidate {
   double alpha = 0, beta = 0;
@@ -42,7 +42,7 @@ struct AwqCandidate {
 class AwqLossMeter {
  public:
   // Everything is kept by reference.
-  AwqLossMeter(const FoldRequest& request, const AwqSearchSettings& settings,
+  AwqLossMeter(const TransformRequest& request, const AwqSearchSettings& settings,
                std::span<const AwqCandidate> candidates, const MethodContext& context);
 
   // Rows that are best measured together.

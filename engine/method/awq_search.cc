@@ -20,7 +20,8 @@ struct Panel {
 
 // The rows of all linears, cut the same way for any number of threads; of a linear with more than
 // `most_rows` evenly spread panels with about so many.
-std::vector<Panel> PanelsOf(const FoldRequest& request, int64_t rows_per_panel, int64_t most_rows) {
+std::vector<Panel> PanelsOf(const TransformRequest& request, int64_t rows_per_panel,
+                            int64_t most_rows) {
   std::vector<Panel> panels;
   for (size_t i = 0; i < request.linears.size(); ++i) {
     const int64_t rows = request.linears[i].linear->out_features;
@@ -35,7 +36,7 @@ std::vector<Panel> PanelsOf(const FoldRequest& request, int64_t rows_per_panel, 
 // Calls add(panel, weights, sums) for every panel, on all threads, and adds the sums [width] of the
 // panels in their order.
 template <typename Add>
-absl::StatusOr<std::vector<double>> SumOverPanels(const FoldRequest& request,
+absl::StatusOr<std::vector<double>> SumOverPanels(const TransformRequest& request,
                                                   const MethodContext& context,
                                                   int64_t rows_per_panel, int64_t most_rows,
                                                   size_t width, const Add& add) {
@@ -44,7 +45,7 @@ absl::StatusOr<std::vector<double>> SumOverPanels(const FoldRequest& request,
   QD_RETURN_IF_ERROR(
       context.pool.ForEach(static_cast<int64_t>(panels.size()), [&](int64_t at) -> absl::Status {
         const Panel& panel = panels[static_cast<size_t>(at)];
-        const FoldLinear& linear = request.linears[panel.linear];
+        const TransformLinear& linear = request.linears[panel.linear];
         AlignedBuffer<float> weights(panel.rows * linear.linear->in_features);
         QD_RETURN_IF_ERROR(linear.read(panel.row, panel.rows, weights.data()));
         std::vector<double>& own = sums[static_cast<size_t>(at)];
@@ -73,8 +74,8 @@ void Share(std::span<const int32_t> shared, std::vector<double>& scales) {
 }
 
 // The scales of one candidate, [K]: the middle of each segment is 1.
-AwqCandidate CandidateOf(const FoldRequest& request, double alpha, double beta, int64_t segment,
-                         const std::vector<float>& input_means,
+AwqCandidate CandidateOf(const TransformRequest& request, double alpha, double beta,
+                         int64_t segment, const std::vector<float>& input_means,
                          const std::vector<double>& weight_means) {
   constexpr double kLeastScale = 1e-4;
   std::vector<double> scales(input_means.size());
@@ -97,7 +98,7 @@ AwqCandidate CandidateOf(const FoldRequest& request, double alpha, double beta, 
 
 }  // namespace
 
-std::vector<AwqCandidate> AwqCandidates(const FoldRequest& request,
+std::vector<AwqCandidate> AwqCandidates(const TransformRequest& request,
                                         const AwqSearchSettings& settings,
                                         const std::vector<double>& weight_means) {
   constexpr int kBetas = 4;
@@ -126,7 +127,7 @@ std::vector<AwqCandidate> AwqCandidates(const FoldRequest& request,
   return candidates;
 }
 
-absl::StatusOr<std::vector<double>> AwqWeightMeans(const FoldRequest& request,
+absl::StatusOr<std::vector<double>> AwqWeightMeans(const TransformRequest& request,
                                                    const MethodContext& context) {
   const auto columns = request.statistics->channels();
   const auto add = [&](const Panel& panel, const float* weights, double* sums) {
@@ -146,7 +147,7 @@ absl::StatusOr<std::vector<double>> AwqWeightMeans(const FoldRequest& request,
   QD_ASSIGN_OR_RETURN(std::vector<double> means, SumOverPanels(request, context, 64, kAllRows,
                                                                static_cast<size_t>(columns), add));
   double rows = 0;
-  for (const FoldLinear& linear : request.linears) {
+  for (const TransformLinear& linear : request.linears) {
     rows += static_cast<double>(linear.linear->out_features);
   }
   for (double& mean : means) mean /= rows;
@@ -157,12 +158,12 @@ namespace {
 
 // The best candidate of each segment, by losses[segments, candidates]. A loss that is not a number
 // is never the least: weights that are not finite are named when they are rounded.
-FoldChoice Best(const std::vector<AwqCandidate>& candidates, const std::vector<double>& losses,
-                int64_t segment, size_t first) {
+TransformChoice Best(const std::vector<AwqCandidate>& candidates, const std::vector<double>& losses,
+                     int64_t segment, size_t first) {
   const size_t count = candidates.size();
   const auto width = static_cast<size_t>(segment);
   const auto segments = static_cast<double>(losses.size() / count);
-  FoldChoice choice;
+  TransformChoice choice;
   choice.scales.resize(candidates.front().scales.size());
   double alpha = 0, beta = 0, loss = 0, plain = 0;
   bool scaled = false;
@@ -188,11 +189,11 @@ FoldChoice Best(const std::vector<AwqCandidate>& candidates, const std::vector<d
 
 }  // namespace
 
-absl::StatusOr<FoldChoice> ChooseAwqScales(const FoldRequest& request,
-                                           const MethodContext& context) {
+absl::StatusOr<TransformChoice> ChooseAwqScales(const TransformRequest& request,
+                                                const MethodContext& context) {
   const AwqSearchSettings settings = AwqSearchSettingsOf(*request.linears.front().scheme);
   // AutoAWQ leaves o alone where one row of v makes several of its channels.
-  if (settings.reference && SharesScales(request)) return FoldChoice{};
+  if (settings.reference && SharesScales(request)) return TransformChoice{};
   std::vector<double> weight_means;
   if (settings.duo) {
     QD_ASSIGN_OR_RETURN(weight_means, AwqWeightMeans(request, context));

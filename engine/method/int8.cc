@@ -94,7 +94,7 @@ const Method kInt8 = {
     .options = kInt8Options,
     .resolve = Resolve,
     .needs = Int8Needs,
-    .fold = nullptr,
+    .transform = nullptr,
     .prepare = PrepareInt8Inputs,
     .quantize = RoundToNearest,
 };

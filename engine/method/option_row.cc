@@ -21,21 +21,12 @@ absl::Status Wrong(const OptionRow& row, const OptionValue& value) {
                              .wanted = std::string(row.values)});
 }
 
-// "0.01..1" -> {0.01, 1}. The rows are the program's own: a row without a range allows any number.
-std::pair<double, double> RangeOf(const OptionRow& row) {
-  const std::vector<std::string> ends = absl::StrSplit(std::string(row.values), "..");
-  std::pair<double, double> range = {-1e300, 1e300};
-  if (ends.size() == 2) {
-    (void)absl::SimpleAtod(ends[0], &range.first);
-    (void)absl::SimpleAtod(ends[1], &range.second);
-  }
-  return range;
+bool InRange(const OptionRow& row, double value) {
+  const auto range = RangeOf(row);
+  return !range.has_value() || (value >= range->first && value <= range->second);
 }
 
-bool InRange(const OptionRow& row, double value) {
-  const auto [low, high] = RangeOf(row);
-  return value >= low && value <= high;
-}
+}  // namespace
 
 OptionValue FallbackOf(const OptionRow& row) {
   std::string text(row.fallback);
@@ -47,7 +38,20 @@ OptionValue FallbackOf(const OptionRow& row) {
   return text;
 }
 
-}  // namespace
+std::optional<std::pair<double, double>> RangeOf(const OptionRow& row) {
+  const std::vector<std::string> ends = absl::StrSplit(std::string(row.values), "..");
+  std::pair<double, double> range;
+  if (ends.size() != 2 || !absl::SimpleAtod(ends[0], &range.first) ||
+      !absl::SimpleAtod(ends[1], &range.second)) {
+    return std::nullopt;
+  }
+  return range;
+}
+
+std::vector<std::string> ChoicesOf(const OptionRow& row) {
+  if (row.type != "enum") return {};
+  return absl::StrSplit(std::string(row.values), ", ");
+}
 
 Options FallbacksOf(std::span<const OptionRow> rows) {
   Options options;
@@ -70,7 +74,7 @@ absl::StatusOr<OptionValue> CheckOption(const OptionRow& row, const OptionValue&
     const double wide = integer != nullptr ? static_cast<double>(*integer) : *number;
     if (InRange(row, wide)) return OptionValue(wide);
   } else {
-    const std::vector<std::string> names = absl::StrSplit(std::string(row.values), ", ");
+    const std::vector<std::string> names = ChoicesOf(row);
     const std::string text = ToText(value);
     if (std::find(names.begin(), names.end(), text) != names.end()) return OptionValue(text);
   }

@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/types/options.h"
@@ -33,6 +37,11 @@ constexpr auto JoinRows(const std::array<OptionRow, counts>&... tables) {
 
 // The fallbacks of the method's own options: of every row that is no field of all schemes.
 Options FallbacksOf(std::span<const OptionRow> rows);
+// What a row says, as values: its default; the ends of its range, nothing for a list or words; its
+// choices, none unless it is an enum.
+OptionValue FallbackOf(const OptionRow& row);
+std::optional<std::pair<double, double>> RangeOf(const OptionRow& row);
+std::vector<std::string> ChoicesOf(const OptionRow& row);
 // `value` as the row's type; INVALID_FIELD with got and wanted. An integer is good for a float.
 absl::StatusOr<OptionValue> CheckOption(const OptionRow& row, const OptionValue& value);
 // The row of that name, or nullptr.

@@ -43,7 +43,7 @@ struct MethodContext {
 };
 
 // One linear whose inputs a fold may rescale.
-struct FoldLinear {
+struct TransformLinear {
   const LinearSpec* linear = nullptr;
   const Scheme* scheme = nullptr;
   // Reads rows [row, row + count) in f32 into to[count, K]. Thread-safe.
@@ -51,8 +51,8 @@ struct FoldLinear {
 };
 
 // Linears that read the same input x[T, K], all asking for the same fold.
-struct FoldRequest {
-  std::vector<FoldLinear> linears;
+struct TransformRequest {
+  std::vector<TransformLinear> linears;
   const InputStatistics* statistics = nullptr;
   // Channels with the same number take one scale: what makes x has one row for all of them (v under
   // grouped-query attention). Empty: each its own. A choice is averaged over them.
@@ -61,7 +61,7 @@ struct FoldRequest {
 
 // s > 0, one per input channel: x becomes x / s, each column of the weights w s. Empty: leave all
 // as it is.
-struct FoldChoice {
+struct TransformChoice {
   std::vector<float> scales;
   Figures figures;  // {"alpha", 0.4}, reported for each of the linears
 };
@@ -90,8 +90,9 @@ struct Method {
                                     DType model_dtype);
   StatisticsNeeds (*needs)(const Scheme& scheme);
 
-  // Null: nothing is folded. Deterministic for any number of threads.
-  absl::StatusOr<FoldChoice> (*fold)(const FoldRequest& request, const MethodContext& context);
+  // Null: weights stay as they are. Deterministic for any number of threads.
+  absl::StatusOr<TransformChoice> (*transform)(const TransformRequest& request,
+                                               const MethodContext& context);
   // Null: nothing is shared. `statistics` is null unless needs() asked for any; they are those of
   // the input as folded. Linears with the same input and scheme are prepared once.
   absl::StatusOr<std::shared_ptr<const Prepared>> (*prepare)(const Scheme& scheme,

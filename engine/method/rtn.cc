@@ -54,7 +54,7 @@ const Method kRtn = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = RoundToNearestNeeds,
-    .fold = nullptr,
+    .transform = nullptr,
     .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
 };

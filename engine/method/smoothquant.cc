@@ -42,13 +42,13 @@ StatisticsNeeds Needs(const Scheme& scheme) {
 
 // Rows of one linear of the request that one thread looks at.
 struct Panel {
-  const FoldLinear* linear = nullptr;
+  const TransformLinear* linear = nullptr;
   int64_t row = 0, rows = 0;
 };
 
-std::vector<Panel> PanelsOf(const FoldRequest& request) {
+std::vector<Panel> PanelsOf(const TransformRequest& request) {
   std::vector<Panel> panels;
-  for (const FoldLinear& linear : request.linears) {
+  for (const TransformLinear& linear : request.linears) {
     const int64_t height = std::max<int64_t>(1, kPanelWeights / linear.linear->in_features);
     for (int64_t row = 0; row < linear.linear->out_features; row += height) {
       panels.push_back({&linear, row, std::min(height, linear.linear->out_features - row)});
@@ -177,9 +177,11 @@ double ExpectedError(const std::vector<float>& scales, double row_ranges, double
 }
 
 // "As it is" first: it wins ties.
-absl::StatusOr<FoldChoice> SearchAlpha(const std::vector<Panel>& panels,
-                                       const InputStatistics& input, const ColumnFigures& weights,
-                                       ActivationScheme activations, const MethodContext& context) {
+absl::StatusOr<TransformChoice> SearchAlpha(const std::vector<Panel>& panels,
+                                            const InputStatistics& input,
+                                            const ColumnFigures& weights,
+                                            ActivationScheme activations,
+                                            const MethodContext& context) {
   std::vector<std::vector<float>> candidates = {std::vector<float>(weights.max_abs.size(), 1.0F)};
   for (int i = 0; i <= kGrid; ++i) {
     candidates.push_back(ScalesFor(static_cast<double>(i) / kGrid, input, weights));
@@ -195,20 +197,20 @@ absl::StatusOr<FoldChoice> SearchAlpha(const std::vector<Panel>& panels,
     best = c;
     least = error;
   }
-  if (best == 0) return FoldChoice{};
-  return FoldChoice{std::move(candidates[best]),
-                    {{"alpha", static_cast<double>(best - 1) / kGrid}}};
+  if (best == 0) return TransformChoice{};
+  return TransformChoice{std::move(candidates[best]),
+                         {{"alpha", static_cast<double>(best - 1) / kGrid}}};
 }
 
 bool FollowsNorm(LinearRole role) { return role != LinearRole::kO && role != LinearRole::kDown; }
 
 }  // namespace
 
-absl::StatusOr<FoldChoice> ChooseSmoothing(const FoldRequest& request,
-                                           const MethodContext& context) {
-  const FoldLinear& first = request.linears.front();
+absl::StatusOr<TransformChoice> ChooseSmoothing(const TransformRequest& request,
+                                                const MethodContext& context) {
+  const TransformLinear& first = request.linears.front();
   const Options& options = first.scheme->options;
-  if (!FollowsNorm(first.linear->role) && !options.Flag("smooth_all")) return FoldChoice{};
+  if (!FollowsNorm(first.linear->role) && !options.Flag("smooth_all")) return TransformChoice{};
   const std::vector<Panel> panels = PanelsOf(request);
   QD_ASSIGN_OR_RETURN(const ColumnFigures weights,
                       FiguresOf(panels, first.linear->in_features, context));
@@ -216,7 +218,7 @@ absl::StatusOr<FoldChoice> ChooseSmoothing(const FoldRequest& request,
   if (options.Flag("alpha_search"))
     return SearchAlpha(panels, input, weights, first.scheme->activations, context);
   const double alpha = options.Number("alpha");
-  return FoldChoice{ScalesFor(alpha, input, weights), {{"alpha", alpha}}};
+  return TransformChoice{ScalesFor(alpha, input, weights), {{"alpha", alpha}}};
 }
 
 const Method kSmoothQuant = {
@@ -232,7 +234,7 @@ const Method kSmoothQuant = {
     .options = kOptions,
     .resolve = Resolve,
     .needs = Needs,
-    .fold = ChooseSmoothing,
+    .transform = ChooseSmoothing,
     .prepare = PrepareInt8Inputs,
     .quantize = RoundToNearest,
 };

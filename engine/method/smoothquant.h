@@ -15,7 +15,7 @@ extern const Method kSmoothQuant;
 // the maximum over all linears of the request. alpha: option `alpha`, or with `alpha_search` the
 // one of 0, 0.05, …, 1 and "as it is" with the least expected error (docs/numerics.md). Empty for
 // the inputs of o_proj and down_proj when option smooth_all is false. Figures: alpha.
-absl::StatusOr<FoldChoice> ChooseSmoothing(const FoldRequest& request,
-                                           const MethodContext& context);
+absl::StatusOr<TransformChoice> ChooseSmoothing(const TransformRequest& request,
+                                                const MethodContext& context);
 
 }  // namespace quantd

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "engine/model/block_run.h"
-#include "engine/model/linear_weight.h"
 #include "engine/model/norm.h"
+#include "engine/model/weight_source.h"
 
 namespace quantd {
 namespace {
@@ -102,17 +102,36 @@ void BlockRun::NormInPlace(NormRole role, float* x) {
   RunNorm(model, weights.norms[static_cast<size_t>(role)], x, tokens, model.hidden, backend, x);
 }
 
+namespace {
+
+absl::StatusOr<std::shared_ptr<PreparedWeight>> Prepare(const WeightSource& source,
+                                                        Backend& backend, ComputeType compute) {
+  AlignedBuffer<std::byte> read;
+  std::optional<WeightRows> rows = source.Held();
+  if (!rows.has_value()) {
+    const LinearSpec& linear = source.linear();
+    read = AlignedBuffer<std::byte>(source.bytes());
+    QD_RETURN_IF_ERROR(source.Read(0, linear.out_features, read.span()));
+    rows = WeightRows{read.data(), source.dtype(), linear.out_features, linear.in_features};
+  }
+  QD_ASSIGN_OR_RETURN(auto prepared, backend.Prepare(*rows, compute));
+  return std::shared_ptr<PreparedWeight>(std::move(prepared));
+}
+
+}  // namespace
+
 absl::StatusOr<BlockWeights> LoadBlock(const ModelSpec& model, const BlockSpec& block,
+                                       std::span<const WeightSource> sources,
                                        const Checkpoint& checkpoint, Backend& backend,
                                        ComputeType compute) {
   const ComputeType precision = backend.Resolve(compute, model.dtype);
   BlockWeights weights;
-  for (const LinearSpec& spec : block.linears) {
+  for (const WeightSource& source : sources) {
     PreparedLinear linear;
-    QD_ASSIGN_OR_RETURN(const Tensor tensor, ReadLinear(checkpoint, spec));
-    QD_ASSIGN_OR_RETURN(linear.weight, backend.Prepare(tensor.Rows(), precision));
-    if (spec.has_bias) {
-      QD_ASSIGN_OR_RETURN(AlignedBuffer<float> bias, checkpoint.ReadF32(spec.name + ".bias"));
+    QD_ASSIGN_OR_RETURN(linear.weight, Prepare(source, backend, precision));
+    if (source.linear().has_bias) {
+      QD_ASSIGN_OR_RETURN(AlignedBuffer<float> bias,
+                          checkpoint.ReadF32(source.linear().name + ".bias"));
       linear.bias = std::make_shared<const AlignedBuffer<float>>(std::move(bias));
     }
     weights.linears.push_back(std::move(linear));

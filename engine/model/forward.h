@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/model/weight_source.h"
 #include "engine/tensor/checkpoint.h"
 #include "engine/types/model_spec.h"
 
@@ -62,8 +63,9 @@ class InputObserver {
   virtual void OnInput(int input, const float* x, int64_t tokens, int64_t channels) = 0;
 };
 
-// Reads norms, biases and dense weights of a block.
+// Norms, biases and dense weights of a block; `sources` are those of its linears, in their order.
 absl::StatusOr<BlockWeights> LoadBlock(const ModelSpec& model, const BlockSpec& block,
+                                       std::span<const WeightSource> sources,
                                        const Checkpoint& checkpoint, Backend& backend,
                                        ComputeType compute);
 

@@ -35,6 +35,7 @@ int64_t BlockParameters(const ModelSpec& model) {
 // Memory, by what it is for and so by when it is held.
 struct MemoryParts {
   int64_t always = kBaseMemoryBytes;  // activations of all streams, output projection
+  int64_t held = 0;                   // the weights of one block as they are stored
   int64_t weights = 0;                // of one block, prepared
   int64_t quantized = 0;              // the same quantized, and its codes, where it runs too
   int64_t forward = 0;                // working space of windows, and the inputs of a batch
@@ -43,10 +44,10 @@ struct MemoryParts {
   int64_t touched = 0;                // of those in memory where they lie in a file
 
   int64_t Peak(int64_t statistics, int64_t prepared) const {
-    const int64_t held = always + statistics;
+    const int64_t all_along = always + held + statistics;
     // The weights go before anything is quantized, if the quantized block does not run.
-    if (quantized == 0) return held + std::max(weights + forward, quantize + prepared);
-    return held + weights + quantized + std::max(forward, quantize + prepared);
+    if (quantized == 0) return all_along + std::max(weights + forward, quantize + prepared);
+    return all_along + weights + quantized + std::max(forward, quantize + prepared);
   }
   int64_t InMemory() const { return Peak(grams, factor); }
   int64_t InFile() const { return Peak(touched, 0); }
@@ -132,6 +133,11 @@ MemoryParts CountWork(const QuantizeRequest& request, int64_t threads, Plan& pla
   const int64_t block = BlockParameters(model);
   const int64_t head = model.vocabulary * model.hidden;
   const bool runs_quantized = evaluates || request.recipe.propagate == Propagate::kQuantized;
+  parts.held = SizeOf(model.dtype) * block;
+  // Packed blocks, their rows where they run again, and two boundaries while one replaces the
+  // other.
+  plan.journal_bytes = plan.bytes_quantized + 2 * tokens * model.hidden * 4 +
+                       (runs_quantized ? 2 * static_cast<int64_t>(weights) : 0);
   parts.weights = 4 * block;
   parts.quantized = runs_quantized ? 5 * block : 0;
   parts.always += tokens * model.hidden * 4;
@@ -152,8 +158,10 @@ absl::Status EstimateCost(const QuantizeRequest& request, Plan& plan) {
       request.resources.threads > 0 ? request.resources.threads : AvailableCpus();
   MemoryParts parts = CountWork(request, threads, plan);
   CountStatistics(request, plan, threads, parts);
-  plan.peak_memory_bytes = parts.InMemory();
   const int64_t limit = request.resources.max_memory_bytes;
+  if (limit > 0 && parts.InMemory() > limit) parts.held = 0;
+  plan.hold_weights = parts.held > 0;
+  plan.peak_memory_bytes = parts.InMemory();
   if (limit <= 0 || plan.peak_memory_bytes <= limit) return absl::OkStatus();
   const int64_t least = std::min(parts.InMemory(), parts.InFile());
   if (least > limit) {

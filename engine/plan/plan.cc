@@ -75,6 +75,26 @@ void WarnOfOthers(const std::vector<std::string>& names, std::vector<std::string
                      " not part of the model's family; what is not is carried over as it is");
 }
 
+std::vector<TensorInfo> TensorsOfBlock(const PlannedQuantization& planned, const BlockSpec& block,
+                                       size_t first_linear) {
+  const Plan& plan = planned.plan;
+  const Checkpoint& checkpoint = planned.checkpoint;
+  std::vector<TensorInfo> tensors;
+  const auto copy = [&](const std::string& name) {
+    const TensorInfo* info = checkpoint.Find(name);
+    if (info != nullptr) tensors.push_back(AsStored(*info, *plan.format, plan.model));
+  };
+  for (const std::string& norm : block.NormTensors()) copy(norm);
+  for (size_t i = 0; i < block.linears.size(); ++i) {
+    const ResolvedLinear& entry = plan.linears[first_linear + i];
+    for (TensorInfo& tensor : TensorsOf(entry, *plan.format, checkpoint, plan.model)) {
+      tensors.push_back(std::move(tensor));
+    }
+    if (block.linears[i].has_bias) copy(block.linears[i].name + ".bias");
+  }
+  return tensors;
+}
+
 // Every tensor of the artifact, in the order in which they are made: embedding, blocks, the rest. A
 // tensor that the model does not use is carried over; the copy of a tied output projection is not.
 std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
@@ -100,14 +120,12 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
   copy(model.positions);
   size_t next = 0;
   for (const BlockSpec& block : model.blocks) {
-    for (const std::string& norm : block.NormTensors()) copy(norm);
-    for (const LinearSpec& linear : block.linears) {
-      done.insert(linear.name + ".weight");
-      for (TensorInfo& tensor : TensorsOf(plan.linears[next++], *plan.format, checkpoint, model)) {
-        tensors.push_back(std::move(tensor));
-      }
-      if (linear.has_bias) copy(linear.name + ".bias");
+    for (const LinearSpec& linear : block.linears) done.insert(linear.name + ".weight");
+    for (TensorInfo& tensor : TensorsOfBlock(planned, block, next)) {
+      done.insert(tensor.name);
+      tensors.push_back(std::move(tensor));
     }
+    next += block.linears.size();
   }
   copy(model.final_norm.gain);
   copy(model.final_norm.bias);
@@ -250,6 +268,13 @@ absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
 
 }  // namespace
 
+std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block) {
+  const std::vector<BlockSpec>& blocks = planned.plan.model.blocks;
+  size_t first = 0;
+  for (int64_t i = 0; i < block; ++i) first += blocks[static_cast<size_t>(i)].linears.size();
+  return TensorsOfBlock(planned, blocks[static_cast<size_t>(block)], first);
+}
+
 WindowOptions CalibrationWindows(const QuantizeRequest& request) {
   return {.windows = request.calibration.samples,
           .tokens = request.calibration.tokens_per_sample,
@@ -316,6 +341,7 @@ Json ToJson(const Plan& plan) {
           {"needs_forward", plan.needs_forward},
           {"peak_memory_bytes", plan.peak_memory_bytes},
           {"scratch_bytes", plan.scratch_bytes},
+          {"journal_bytes", plan.journal_bytes},
           {"estimated_seconds", plan.estimated_seconds},
           {"shards", std::move(shards)},
           {"linears", std::move(linears)},

@@ -36,6 +36,8 @@ struct Plan {
   // tensors.
   std::vector<LaidOutFile> files;
   bool needs_forward = false;     // calibration statistics or evaluation are wanted
+  bool hold_weights = false;      // a block's weights stay in memory from the forward pass to the
+                                  // rounding, and are read once
   StatisticsNeeds statistics;     // the union of what the methods ask for
   int64_t bytes_original = 0;     // of the checkpoint's tensors
   int64_t bytes_quantized = 0;    // of the tensors that will be written
@@ -45,6 +47,9 @@ struct Plan {
   // output folder, where they would not fit into the memory limit; empty: in memory.
   std::string scratch_folder;
   int64_t scratch_bytes = 0;
+  // What a journal of the run takes on the disk at most, until the run ends; 0 without a forward
+  // pass, where none is kept unless asked for.
+  int64_t journal_bytes = 0;
   double estimated_seconds = 0;  // estimate, on a machine like docs/numerics.md's
   std::vector<std::string> warnings;
 };
@@ -61,6 +66,9 @@ struct PlannedQuantization {
 // limit. Every error a job could meet that can be known now is met here, with field, got and
 // wanted.
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request);
+
+// The tensors of the artifact that block number `block` makes, in the order of the file.
+std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block);
 
 // Which windows the request means: planning and running cut the same ones.
 WindowOptions CalibrationWindows(const QuantizeRequest& request);

@@ -23,6 +23,7 @@ namespace quantd {
 struct SchemeRequest {
   std::optional<std::string> method;
   std::optional<int> bits;
+  std::optional<std::string> number_format;
   std::optional<Granularity> granularity;
   std::optional<int64_t> group_size;
   std::optional<bool> symmetric;

@@ -1,15 +1,44 @@
 // GetCapabilities: generated from the engine's registries, the limits and the workers that are
 // alive.
 #include <map>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "engine/format/registry.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
+#include "proto/convert.h"
+#include "proto/convert_options.h"
 #include "server/api/job_messages.h"
 #include "server/api/jobs.h"
 
 namespace quantd {
 namespace {
+
+constexpr std::pair<std::string_view, v1::OptionInfo::Type> kOptionTypes[] = {
+    {"bool", v1::OptionInfo::BOOL},
+    {"int", v1::OptionInfo::INTEGER},
+    {"float", v1::OptionInfo::NUMBER},
+    {"enum", v1::OptionInfo::CHOICE}};
+
+v1::OptionInfo InfoOf(const OptionRow& row) {
+  v1::OptionInfo info;
+  info.set_name(std::string(row.name));
+  for (const auto& [name, type] : kOptionTypes) {
+    if (name == row.type) info.set_type(type);
+  }
+  *info.mutable_default_value() = ToProto(FallbackOf(row));
+  if (const auto range = RangeOf(row); range.has_value()) {
+    info.set_minimum(range->first);
+    info.set_maximum(range->second);
+  }
+  for (std::string& choice : ChoicesOf(row)) info.add_choices(std::move(choice));
+  info.set_values(std::string(row.values));
+  info.set_description(std::string(row.help));
+  info.set_scheme_field(IsSchemeField(row.name));
+  return info;
+}
 
 void AddMethod(const Method& method, v1::Capabilities& capabilities) {
   v1::MethodInfo* info = capabilities.add_methods();
@@ -19,12 +48,7 @@ void AddMethod(const Method& method, v1::Capabilities& capabilities) {
   for (const int bits : method.bits) info->add_bits(bits);
   info->set_needs_calibration(method.needs_calibration);
   for (const OptionRow& row : method.options) {
-    v1::OptionInfo* option = info->add_options();
-    option->set_name(std::string(row.name));
-    option->set_type(std::string(row.type));
-    option->set_default_value(std::string(row.fallback));
-    option->set_values(std::string(row.values));
-    option->set_help(std::string(row.help));
+    *info->add_options() = InfoOf(row);
     if (row.name == "group_size") info->set_group_sizes(std::string(row.values));
   }
 }
@@ -75,13 +99,15 @@ absl::Status GetCapabilities(ApiContext& api, const v1::GetCapabilitiesRequest& 
     QD_ASSIGN_OR_RETURN(workers, store.ListWorkers(api.clock.Now() - api.limits.lease));
     return absl::OkStatus();
   }));
-  std::map<std::string, int> backends;
+  std::map<v1::BackendKind, int> backends;
   for (const Worker& worker : workers) {
-    for (const std::string& backend : worker.backends) ++backends[backend];
+    for (const std::string& name : worker.backends) ++backends[BackendByName(name)];
   }
-  for (const auto& [name, count] : backends) {
+  // Of newer workers: jobs cannot ask for them here.
+  backends.erase(v1::BACKEND_KIND_UNSPECIFIED);
+  for (const auto& [backend, count] : backends) {
     v1::BackendInfo* info = response->add_backends();
-    info->set_name(name);
+    info->set_backend(backend);
     info->set_workers(count);
   }
   *response->mutable_limits() = LimitsMessage(api.limits);

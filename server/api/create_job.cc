@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -18,9 +19,11 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "engine/method/auto.h"
 #include "engine/method/registry.h"
 #include "engine/plan/plan.h"
 #include "proto/convert.h"
+#include "proto/convert_time.h"
 #include "proto/field_checks.h"
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
@@ -29,6 +32,7 @@ namespace quantd {
 namespace {
 
 constexpr std::string_view kBuiltin = "builtin:";
+constexpr char kDefaultMethod[] = "rtn";
 
 // 16 characters of [a-z2-7]: 80 random bits.
 std::string NewJobId() {
@@ -182,21 +186,63 @@ absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
   return CheckRoom(counts, limits);
 }
 
-// Unknown methods are told by the field that names them, once, rather than for every linear.
+// The rows that options are checked against: those of `method`, and of the one that it hands
+// options on to.
+std::vector<OptionRow> RowsFor(const Method& method, const Options& options) {
+  std::vector<OptionRow> rows;
+  const auto add = [&](const Method& from) {
+    std::copy_if(from.options.begin(), from.options.end(), std::back_inserter(rows),
+                 [](const OptionRow& row) { return !IsSchemeField(row.name); });
+  };
+  add(method);
+  if (method.name != kAuto.name) return rows;
+  const std::string asked = options.Text(kAutoBase);
+  const std::string_view by_default = FindOption(method.options, kAutoBase)->fallback;
+  if (const Method* base = FindMethod(asked.empty() ? by_default : asked)) add(*base);
+  return rows;
+}
+
+void CheckOptions(const std::string& field, const Method& method, const Options& options,
+                  FieldChecks& checks) {
+  const std::vector<OptionRow> rows = RowsFor(method, options);
+  std::string known;
+  for (const OptionRow& row : rows) {
+    absl::StrAppend(&known, known.empty() ? "one of " : ", ", ToAbsl(row.name));
+  }
+  for (const auto& [name, value] : options.values()) {
+    const std::string where = absl::StrCat(field, ".options.", name.substr(0, 80));
+    const OptionRow* row = FindOption(rows, name);
+    if (row == nullptr) {
+      checks.Wrong(where, absl::StrCat("no option of ", ToAbsl(method.name)),
+                   known.empty() ? "no options" : known);
+      continue;
+    }
+    for (const Violation& violation : ViolationsOf(CheckOption(*row, value).status())) {
+      checks.Wrong(where, violation.got.substr(0, 100), violation.wanted);
+    }
+  }
+}
+
+// Methods that there are not, and options that they do not have or that are out of their range, are
+// told by the field that names them, once, rather than for every linear.
 absl::Status CheckMethods(const Recipe& recipe) {
   std::string known;
   for (const Method& method : Methods()) {
     absl::StrAppend(&known, known.empty() ? "one of " : ", ", ToAbsl(method.name));
   }
   FieldChecks checks("job.spec.recipe");
+  const std::string by_default = recipe.default_scheme.method.value_or(kDefaultMethod);
   const auto check = [&](const std::string& field, const SchemeRequest& scheme) {
-    if (scheme.method.has_value() && FindMethod(*scheme.method) == nullptr) {
-      checks.Wrong(field, scheme.method->substr(0, 100), known);
+    const Method* method = FindMethod(scheme.method.value_or(by_default));
+    if (method != nullptr) {
+      CheckOptions(field, *method, scheme.options, checks);
+    } else if (scheme.method.has_value()) {
+      checks.Wrong(field + ".method", scheme.method->substr(0, 100), known);
     }
   };
-  check("default_scheme.method", recipe.default_scheme);
+  check("default_scheme", recipe.default_scheme);
   for (size_t i = 0; i < recipe.overrides.size(); ++i) {
-    check(absl::StrCat("overrides[", i, "].scheme.method"), recipe.overrides[i].scheme);
+    check(absl::StrCat("overrides[", i, "].scheme"), recipe.overrides[i].scheme);
   }
   return checks.Finish(Reason::kRecipeInvalid);
 }
@@ -219,7 +265,7 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_ASSIGN_OR_RETURN(const auto planned, MakePlan(request));
   SplitMessage plan = Split(ToProto(planned->plan));
   made.job.id = NewJobId();
-  made.job.method = request.recipe.default_scheme.method.value_or("rtn");
+  made.job.method = request.recipe.default_scheme.method.value_or(kDefaultMethod);
   made.job.model = request.model_folder;
   made.job.spec = DeterministicBytes(spec);
   made.job.plan = std::move(plan.head);

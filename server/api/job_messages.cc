@@ -23,27 +23,11 @@ absl::Status ToStatus(const Failure& failure) {
 
 }  // namespace
 
-google::protobuf::Timestamp ToProto(absl::Time time) {
-  google::protobuf::Timestamp message;
-  const int64_t micros = absl::ToUnixMicros(time);
-  message.set_seconds(micros / 1'000'000);
-  message.set_nanos(static_cast<int32_t>(micros % 1'000'000) * 1000);
-  return message;
-}
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  google::protobuf::Duration message;
-  message.set_seconds(absl::ToInt64Seconds(duration));
-  message.set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(duration - absl::Seconds(message.seconds()))));
-  return message;
-}
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
 std::string JobName(std::string_view id) { return absl::StrCat("jobs/", ToAbsl(id)); }
+
+std::string WorkerName(std::string_view id) {
+  return id.empty() ? "" : absl::StrCat("workers/", ToAbsl(id));
+}
 
 v1::Job::State ToProto(JobState state) {
   return ToWire(kStates, state, v1::Job::STATE_UNSPECIFIED);
@@ -64,7 +48,7 @@ v1::Job ToProto(const Job& job, const JobDetail* detail) {
   v1::Job message;
   message.set_name(JobName(job.id));
   for (const auto& [key, value] : job.labels) (*message.mutable_labels())[key] = value;
-  message.mutable_spec()->ParseFromString(job.spec);
+  if (detail != nullptr) message.mutable_spec()->ParseFromString(job.spec);
   message.set_state(ToProto(job.state));
   *message.mutable_create_time() = ToProto(job.create_time);
   if (job.start_time) *message.mutable_start_time() = ToProto(*job.start_time);
@@ -79,7 +63,9 @@ v1::Job ToProto(const Job& job, const JobDetail* detail) {
   }
   if (job.failure) *message.mutable_error() = ToProto(*job.failure);
   message.set_last_sequence(job.last_sequence);
-  message.set_worker(job.worker);
+  message.set_worker(WorkerName(job.worker));
+  message.set_method(job.method);
+  message.set_model(job.model);
   return message;
 }
 
@@ -93,7 +79,7 @@ v1::JobEvent ToProto(const Event& event) {
       v1::StateChange* change = message.mutable_state_change();
       change->set_state(ToProto(event.state));
       change->set_attempts(event.attempt);
-      change->set_worker(event.worker);
+      change->set_worker(WorkerName(event.worker));
       if (event.failure) *change->mutable_error() = ToProto(*event.failure);
       break;
     }
@@ -133,7 +119,7 @@ v1::Plan ToProto(const Plan& plan) {
   message.set_artifact_bytes(plan.bytes_quantized);
   message.set_bits_per_weight(plan.bits_per_weight);
   message.set_peak_memory_bytes(plan.peak_memory_bytes);
-  message.set_estimated_seconds(plan.estimated_seconds);
+  *message.mutable_estimated_run_time() = ToProto(absl::Seconds(plan.estimated_seconds));
   message.set_needs_forward(plan.needs_forward);
   for (const std::string& warning : plan.warnings) message.add_warnings(warning);
   for (const ResolvedLinear& resolved : plan.linears) {

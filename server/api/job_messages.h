@@ -1,11 +1,10 @@
 // What the store knows, as messages.
 #pragma once
 
-#include <google/protobuf/timestamp.pb.h>
-
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/plan/plan.h"
+#include "proto/convert_time.h"
 #include "quantd/v1/events.pb.h"
 #include "quantd/v1/job.pb.h"
 #include "quantd/v1/quantization_service.pb.h"
@@ -13,13 +12,11 @@
 
 namespace quantd {
 
-google::protobuf::Timestamp ToProto(absl::Time time);
-google::protobuf::Duration ToProto(absl::Duration duration);
-absl::Duration FromProto(const google::protobuf::Duration& duration);
-
 std::string JobName(std::string_view id);
+// "workers/{id}"; empty for no worker.
+std::string WorkerName(std::string_view id);
 
-// `detail` may be null: the long lists are left out then.
+// `detail` may be null: JOB_VIEW_BASIC, without spec and long lists.
 v1::Job ToProto(const Job& job, const JobDetail* detail);
 v1::Job::State ToProto(JobState state);
 v1::JobError ToProto(const Failure& failure);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "proto/convert.h"
 #include "server/api/job_filter.h"
 #include "server/api/job_messages.h"
 #include "server/api/page_token.h"
@@ -18,7 +19,7 @@ constexpr absl::Duration kShowWorkersFor = absl::Hours(24);
 v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease, absl::Time now,
                          const Limits& limits) {
   v1::Worker message;
-  message.set_name("workers/" + worker.name);
+  message.set_name(WorkerName(worker.name));
   if (now - worker.last_seen > limits.lease) {
     message.set_state(v1::Worker::LOST);
   } else if (worker.draining) {
@@ -28,7 +29,10 @@ v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease
   }
   *message.mutable_last_seen_time() = ToProto(worker.last_seen);
   if (lease.has_value()) message.set_job(JobName(lease->job_id));
-  for (const std::string& backend : worker.backends) message.add_backends(backend);
+  for (const std::string& name : worker.backends) {
+    const v1::BackendKind backend = BackendByName(name);
+    if (backend != v1::BACKEND_KIND_UNSPECIFIED) message.add_backends(backend);
+  }
   message.set_threads(worker.threads);
   message.set_memory_bytes(worker.memory_bytes);
   message.set_free_memory_bytes(worker.free_memory_bytes);
@@ -37,12 +41,48 @@ v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease
   return message;
 }
 
+// Whether everything of a job is wanted.
+absl::StatusOr<bool> WantsAll(v1::JobView view, v1::JobView fallback) {
+  switch (view == v1::JOB_VIEW_UNSPECIFIED ? fallback : view) {
+    case v1::JOB_VIEW_BASIC:
+      return false;
+    case v1::JOB_VIEW_FULL:
+      return true;
+    default:
+      return MakeError(Reason::kInvalidField, "refused",
+                       Violation{.where = "view",
+                                 .got = absl::StrCat("value ", static_cast<int>(view)),
+                                 .wanted = "JOB_VIEW_BASIC or JOB_VIEW_FULL"});
+  }
+}
+
+// The jobs of the page with everything, as many as a message may carry; at least one.
+absl::Status AddWholeJobs(StoreReader& store, const JobPage& page, int64_t max_bytes,
+                          v1::ListJobsResponse& response, std::optional<JobCursor>& next) {
+  int64_t bytes = 0;
+  for (const Job& job : page.jobs) {
+    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
+    v1::Job message = ToProto(job, &detail);
+    bytes += static_cast<int64_t>(message.ByteSizeLong());
+    if (bytes > max_bytes && response.jobs_size() > 0) return absl::OkStatus();
+    *response.add_jobs() = std::move(message);
+    next = JobCursor{.create_time = job.create_time, .number = job.number};
+  }
+  next = page.next;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status GetJob(ApiContext& api, const v1::GetJobRequest& request, v1::Job* response) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
+  QD_ASSIGN_OR_RETURN(const bool all, WantsAll(request.view(), v1::JOB_VIEW_FULL));
   return api.store.Read([&](StoreReader& store) -> absl::Status {
     QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+    if (!all) {
+      *response = ToProto(job, nullptr);
+      return absl::OkStatus();
+    }
     QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
     *response = ToProto(job, &detail);
     return absl::OkStatus();
@@ -61,13 +101,16 @@ absl::Status ListJobs(ApiContext& api, const v1::ListJobsRequest& request,
   if (!request.page_token().empty()) {
     QD_ASSIGN_OR_RETURN(query.after, DecodeJobToken(request.page_token(), told));
   }
-  JobPage page;
+  QD_ASSIGN_OR_RETURN(const bool all, WantsAll(request.view(), v1::JOB_VIEW_BASIC));
+  std::optional<JobCursor> next;
   QD_RETURN_IF_ERROR(api.store.Read([&](StoreReader& store) -> absl::Status {
-    QD_ASSIGN_OR_RETURN(page, store.ListJobs(query));
+    QD_ASSIGN_OR_RETURN(const JobPage page, store.ListJobs(query));
+    if (all) return AddWholeJobs(store, page, api.limits.page_bytes, *response, next);
+    for (const Job& job : page.jobs) *response->add_jobs() = ToProto(job, nullptr);
+    next = page.next;
     return absl::OkStatus();
   }));
-  for (const Job& job : page.jobs) *response->add_jobs() = ToProto(job, nullptr);
-  if (page.next.has_value()) response->set_next_page_token(EncodeJobToken(*page.next, told));
+  if (next.has_value()) response->set_next_page_token(EncodeJobToken(*next, told));
   return absl::OkStatus();
 }
 
@@ -131,14 +174,27 @@ absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesReque
   });
 }
 
-absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& /*request*/,
+absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
                          v1::ListWorkersResponse* response) {
   const absl::Time now = api.clock.Now();
+  QD_ASSIGN_OR_RETURN(const int limit,
+                      PageSize(request.page_size(), api.limits.page_size, api.limits.page_size));
+  std::string after, last;
+  if (!request.page_token().empty()) {
+    QD_ASSIGN_OR_RETURN(after, DecodeTextToken(request.page_token()));
+  }
   return api.store.Read([&](StoreReader& store) -> absl::Status {
+    // In order of name.
     QD_ASSIGN_OR_RETURN(const auto workers, store.ListWorkers(now - kShowWorkersFor));
     for (const Worker& worker : workers) {
+      if (worker.name <= after) continue;
+      if (response->workers_size() == limit) {
+        response->set_next_page_token(EncodeTextToken(last));
+        break;
+      }
       QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker.name));
       *response->add_workers() = WorkerMessage(worker, lease, now, api.limits);
+      last = worker.name;
     }
     return absl::OkStatus();
   });

@@ -33,28 +33,7 @@ class QuantizationService final : public v1::QuantizationService::CallbackServic
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
                      v1::ListWorkersResponse* response) override;
 
-  // Not built yet: UNIMPLEMENTED.
-  Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest*, v1::Worker*) override;
-  Unary* CreateModel(Context* context, const v1::CreateModelRequest*, v1::Model*) override;
-  Unary* QueryWrite(Context* context, const v1::QueryWriteRequest*,
-                    v1::QueryWriteResponse*) override;
-  Unary* CommitModel(Context* context, const v1::CommitModelRequest*, v1::Model*) override;
-  Unary* ListModels(Context* context, const v1::ListModelsRequest*,
-                    v1::ListModelsResponse*) override;
-  Unary* DeleteModel(Context* context, const v1::DeleteModelRequest*, Empty*) override;
-  Unary* CreateDataset(Context* context, const v1::CreateDatasetRequest*, v1::Dataset*) override;
-  Unary* CommitDataset(Context* context, const v1::CommitDatasetRequest*, v1::Dataset*) override;
-  Unary* ListDatasets(Context* context, const v1::ListDatasetsRequest*,
-                      v1::ListDatasetsResponse*) override;
-  Unary* DeleteDataset(Context* context, const v1::DeleteDatasetRequest*, Empty*) override;
-  grpc::ServerReadReactor<v1::WriteFileRequest>* WriteModelFile(Context* context,
-                                                                v1::WriteFileResponse*) override;
-  grpc::ServerReadReactor<v1::WriteFileRequest>* WriteDatasetFile(Context* context,
-                                                                  v1::WriteFileResponse*) override;
-
  private:
-  Unary* NotBuilt(Context* context, std::string_view method);
-
   ApiContext& api_;
 };
 

@@ -35,7 +35,8 @@ class QuantctlTest : public testing::Test {
  protected:
   QuantctlTest() : server_(7) {
     server_.job.set_name("jobs/a1");
-    server_.job.mutable_spec()->mutable_model()->set_path("/models/books");
+    server_.job.set_model("/models/books");
+    server_.job.set_method("rtn");
   }
   void SetUp() override {
     auto folder = TemporaryFolder::Create("quantctl-test");
@@ -259,6 +260,86 @@ TEST_F(QuantctlTest, JobsListPutsItsFlagsIntoTheFilter) {
   EXPECT_EQ(server_.last_filter(), "state = RUNNING AND labels.team = \"a\\\"b\"");
   EXPECT_THAT(run.out, AllOf(HasSubstr("jobs/a1"), HasSubstr("running"), HasSubstr("books")));
   EXPECT_EQ(Run({"jobs", "list", "--names"}).out, "jobs/a1\n");
+}
+
+TEST_F(QuantctlTest, JobsListAsksForNoMoreThanItShows) {
+  server_.job.mutable_plan()->set_bits_per_weight(4.125);
+  const Outcome run = Run({"jobs", "list"});
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_EQ(server_.last_list().view(), v1::JOB_VIEW_UNSPECIFIED);
+  EXPECT_THAT(run.out, AllOf(HasSubstr("rtn"), HasSubstr("4.12"), HasSubstr("books")));
+}
+
+TEST_F(QuantctlTest, WorkersAreThoseOfAllPages) {
+  for (const char* name : {"workers/a", "workers/b", "workers/c"}) {
+    v1::Worker& worker = server_.workers.emplace_back();
+    worker.set_name(name);
+    worker.add_backends(v1::BACKEND_KIND_CPU);
+  }
+  const Outcome run = Run({"workers"});
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("workers/a"), HasSubstr("workers/b"), HasSubstr("workers/c"),
+                             HasSubstr("cpu")));
+}
+
+// The spec that reaches the server, as text.
+std::string Sent(const ScriptedServer& server) {
+  return server.last_create().job().spec().ShortDebugString();
+}
+
+TEST_F(QuantctlTest, OnlyWhatWasSaidIsSent) {
+  ASSERT_EQ(Run({"validate", "/models/books"}).code, ExitCode::kDone);
+  EXPECT_EQ(Sent(server_), R"(model { path: "/models/books" })");
+
+  // Also what is the default today.
+  ASSERT_EQ(
+      Run({"validate", "/models/books", "--samples", "128", "--seq-len", "512", "--propagate",
+           "original", "--format", "compressed-tensors", "--backend", "any", "--priority", "0"})
+          .code,
+      ExitCode::kDone);
+  EXPECT_EQ(Sent(server_),
+            R"(model { path: "/models/books" } recipe { propagate: PROPAGATE_ORIGINAL } )"
+            R"(calibration { samples: 128 sequence_length: 512 } )"
+            R"(evaluation { sequence_length: 512 } output { format: "compressed-tensors" } )"
+            R"(resources { backend: BACKEND_KIND_ANY })");
+
+  ASSERT_EQ(Run({"validate", "/models/books", "--method", "gptq", "--option", "damping=0.05",
+                 "--skip", "x*", "--no-evaluation", "--override", "a=skip", "--analyze"})
+                .code,
+            ExitCode::kDone);
+  EXPECT_EQ(Sent(server_),
+            R"(model { path: "/models/books" } recipe { default_scheme { method: "gptq" )"
+            R"(options { key: "damping" value { number_value: 0.05 } } } )"
+            R"(overrides { match: "a" skip: true } skip { globs: "lm_head" globs: "x*" } } )"
+            R"(evaluation { disabled: true analyze: true })");
+
+  ASSERT_EQ(Run({"validate", "/models/books", "--gate-kl", "0"}).code, ExitCode::kDone);
+  EXPECT_EQ(Sent(server_),
+            R"(model { path: "/models/books" } evaluation { gate { max_mean_kl: 0 } })");
+}
+
+TEST_F(QuantctlTest, ARecipeFileIsSentAsItStands) {
+  const std::string file = Folder("recipe.yaml");
+  ASSERT_TRUE(WriteFileAtomic(file, "default: {method: rtn, bits: 4}\nskip: []\n").ok());
+  ASSERT_EQ(Run({"validate", "/models/books", "--recipe", file}).code, ExitCode::kDone);
+  EXPECT_EQ(Sent(server_),
+            R"(model { path: "/models/books" } recipe { default_scheme { method: "rtn" bits: 4 } )"
+            R"(skip { } propagate: PROPAGATE_ORIGINAL })");
+}
+
+TEST_F(QuantctlTest, TheFolderIsNamedByTheServersDefaults) {
+  ScriptSuccess();
+  server_.job.set_method("hqq");
+  auto* linear = server_.job.mutable_plan()->add_linears();
+  linear->mutable_scheme()->set_bits(3);
+  linear->set_out_features(2);
+  linear->set_in_features(2);
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_->path());
+  const Outcome run = Run({"quantize", "/models/books"});
+  std::filesystem::current_path(before);
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_TRUE(PathExists(Folder("books-hqq-3bit") + "/model.safetensors"));
 }
 
 TEST_F(QuantctlTest, JsonHasNumbersForLargeIntegers) {

@@ -78,6 +78,7 @@ class ScriptedServer : public v1::QuantizationService::Service {
                          v1::Job* reply) override {
     absl::MutexLock lock(&mutex_);
     if (!request->validate_only()) ++creates_;
+    last_create_ = *request;
     if (!create_error.ok()) return ToGrpc(create_error);
     *reply = job;
     return grpc::Status::OK;
@@ -93,10 +94,23 @@ class ScriptedServer : public v1::QuantizationService::Service {
                         v1::ListJobsResponse* reply) override {
     absl::MutexLock lock(&mutex_);
     last_filter_ = request->filter();
+    last_list_ = *request;
     *reply->add_jobs() = job;
     return grpc::Status::OK;
   }
   std::string last_filter() const { return Locked(last_filter_); }
+  v1::ListJobsRequest last_list() const { return Locked(last_list_); }
+  v1::CreateJobRequest last_create() const { return Locked(last_create_); }
+
+  // One worker a page: the token is the number of the next.
+  std::vector<v1::Worker> workers;
+  grpc::Status ListWorkers(grpc::ServerContext*, const v1::ListWorkersRequest* request,
+                           v1::ListWorkersResponse* reply) override {
+    const size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+    if (at < workers.size()) *reply->add_workers() = workers[at];
+    if (at + 1 < workers.size()) reply->set_next_page_token(std::to_string(at + 1));
+    return grpc::Status::OK;
+  }
 
   grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request,
                         grpc::ServerWriter<v1::JobEvent>* writer) override {
@@ -182,6 +196,8 @@ class ScriptedServer : public v1::QuantizationService::Service {
   std::mt19937_64 random_;
   int breaks_ = 0, reads_ = 0, creates_ = 0, watches_ = 0;
   std::string last_filter_;
+  v1::ListJobsRequest last_list_;
+  v1::CreateJobRequest last_create_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -5,7 +5,7 @@ import uuid
 
 import grpc
 import pytest
-from google.protobuf import duration_pb2, message_factory
+from google.protobuf import duration_pb2
 
 from client import refusal, tiny_spec
 from quantd.v1 import job_pb2, quantization_service_pb2 as api
@@ -69,7 +69,7 @@ def test_validate_only_leaves_nothing(idle):
     request_id = str(uuid.uuid4())
     planned = client.create(tiny_spec(bits=4), request_id=request_id, validate_only=True)
     assert planned.name == "" and planned.plan.tensors > 29
-    assert planned.plan.peak_memory_bytes > 0 and planned.plan.estimated_seconds > 0
+    assert planned.plan.peak_memory_bytes > 0 and planned.plan.estimated_run_time.nanos > 0
     assert client.count() == 0 and not idle.everything_kept()
     # The request id is free still.
     made = client.create(tiny_spec(bits=8), request_id=request_id)
@@ -83,7 +83,10 @@ def test_pages_hold_every_job_once(idle):
     assert [len(page) for page in pages] == [7, 7, 7, 4]
     assert [job.name for page in pages for job in page] == names[::-1], "newest first"
     assert [job.name for job in client.jobs(order_by="create_time", page_size=3)] == names
-    assert len(pages[0][0].plan.linears) == 0, "lists carry no list per linear"
+    basic = pages[0][0]
+    assert len(basic.plan.linears) == 0 and not basic.HasField("spec"), "lists are short"
+    assert basic.plan.artifact_bytes > 0 and basic.method == "rtn"
+    assert client.jobs(view=api.JOB_VIEW_FULL, page_size=5)[0] == client.get(names[-1])
 
     # A job that is made while somebody turns pages moves no other job.
     pager = client.pages(page_size=10)
@@ -106,7 +109,8 @@ def test_filters(idle):
     assert names("method = int8 AND state = CANCELLED") == [int8.name]
     assert names("state != CANCELLED") == [rtn.name]
     assert names('labels.team = "blue"') == [int8.name]
-    assert names(f'model = "{rtn.spec.model.path}"') == [int8.name, rtn.name]
+    assert rtn.model == rtn.spec.model.path and rtn.method == "rtn"
+    assert names(f'model = "{rtn.model}"') == [int8.name, rtn.name]
     assert names('create_time < "2020-01-01T00:00:00Z"') == []
     assert names('create_time > "2020-01-01T00:00:00Z"') == [int8.name, rtn.name]
     for wrong in ("colour = red", "state = DONE", 'method = "rtn', "state < RUNNING",
@@ -191,18 +195,57 @@ def test_errors_carry_reason_and_violations(client):
         assert "wanted" in refused.violations[0].description
 
 
-def test_rpcs_that_are_not_built_say_so(client):
+def test_every_rpc_of_the_api_is_built(client):
     service = api.DESCRIPTOR.services_by_name["QuantizationService"]
-    assert BUILT < {method.name for method in service.methods}
-    for method in service.methods:
-        if method.name in BUILT:
-            continue
-        request = getattr(client.stub, method.name)
-        message = message_factory.GetMessageClass(method.input_type)()
-        argument = iter([message]) if method.client_streaming else message
-        refused = refusal(request, argument, timeout=60)
-        assert refused.code == grpc.StatusCode.UNIMPLEMENTED, method.name
-        assert refused.reason == "UNIMPLEMENTED" and method.name in refused.message
+    assert {method.name for method in service.methods} == BUILT
+    gone = client.channel.unary_unary("/quantd.v1.QuantizationService/DrainWorker")
+    assert refusal(gone, b"", timeout=60).code == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_options_are_checked_by_the_schema_that_capabilities_tell(idle):
+    client = idle.client()
+    methods = client.stub.GetCapabilities(api.GetCapabilitiesRequest()).methods
+    checked = 0
+    for method in methods:
+        for option in method.options:
+            if option.scheme_field:
+                continue
+            checked += 1
+            spec = tiny_spec(method=method.name)
+            value = spec.recipe.default_scheme.options[option.name]
+            field = f"job.spec.recipe.default_scheme.options.{option.name}"
+            if option.HasField("maximum"):
+                value.number_value = option.maximum + 1
+            elif option.type == option.CHOICE:
+                value.string_value = "no-such-choice"
+            else:
+                value.string_value = "yes"
+            refused = client.refused(spec)
+            assert refused.reason == "RECIPE_INVALID", f"{method.name}: {refused}"
+            assert [violation.field for violation in refused.violations] == [field]
+    assert checked > 40
+    spec = tiny_spec(method="gptq", bits=4)
+    spec.recipe.default_scheme.options["damping"].number_value = 0.05
+    spec.recipe.default_scheme.options["act_order"].string_value = "static"
+    (first, *_) = client.create(spec, validate_only=True).plan.linears
+    assert first.scheme.options["damping"].number_value == 0.05
+    assert first.scheme.options["act_order"].string_value == "static"
+
+
+def test_analyze_reaches_the_engine_and_its_findings_the_events(client):
+    spec = tiny_spec(bits=4)
+    spec.evaluation.analyze = True
+    job = client.succeed(spec)
+    layers = [event.layer for event in client.watch(job.name) if event.HasField("layer")]
+    assert len(layers) == 28
+    for layer in layers:
+        assert layer.analysis.rows > 0 and len(layer.analysis.salient) == 2
+        assert [book.name for book in layer.analysis.codebooks] == ["uniform", "nf4", "k-means"]
+        assert layer.granularity == 3 and layer.scale_rule == 2  # GROUP, MSE
+        assert layer.run_time.ToNanoseconds() > 0
+    assert job.result.backend == job_pb2.BACKEND_KIND_CPU
+    assert job.result.run_time.ToNanoseconds() > 0
+    assert job.worker == "workers/local-1"
 
 
 def test_capabilities_and_workers(client):
@@ -213,7 +256,8 @@ def test_capabilities_and_workers(client):
     assert capabilities.limits.chunk_bytes == 1 << 20
     client.succeed()  # by now the worker has called
     capabilities = client.stub.GetCapabilities(api.GetCapabilitiesRequest())
-    assert [(b.name, b.workers) for b in capabilities.backends] == [("cpu", 1)]
+    assert [(b.backend, b.workers) for b in capabilities.backends] == [
+        (job_pb2.BACKEND_KIND_CPU, 1)]
     (worker,) = client.stub.ListWorkers(api.ListWorkersRequest()).workers
     assert worker.name == "workers/local-1" and worker.threads > 0 and worker.isa
     assert time.time() - worker.last_seen_time.seconds < 60

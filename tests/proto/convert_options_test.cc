@@ -1,54 +1,76 @@
 #include "proto/convert_options.h"
 
-#include <map>
-#include <set>
+#include <gtest/gtest.h>
+
+#include <cmath>
 #include <string>
 
 #include "engine/method/registry.h"
-#include "gtest/gtest.h"
 
 namespace quantd {
 namespace {
 
-using google::protobuf::FieldDescriptor;
-
-const std::map<std::string_view, FieldDescriptor::CppType> kTypes = {
-    {"bool", FieldDescriptor::CPPTYPE_BOOL},
-    {"int", FieldDescriptor::CPPTYPE_INT64},
-    {"float", FieldDescriptor::CPPTYPE_DOUBLE},
-    {"enum", FieldDescriptor::CPPTYPE_STRING}};
-
-TEST(MethodOptions, HaveAFieldForEveryOptionOfEveryMethodAndNoOther) {
-  std::set<std::string> named;
-  for (const Method& method : Methods()) {
-    for (const OptionRow& row : method.options) {
-      if (IsSchemeField(row.name)) continue;
-      const std::string name(row.name);
-      named.insert(name);
-      const FieldDescriptor* field = v1::MethodOptions::descriptor()->FindFieldByName(name);
-      ASSERT_NE(field, nullptr) << method.name << ": " << name << " has no field";
-      EXPECT_EQ(field->cpp_type(), kTypes.at(row.type)) << name;
-      EXPECT_TRUE(field->has_presence()) << name;
-    }
+// As the method that has `rows` would read them: a whole number is good for a float.
+Options Checked(const Options& options, std::span<const OptionRow> rows) {
+  Options checked;
+  for (const auto& [name, value] : options.values()) {
+    const auto good = CheckOption(*FindOption(rows, name), value);
+    EXPECT_TRUE(good.ok()) << name << ": " << good.status();
+    if (good.ok()) checked.Set(name, *good);
   }
-  for (int i = 0; i < v1::MethodOptions::descriptor()->field_count(); ++i) {
-    const std::string& name = v1::MethodOptions::descriptor()->field(i)->name();
-    EXPECT_TRUE(named.contains(name)) << name << " is an option of no method";
-  }
+  return checked;
 }
 
-TEST(MethodOptions, GoToTheWireAndBack) {
+TEST(Options, OfEveryMethodGoToTheWireAndBack) {
   for (const Method& method : Methods()) {
     const Options options = FallbacksOf(method.options);
-    EXPECT_EQ(FromProto(ToProto(options)), options) << method.name;
+    FieldChecks checks("scheme");
+    EXPECT_EQ(Checked(FromProto(ToProto(options), checks), method.options), options) << method.name;
+    EXPECT_TRUE(checks.ok()) << method.name;
   }
 }
 
-TEST(MethodOptions, WhatIsNotSetIsNotSaid) {
-  EXPECT_TRUE(FromProto(v1::MethodOptions()).empty());
-  v1::MethodOptions message;
-  message.set_bits_per_weight(0);  // set, though it is the zero
-  EXPECT_EQ(FromProto(message).values().size(), 1U);
+TEST(Options, WholeNumbersAreIntegersUpToWhereDoublesAreExact) {
+  OptionMap map;
+  map["whole"].set_number_value(20);
+  map["large"].set_number_value(std::pow(2.0, 53));
+  map["larger"].set_number_value(std::pow(2.0, 60));
+  map["part"].set_number_value(0.5);
+  map["flag"].set_bool_value(false);  // said, though it is the zero
+  map["text"].set_string_value("");
+  FieldChecks checks("scheme");
+  const Options options = FromProto(map, checks);
+  EXPECT_TRUE(checks.ok());
+  EXPECT_EQ(options.values().at("whole"), OptionValue(int64_t{20}));
+  EXPECT_EQ(options.values().at("large"), OptionValue(int64_t{1} << 53));
+  EXPECT_EQ(options.values().at("larger"), OptionValue(std::pow(2.0, 60)));
+  EXPECT_EQ(options.values().at("part"), OptionValue(0.5));
+  EXPECT_EQ(options.values().at("flag"), OptionValue(false));
+  EXPECT_EQ(options.values().at("text"), OptionValue(std::string()));
+}
+
+TEST(Options, WhatIsNoBooleanNumberOrTextIsRefusedByName) {
+  OptionMap map;
+  map["null"].set_null_value(google::protobuf::NULL_VALUE);
+  map["object"].mutable_struct_value();
+  map["list"].mutable_list_value()->add_values()->set_number_value(1);
+  map["nan"].set_number_value(std::nan(""));
+  map["infinite"].set_number_value(INFINITY);
+  map["unset"];
+  FieldChecks checks("job.spec.recipe.default_scheme");
+  EXPECT_TRUE(FromProto(map, checks).empty());
+  std::map<std::string, std::string> got;
+  for (const Violation& violation : ViolationsOf(checks.Finish())) {
+    got[violation.where] = violation.got;
+    EXPECT_EQ(violation.wanted, "a boolean, a number or a text");
+  }
+  const std::string path = "job.spec.recipe.default_scheme.options.";
+  EXPECT_EQ(got, (std::map<std::string, std::string>{{path + "null", "null"},
+                                                     {path + "object", "an object"},
+                                                     {path + "list", "a list"},
+                                                     {path + "nan", "nan"},
+                                                     {path + "infinite", "inf"},
+                                                     {path + "unset", "nothing"}}));
 }
 
 }  // namespace

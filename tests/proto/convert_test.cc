@@ -21,6 +21,7 @@ QuantizeRequest FullRequest() {
   request.model_folder = "/models/a";
   request.recipe.default_scheme = {.method = "int8",
                                    .bits = 8,
+                                   .number_format = "int8",
                                    .granularity = Granularity::kGroup,
                                    .group_size = 64,
                                    .symmetric = false,
@@ -48,7 +49,8 @@ QuantizeRequest FullRequest() {
                         .text = "builtin:calibration",
                         .windows = 5,
                         .tokens_per_window = 11,
-                        .logits_windows = 2};
+                        .logits_windows = 2,
+                        .analyze = true};
   request.gate = {.max_perplexity_ratio = 1.5, .max_mean_kl = 0.0, .min_top1_agreement = 0.25};
   request.output = {.format = "compressed-tensors",
                     .loader = "vllm",
@@ -85,8 +87,9 @@ TEST(SpecTest, NoSkipListDiffersFromAnEmptyOne) {
 TEST(SpecTest, OptionsKeepTheirTypes) {
   v1::JobSpec spec;
   spec.mutable_model()->set_path("/m");
-  spec.mutable_recipe()->mutable_default_scheme()->mutable_options()->set_grid(20);
-  spec.mutable_recipe()->mutable_default_scheme()->mutable_options()->set_duo(false);
+  auto& options_told = *spec.mutable_recipe()->mutable_default_scheme()->mutable_options();
+  options_told["grid"].set_number_value(20);
+  options_told["duo"].set_bool_value(false);
   const Options options = FromProto(spec)->recipe.default_scheme.options;
   EXPECT_EQ(options.Integer("grid"), 20);
   EXPECT_TRUE(options.values().contains("duo"));
@@ -130,6 +133,53 @@ TEST(SpecTest, UnknownFieldsAreFoundAtAnyDepth) {
   EXPECT_EQ(ViolationsOf(status)[0].got, "field number 4711");
 }
 
+TEST(SpecTest, UnknownFieldsAreFoundInTheValuesOfOptions) {
+  v1::JobSpec spec = ToProto(FullRequest());
+  auto* scheme = spec.mutable_recipe()->mutable_default_scheme();
+  scheme->clear_options();
+  (*scheme->mutable_options())["damping"].set_number_value(0.05);
+  ASSERT_TRUE(FromProto(spec).ok());
+  auto& value = (*scheme->mutable_options())["damping"];
+  value.GetReflection()->MutableUnknownFields(&value)->AddVarint(4711, 1);
+  const absl::Status status = FromProto(spec).status();
+  EXPECT_EQ(ReasonOf(status), Reason::kUnknownField);
+  EXPECT_EQ(ViolationsOf(status)[0].where, "job.spec.recipe.default_scheme.options[0].value");
+}
+
+TEST(SpecTest, AnOptionThatIsNoValueIsNamedByItsPath) {
+  v1::JobSpec spec;
+  spec.mutable_model()->set_path("/m");
+  auto* added = spec.mutable_recipe()->add_overrides();
+  added->set_match("a");
+  (*added->mutable_scheme()->mutable_options())["grid"].mutable_list_value();
+  const absl::Status status = FromProto(spec).status();
+  EXPECT_EQ(ReasonOf(status), Reason::kInvalidField);
+  EXPECT_EQ(ViolationsOf(status)[0].where, "job.spec.recipe.overrides[0].scheme.options.grid");
+}
+
+TEST(ReportTest, WhatIsNotKnownOfAProgressIsNotTold) {
+  EXPECT_FALSE(ToProto(ProgressReport{}).has_remaining_time());
+  EXPECT_EQ(FromProto(v1::Progress()).eta_seconds, 0);
+}
+
+TEST(ReportTest, ValuesOfANewerWorkerAreReadPast) {
+  v1::LayerReport layer;
+  layer.set_module("m");
+  layer.set_scale_rule(static_cast<v1::ScaleRule>(77));
+  layer.GetReflection()->MutableUnknownFields(&layer)->AddVarint(4711, 1);
+  EXPECT_EQ(FromProto(layer).name, "m");
+  EXPECT_EQ(FromProto(layer).scale_rule, "");
+  v1::Progress progress;
+  progress.set_stage(static_cast<v1::Stage>(77));
+  EXPECT_EQ(FromProto(progress).stage, Stage::kOpen);
+}
+
+TEST(BackendTest, NamesGoRoundAndOthersAreUnspecified) {
+  for (const char* name : {"any", "cpu", "cuda"}) EXPECT_EQ(NameOf(BackendByName(name)), name);
+  EXPECT_EQ(BackendByName("abacus"), v1::BACKEND_KIND_UNSPECIFIED);
+  EXPECT_EQ(NameOf(static_cast<v1::BackendKind>(77)), "");
+}
+
 TEST(ReportTest, ProgressLayersAndFilesGoRound) {
   for (const Stage stage : {Stage::kOpen, Stage::kCalibrate, Stage::kQuantize, Stage::kEvaluate,
                             Stage::kWrite, Stage::kDone}) {
@@ -159,6 +209,13 @@ TEST(ReportTest, ProgressLayersAndFilesGoRound) {
   EXPECT_EQ(ToJson(FromProto(ToProto(layer))), ToJson(layer));
   layer.relative_output_error = 0.01;
   EXPECT_EQ(ToJson(FromProto(ToProto(layer))), ToJson(layer));
+  layer.analysis = LayerAnalysis{
+      .rows = 512,
+      .output_error = 0.05,
+      .salient = {{.share = 0.01, .channels = 4, .output_error = 0.03}},
+      .codebooks = {
+          {.name = "nf4", .bits_per_weight = 4.5, .weight_error = 0.1, .output_error = 0.04}}};
+  EXPECT_EQ(FromProto(ToProto(layer)).analysis, layer.analysis);
   const SealedFile file{.path = "a/b", .bytes = 7, .sha256 = "00"};
   EXPECT_EQ(ToJson(FromProto(ToProto(file))), ToJson(file));
 }
@@ -167,6 +224,9 @@ TEST(ReportTest, TheResultCarriesWhatTheReportSays) {
   Report report;
   report.engine_version = "9";
   report.model_fingerprint = "digest";
+  report.backend = "cpu";
+  report.compute = "bf16";
+  report.seconds_total = 2.25;
   report.evaluation = EvaluationResult{.tokens = 5, .perplexity_original = 2, .kl_mean = 0.5};
   report.gate = {.passed = false, .missed = {"kl"}};
   report.bytes_original = 400;
@@ -187,7 +247,11 @@ TEST(ReportTest, TheResultCarriesWhatTheReportSays) {
   EXPECT_EQ(result.evaluation().tokens(), 5);
   EXPECT_FALSE(result.gate().passed());
   EXPECT_DOUBLE_EQ(result.compression_ratio(), 4);
-  EXPECT_EQ(result.seconds(1).stage(), v1::STAGE_WRITE);
+  EXPECT_EQ(result.stage_times(1).stage(), v1::STAGE_WRITE);
+  EXPECT_EQ(result.stage_times(1).run_time().nanos(), 500'000'000);
+  EXPECT_EQ(result.run_time().seconds(), 2);
+  EXPECT_EQ(result.backend(), v1::BACKEND_KIND_CPU);
+  EXPECT_EQ(result.compute(), v1::COMPUTE_TYPE_BF16);
   EXPECT_EQ(result.files(0).path(), "f");
   ASSERT_EQ(result.resolved_recipe_size(), 2);
   EXPECT_FALSE(result.resolved_recipe(0).has_scheme());

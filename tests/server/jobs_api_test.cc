@@ -1,6 +1,8 @@
 // CreateJob, GetJob, ListJobs, CancelJob, DeleteJob, GetCapabilities and what they refuse.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "absl/strings/str_replace.h"
@@ -103,6 +105,61 @@ v1::Scheme* SchemeOf(v1::CreateJobRequest& request) {
   return SpecOf(request)->mutable_recipe()->mutable_default_scheme();
 }
 
+google::protobuf::Value& OptionOf(v1::CreateJobRequest& request, const std::string& name) {
+  return (*SchemeOf(request)->mutable_options())[name];
+}
+
+std::vector<Refusal> OptionRefusals() {
+  return {
+      {"an option of another method",
+       [](auto& r) { OptionOf(r, "damping").set_number_value(0.05); }, Reason::kRecipeInvalid,
+       "job.spec.recipe.default_scheme.options.damping: got no option of rtn, wanted no options"},
+      {"an option out of its range",
+       [](auto& r) {
+         SchemeOf(r)->set_method("gptq");
+         OptionOf(r, "damping").set_number_value(7);
+       },
+       Reason::kRecipeInvalid,
+       "job.spec.recipe.default_scheme.options.damping: got 7, wanted 0.000001..1"},
+      {"an option of another type",
+       [](auto& r) {
+         SchemeOf(r)->set_method("gptq");
+         OptionOf(r, "refit").set_string_value("often");
+       },
+       Reason::kRecipeInvalid,
+       "job.spec.recipe.default_scheme.options.refit: got often, wanted -1..100"},
+      {"an option that is no choice",
+       [](auto& r) {
+         SchemeOf(r)->set_method("gptq");
+         OptionOf(r, "act_order").set_string_value("alphabetical");
+       },
+       Reason::kRecipeInvalid, "got alphabetical, wanted none, static, group-aware, desc-act"},
+      {"an option that is a field of schemes",
+       [](auto& r) { OptionOf(r, "bits").set_number_value(4); }, Reason::kRecipeInvalid,
+       "default_scheme.options.bits"},
+      {"an option that is a list", [](auto& r) { OptionOf(r, "damping").mutable_list_value(); },
+       Reason::kInvalidField, "options.damping: got a list"},
+      {"an option of an override",
+       [](auto& r) {
+         auto* added = SpecOf(r)->mutable_recipe()->add_overrides();
+         added->set_match("*");
+         added->mutable_scheme()->set_method("awq");
+         (*added->mutable_scheme()->mutable_options())["gird"].set_number_value(1);
+       },
+       Reason::kRecipeInvalid,
+       "job.spec.recipe.overrides[0].scheme.options.gird: got no option of awq, wanted one of "
+       "grid"},
+      {"an option that the base of auto does not have",
+       [](auto& r) {
+         SchemeOf(r)->set_method("auto");
+         SchemeOf(r)->clear_bits();
+         OptionOf(r, "base").set_string_value("gptq");
+         OptionOf(r, "grid").set_number_value(20);
+       },
+       Reason::kRecipeInvalid, "options.grid: got no option of auto"},
+  };
+}
+
 std::vector<Refusal> Refusals() {
   return {
       {"no model", [](auto& r) { SpecOf(r)->clear_model(); }, Reason::kInvalidField,
@@ -125,15 +182,6 @@ std::vector<Refusal> Refusals() {
        Reason::kUnimplemented, "uploaded"},
       {"method", [](auto& r) { SchemeOf(r)->set_method("awqq"); }, Reason::kRecipeInvalid,
        "wanted one of rtn"},
-      {"an option of another method",
-       [](auto& r) { SchemeOf(r)->mutable_options()->set_damping(0.05); }, Reason::kRecipeInvalid,
-       "option damping"},
-      {"an option out of its range",
-       [](auto& r) {
-         SchemeOf(r)->set_method("gptq");
-         SchemeOf(r)->mutable_options()->set_damping(7);
-       },
-       Reason::kRecipeInvalid, "option damping 7"},
       {"bits", [](auto& r) { SchemeOf(r)->set_bits(99); }, Reason::kInvalidField,
        "default_scheme.bits: got 99"},
       {"group", [](auto& r) { SchemeOf(r)->set_group_size(60); }, Reason::kRecipeInvalid, "60"},
@@ -173,7 +221,9 @@ std::vector<Refusal> Refusals() {
 }
 
 TEST_F(JobsApiTest, WhatCanBeRefusedIsRefusedWithItsFieldAndNothingIsLeft) {
-  for (const Refusal& refusal : Refusals()) {
+  std::vector<Refusal> refusals = Refusals();
+  for (Refusal& refusal : OptionRefusals()) refusals.push_back(std::move(refusal));
+  for (const Refusal& refusal : refusals) {
     v1::CreateJobRequest request = NewJob();
     refusal.spoil(request);
     for (const bool validate_only : {false, true}) {
@@ -185,6 +235,20 @@ TEST_F(JobsApiTest, WhatCanBeRefusedIsRefusedWithItsFieldAndNothingIsLeft) {
     }
   }
   EXPECT_EQ(List("")->jobs_size(), 0);
+}
+
+TEST_F(JobsApiTest, OptionsAreResolvedByTheSchemaOfTheMethod) {
+  v1::CreateJobRequest request = NewJob();
+  SchemeOf(request)->set_method("auto");
+  SchemeOf(request)->clear_bits();
+  OptionOf(request, "base").set_string_value("gptq");
+  OptionOf(request, "damping").set_number_value(1);  // auto hands it on; a whole number for a float
+  request.set_validate_only(true);
+  const auto checked = Create(request);
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  const v1::Scheme& scheme = checked->plan().linears(0).scheme();
+  EXPECT_EQ(scheme.options().at("damping").number_value(), 1);
+  EXPECT_EQ(scheme.options().at("act_order").string_value(), "group-aware");
 }
 
 TEST_F(JobsApiTest, SeveralProblemsComeTogether) {
@@ -242,6 +306,56 @@ TEST_F(JobsApiTest, PagesAndFilters) {
             Reason::kInvalidField);
 }
 
+TEST_F(JobsApiTest, AViewSaysHowMuchOfAJobIsTold) {
+  const auto made = Create(NewJob());
+  ASSERT_TRUE(made.ok()) << made.status();
+  v1::GetJobRequest get;
+  get.set_name(made->name());
+  const auto whole = User(&Stub::GetJob, get);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_GT(whole->plan().linears_size(), 0);
+  EXPECT_EQ(whole->spec().model().path(), *RealPath(ModelFolder()));
+  get.set_view(v1::JOB_VIEW_BASIC);
+  const auto basic = User(&Stub::GetJob, get);
+  ASSERT_TRUE(basic.ok()) << basic.status();
+  EXPECT_FALSE(basic->has_spec());
+  EXPECT_EQ(basic->plan().linears_size(), 0);
+  EXPECT_EQ(basic->plan().artifact_bytes(), whole->plan().artifact_bytes());
+  EXPECT_EQ(basic->method(), "rtn");
+  EXPECT_EQ(basic->model(), whole->spec().model().path());
+
+  v1::ListJobsRequest list;
+  EXPECT_EQ(User(&Stub::ListJobs, list)->jobs(0).SerializeAsString(), basic->SerializeAsString());
+  list.set_view(v1::JOB_VIEW_FULL);
+  EXPECT_EQ(User(&Stub::ListJobs, list)->jobs(0).SerializeAsString(), whole->SerializeAsString());
+
+  get.set_view(static_cast<v1::JobView>(77));
+  EXPECT_EQ(ReasonOf(User(&Stub::GetJob, get).status()), Reason::kInvalidField);
+  list.set_view(static_cast<v1::JobView>(77));
+  EXPECT_EQ(ViolationsOf(User(&Stub::ListJobs, list).status())[0].where, "view");
+}
+
+TEST_F(JobsApiTest, APageOfWholeJobsEndsWhereAMessageIsFull) {
+  const auto made = Create(NewJob());
+  ASSERT_TRUE(made.ok()) << made.status();
+  // Room for two jobs and a half.
+  options_.limits.page_bytes = static_cast<int64_t>(made->ByteSizeLong() * 5 / 2);
+  StartServer();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Create(NewJob()).ok());
+  v1::ListJobsRequest list;
+  list.set_view(v1::JOB_VIEW_FULL);
+  std::set<std::string> met;
+  std::vector<int> sizes;
+  do {
+    const auto page = User(&Stub::ListJobs, list);
+    ASSERT_TRUE(page.ok()) << page.status();
+    sizes.push_back(page->jobs_size());
+    for (const v1::Job& job : page->jobs()) EXPECT_TRUE(met.insert(job.name()).second);
+    list.set_page_token(page->next_page_token());
+  } while (!list.page_token().empty());
+  EXPECT_THAT(sizes, testing::ElementsAre(2, 2, 1));
+}
+
 TEST_F(JobsApiTest, CancelAndDeleteFollowTheStates) {
   const auto made = Create(NewJob());
   ASSERT_TRUE(made.ok());
@@ -261,23 +375,37 @@ TEST_F(JobsApiTest, CapabilitiesComeFromTheRegistries) {
   for (const auto& method : capabilities->methods()) methods.insert(method.name());
   EXPECT_TRUE(methods.contains("rtn"));
   EXPECT_TRUE(methods.contains("int8"));
+  const auto gptq = std::find_if(capabilities->methods().begin(), capabilities->methods().end(),
+                                 [](const auto& method) { return method.name() == "gptq"; });
+  ASSERT_NE(gptq, capabilities->methods().end());
+  std::map<std::string, v1::OptionInfo> options;
+  for (const auto& option : gptq->options()) options[option.name()] = option;
+  EXPECT_EQ(options["damping"].type(), v1::OptionInfo::NUMBER);
+  EXPECT_EQ(options["damping"].default_value().number_value(), 0.01);
+  EXPECT_EQ(options["damping"].minimum(), 0.000001);
+  EXPECT_EQ(options["damping"].maximum(), 1);
+  EXPECT_EQ(options["refit"].type(), v1::OptionInfo::INTEGER);
+  EXPECT_EQ(options["refit"].minimum(), -1);
+  EXPECT_EQ(options["reference"].type(), v1::OptionInfo::BOOL);
+  EXPECT_FALSE(options["reference"].default_value().bool_value());
+  EXPECT_EQ(options["act_order"].type(), v1::OptionInfo::CHOICE);
+  EXPECT_THAT(options["act_order"].choices(),
+              testing::ElementsAre("none", "static", "group-aware", "desc-act"));
+  EXPECT_FALSE(options["act_order"].scheme_field());
+  EXPECT_TRUE(options["scale_rule"].scheme_field());
   EXPECT_GT(capabilities->formats_size(), 0);
   EXPECT_GT(capabilities->families_size(), 3);
   EXPECT_EQ(capabilities->limits().labels(), 64);
   EXPECT_EQ(capabilities->backends_size(), 0);
   ASSERT_TRUE(Synchronize(Idle()).ok());
-  EXPECT_EQ(User(&Stub::GetCapabilities, v1::GetCapabilitiesRequest())->backends(0).name(), "cpu");
-}
-
-TEST_F(JobsApiTest, WhatIsNotBuiltSaysSo) {
-  EXPECT_EQ(ReasonOf(User(&Stub::ListModels, v1::ListModelsRequest()).status()),
-            Reason::kUnimplemented);
-  EXPECT_EQ(ReasonOf(User(&Stub::DrainWorker, v1::DrainWorkerRequest()).status()),
-            Reason::kUnimplemented);
-  grpc::ClientContext context;
-  v1::WriteFileResponse response;
-  const auto writer = users_->WriteModelFile(&context, &response);
-  EXPECT_EQ(ReasonOf(FromGrpc(writer->Finish())), Reason::kUnimplemented);
+  // A backend that only a newer server knows is no backend to ask this one for.
+  v1::SynchronizeRequest newer = Idle("newer", "s");
+  newer.mutable_capabilities()->add_backends("abacus");
+  ASSERT_TRUE(Synchronize(newer).ok());
+  const auto with_workers = User(&Stub::GetCapabilities, v1::GetCapabilitiesRequest());
+  ASSERT_EQ(with_workers->backends_size(), 1);
+  EXPECT_EQ(with_workers->backends(0).backend(), v1::BACKEND_KIND_CPU);
+  EXPECT_EQ(with_workers->backends(0).workers(), 2);
 }
 
 TEST_F(JobsApiTest, TheMetricsPageCountsJobsAndCalls) {

@@ -28,7 +28,7 @@ TEST_F(WorkerApiTest, AJobRunsToItsResult) {
   EXPECT_EQ(task.spec().model().path(), *RealPath(ModelFolder()));
   EXPECT_GT(task.max_run_time().seconds(), 0);
   EXPECT_EQ(Get(name)->state(), v1::Job::RUNNING);
-  EXPECT_EQ(Get(name)->worker(), "w1");
+  EXPECT_EQ(Get(name)->worker(), "workers/w1");
 
   v1::SynchronizeRequest report = Report(task, v1::TaskReport::RUNNING);
   AddEvent(report, 1)->mutable_progress()->set_blocks_done(1);
@@ -265,6 +265,75 @@ TEST_F(WorkerApiTest, ListsWorkersWithTheirStates) {
   EXPECT_EQ(workers->workers(0).job(), name);
   EXPECT_EQ(workers->workers(1).state(), v1::Worker::IDLE);
   EXPECT_EQ(workers->workers(2).state(), v1::Worker::DRAINING);
+}
+
+TEST_F(WorkerApiTest, PagesHoldEveryWorkerOnce) {
+  for (const char* name : {"c", "a", "e", "b", "d"}) ASSERT_TRUE(Synchronize(Idle(name, "s")).ok());
+  v1::ListWorkersRequest request;
+  request.set_page_size(2);
+  std::vector<std::string> met;
+  std::vector<int> sizes;
+  do {
+    const auto page = User(&v1::QuantizationService::Stub::ListWorkers, request);
+    ASSERT_TRUE(page.ok()) << page.status();
+    sizes.push_back(page->workers_size());
+    for (const v1::Worker& worker : page->workers()) met.push_back(worker.name());
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_THAT(sizes, testing::ElementsAre(2, 2, 1));
+  EXPECT_THAT(
+      met, testing::ElementsAre("workers/a", "workers/b", "workers/c", "workers/d", "workers/e"));
+  request.set_page_token("garbage");
+  EXPECT_EQ(ReasonOf(User(&v1::QuantizationService::Stub::ListWorkers, request).status()),
+            Reason::kInvalidField);
+  request.clear_page_token();
+  request.set_page_size(-1);
+  EXPECT_EQ(ReasonOf(User(&v1::QuantizationService::Stub::ListWorkers, request).status()),
+            Reason::kInvalidField);
+}
+
+// Adds a field that no schema has.
+void AddUnknown(google::protobuf::Message* message) {
+  message->GetReflection()->MutableUnknownFields(message)->AddVarint(4711, 1);
+}
+
+TEST_F(WorkerApiTest, WhatANewerWorkerSaysIsReadPast) {
+  const std::string name = MakeJob();
+  v1::SynchronizeRequest idle = Idle();
+  AddUnknown(&idle);
+  AddUnknown(idle.mutable_capabilities());
+  const auto given = Synchronize(idle);
+  ASSERT_TRUE(given.ok()) << given.status();
+  ASSERT_EQ(given->desired(), Desired::RUN);
+
+  v1::SynchronizeRequest report =
+      Report(given->assignment(), static_cast<v1::TaskReport::State>(77));
+  AddUnknown(report.mutable_task());
+  AddUnknown(AddEvent(report, 1));  // an event of a kind that is not known
+  v1::LayerReport* layer = AddEvent(report, 2)->mutable_layer();
+  layer->set_module("m");
+  layer->set_granularity(static_cast<v1::Granularity>(77));
+  AddUnknown(layer);
+  AddEvent(report, 3)->mutable_progress()->set_stage(static_cast<v1::Stage>(77));
+  const auto going_on = Synchronize(report);
+  ASSERT_TRUE(going_on.ok()) << going_on.status();
+  EXPECT_EQ(going_on->desired(), Desired::RUN);
+  EXPECT_EQ(going_on->acknowledged_event(), 3);
+  EXPECT_EQ(Get(name)->state(), v1::Job::RUNNING);
+  EXPECT_EQ(static_cast<int>(Get(name)->progress().stage()), 77);
+
+  ASSERT_TRUE(Finish(given->assignment(), "weights", nullptr).ok());
+  EXPECT_EQ(Get(name)->state(), v1::Job::SUCCEEDED);
+}
+
+TEST_F(WorkerApiTest, WhatUsersSayIsNotReadPast) {
+  v1::CreateJobRequest request = NewJob();
+  AddUnknown(request.mutable_job()->mutable_spec()->mutable_evaluation());
+  EXPECT_EQ(ReasonOf(Create(request).status()), Reason::kUnknownField);
+  v1::ListWorkersRequest list;
+  AddUnknown(&list);
+  EXPECT_EQ(ReasonOf(User(&v1::QuantizationService::Stub::ListWorkers, list).status()),
+            Reason::kUnknownField);
 }
 
 TEST_F(WorkerApiTest, RefusesWhatBreaksTheProtocol) {

@@ -146,12 +146,15 @@ class Text(unittest.TestCase):
 
     def test_rpc_table(self):
         files = {"proto/quantd/v1/job.proto": "service S {\n  rpc GetJob(A) returns (B);\n}\n",
-                 "README.md": "| `ListJobs` | works |"}
-        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
-        files["README.md"] += "\n| `GetJob` | UNIMPLEMENTED |\n"
-        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
-        files["server/api/service.cc"] = "QD_NOT_BUILT(GetJob, A, B)\n"
+                 "README.md": "| `GetJob` (`request_id`), `grpc.health.v1.Health` | works |\n"}
         self.assertEqual(violations([check.check_rpc_table], files), [])
+        files["README.md"] += "| `DrainWorker` | works |\n"
+        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
+        files["README.md"] = "| nothing | works |\n"
+        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
+        files["README.md"] = "| `GetJob` | works |\n"
+        files["server/api/service.cc"] = "return MakeError(Reason::kUnimplemented, what);\n"
+        self.assertEqual(len(violations([check.check_rpc_table], files)), 1)
 
 
 class Functions(unittest.TestCase):

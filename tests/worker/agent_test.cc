@@ -261,6 +261,40 @@ TEST_F(AgentTest, ATaskIsRunAndEveryFilePublished) {
   EXPECT_THAT(Scratch(), IsEmpty());
 }
 
+// Adds a field that no schema has.
+void AddUnknown(google::protobuf::Message* message) {
+  message->GetReflection()->MutableUnknownFields(message)->AddVarint(4711, 1);
+}
+
+TEST_F(AgentTest, WhatANewerServerSaysIsReadPast) {
+  const auto answer = OneTask([](const auto& request, auto& response) {
+    GoOn(request, response);
+    return Say(response, static_cast<v1::SynchronizeResponse::Desired>(77));
+  });
+  Begin([answer](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+    const grpc::Status status = answer(request, response);
+    AddUnknown(&response);
+    if (response.has_assignment()) AddUnknown(response.mutable_assignment());
+    return status;
+  });
+  ASSERT_TRUE(WaitForIdleAgain());
+  ExpectWholeArtifact();
+}
+
+TEST_F(AgentTest, AJobThatAsksForWhatIsNotKnownIsLeftToANewerWorker) {
+  const auto answer = OneTask();
+  Begin([answer](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {
+    const grpc::Status status = answer(request, response);
+    if (Idle(request)) AddUnknown(response.mutable_assignment()->mutable_spec()->mutable_recipe());
+    return status;
+  });
+  ASSERT_TRUE(WaitForIdleAgain());
+  const auto failed = ReportsIn(v1::TaskReport::FAILED);
+  ASSERT_FALSE(failed.empty());
+  EXPECT_EQ(failed[0].error().reason(), "UNAVAILABLE");
+  EXPECT_EQ(failed[0].error().violations(0).where(), "job.spec.recipe");
+}
+
 TEST_F(AgentTest, AnswersThatAreLostNeitherLoseNorRepeatEvents) {
   const auto answer = OneTask();
   Begin([this, answer](const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response) {

@@ -7,6 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "proto/convert_time.h"
 #include "spdlog/spdlog.h"
 
 namespace quantd {
@@ -17,16 +18,6 @@ constexpr int kSessionsLost = 3;
 // The last words of a worker that leaves wait no longer than this for an answer.
 constexpr absl::Duration kFarewellTimeout = absl::Seconds(2);
 constexpr absl::Duration kIdlePause = absl::Seconds(1);
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-void SetDuration(absl::Duration duration, google::protobuf::Duration* out) {
-  const int64_t seconds = absl::ToInt64Seconds(duration);
-  out->set_seconds(seconds);
-  out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration - absl::Seconds(seconds))));
-}
 
 int64_t FreeMemoryBytes() {
   std::ifstream file("/proc/meminfo");
@@ -93,7 +84,7 @@ v1::SynchronizeRequest Agent::WhatIs() {
     if (leaving()) task_->Stop(v1::TaskReport::RETURNED);
     *request.mutable_task() = task_->Report(options_.events_per_call);
   } else if (!request.draining()) {
-    SetDuration(options_.long_poll, request.mutable_long_poll());
+    *request.mutable_long_poll() = ToProto(options_.long_poll);
   }
   return request;
 }
@@ -130,8 +121,10 @@ void Agent::Obey(const v1::SynchronizeResponse& response) {
     case v1::SynchronizeResponse::CANCEL:
       if (task_ != nullptr) task_->Stop(v1::TaskReport::CANCELLED);
       return;
-    default:
+    case v1::SynchronizeResponse::IDLE:
       if (task_ != nullptr) Forget(task_->ended() ? "it is done" : "the server wants it no longer");
+      return;
+    default:  // of a newer server: whatever it is, it is no order to stop
       return;
   }
 }
@@ -140,8 +133,8 @@ void Agent::Begin(const v1::SynchronizeResponse& response) {
   const v1::TaskAssignment& assignment = response.assignment();
   spdlog::info("{} of {} begins: attempt {}, fencing token {}", assignment.task(), assignment.job(),
                assignment.attempt(), assignment.fencing_token());
-  task_ =
-      Task::Start(assignment, response.blob_store_uri(), options_.resources, [this] { Wake(); });
+  task_ = LeasedTask::Start(assignment, response.blob_store_uri(), options_.resources,
+                            [this] { Wake(); });
 }
 
 void Agent::WithoutAnswer(const absl::Status& status) {

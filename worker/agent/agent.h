@@ -14,8 +14,8 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "quantd/v1/worker_service.pb.h"
+#include "worker/agent/leased_task.h"
 #include "worker/agent/synchronizer.h"
-#include "worker/agent/task.h"
 
 namespace quantd {
 
@@ -81,7 +81,7 @@ class Agent {
   Synchronizer& synchronizer_;
   const Clock& clock_;
 
-  std::unique_ptr<Task> task_;
+  std::unique_ptr<LeasedTask> task_;
   std::string blob_store_uri_;
   absl::Time lease_expires_ = absl::InfiniteFuture();
   // On the machine's clock, for waiting.

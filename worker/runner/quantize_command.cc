@@ -21,6 +21,7 @@
 #include "engine/budget/choose_recipe.h"
 #include "engine/flags/quantize_flags.h"
 #include "engine/plan/plan.h"
+#include "engine/run/journal.h"
 #include "engine/run/quantize.h"
 #include "engine/types/report.h"
 #include "terminal/figures.h"
@@ -29,6 +30,7 @@
 #include "worker/runner/events.h"
 #include "worker/runner/exit_codes.h"
 #include "worker/runner/interruption.h"
+#include "worker/runner/journal_flags.h"
 #include "worker/runner/memory_limit.h"
 
 namespace quantd {
@@ -41,7 +43,6 @@ struct Options {
   std::optional<int> threads;
   int events_descriptor = -1;
   bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false;
-  bool analyze = false;
 };
 
 // Shows what the engine tells to whoever is there: a person, a parent process, or both. Remembers
@@ -184,6 +185,7 @@ void PrintPlan(const PlannedQuantization& planned) {
   line("forward pass", plan.needs_forward ? "yes" : "no");
   line("memory, about", HumanBytes(plan.peak_memory_bytes));
   line("time, about", HumanSeconds(plan.estimated_seconds));
+  if (plan.journal_bytes > 0) line("journal, at most", HumanBytes(plan.journal_bytes));
   for (const std::string& warning : plan.warnings) line("warning", warning);
 }
 
@@ -192,7 +194,8 @@ class QuantizeCommand : public WorkerCommand {
   explicit QuantizeCommand(CLI::App& app)
       : command_(
             *app.add_subcommand("quantize", "Quantize a model here and now, without a server")),
-        flags_(command_) {
+        flags_(command_),
+        journal_(command_) {
     command_.add_option("MODEL", options_.model,
                         "Folder of the model, as Hugging Face lays it out");
     command_.add_option("-o,--out", options_.out, "Folder for the result; made if missing");
@@ -200,8 +203,6 @@ class QuantizeCommand : public WorkerCommand {
         ->check(CLI::Range(1, 4096));
     command_.add_flag("--no-sync", options_.no_sync,
                       "Leave it to the kernel when weights reach the disk, as cp does");
-    command_.add_flag("--analyze", options_.analyze,
-                      "Also measure what protected channels and other levels would gain");
     command_.add_option("--statistics", options_.statistics,
                         "Take calibration statistics from this folder; gather what it lacks");
     command_.add_option("--save-statistics", options_.save_statistics,
@@ -256,7 +257,6 @@ class QuantizeCommand : public WorkerCommand {
     if (!options_.model.empty()) request.model_folder = options_.model;
     if (!options_.out.empty()) request.output_folder = options_.out;
     if (options_.no_sync) request.output.sync = false;
-    if (options_.analyze) request.evaluation.analyze = true;
     CalibrationRequest& calibration = request.calibration;
     if (!options_.statistics.empty()) calibration.statistics_folder = options_.statistics;
     if (!options_.save_statistics.empty()) {
@@ -290,26 +290,65 @@ class QuantizeCommand : public WorkerCommand {
     if (absl::Status status = CheckOutputFolder(*request); !status.ok()) {
       return Fail(audience, status, true);
     }
+    if (journal_.part()) return RunPart(audience, **planned);
     const bool folder_is_new = !PathExists(request->output_folder);
     if (absl::Status status = MakeOutputFolder(request->output_folder); !status.ok()) {
       return Fail(audience, status, false);
     }
     if (AsksForAuto(request->recipe)) {
-      auto recipe = ChooseRecipe(*request, audience);
+      const bool keeps = journal_.keeps() && options_.events_descriptor < 0;
+      auto recipe = keeps ? ChooseRecipeOnce(*request, journal_.FolderOf(*request), audience)
+                          : ChooseRecipe(*request, audience);
       if (!recipe.ok()) return Fail(audience, recipe.status(), false);
       request->recipe = *std::move(recipe);
       planned = MakePlan(*request);
       if (!planned.ok()) return Fail(audience, planned.status(), false);
     }
-    auto report = Quantize(**planned, audience);
+    const RunOptions run = journal_.OptionsFor(**planned, options_.events_descriptor >= 0);
+    auto report = Quantize(**planned, audience, run);
     if (!report.ok()) {
       // The agent clears its folder itself, and may have taken files out of it already.
       if (options_.events_descriptor < 0) {
         RemoveFiles(request->output_folder, audience.files(), folder_is_new);
       }
-      return Fail(audience, report.status(), false);
+      const int code =
+          Fail(audience, report.status(), ReasonOf(report.status()) == Reason::kInvalidField);
+      TellOfJournal(run);
+      return code;
     }
     return ShowResult(audience, *report, request->output_folder);
+  }
+
+  // What was done is not lost: the same command goes on.
+  void TellOfJournal(const RunOptions& run) const {
+    if (run.journaling == Journaling::kNone || options_.quiet) return;
+    if (!Journal::IsIn(run.journal_folders.front())) return;
+    fmt::print(stderr,
+               "quantd-worker: what is done is kept in {}: the same command goes on from there\n",
+               Printable(run.journal_folders.front()));
+  }
+
+  // Blocks or activations into a journal; what assembles them later makes the artifact.
+  int RunPart(Audience& audience, const PlannedQuantization& planned) {
+    const std::string folder = journal_.FolderOf(planned.request);
+    const auto run = [&]() -> absl::Status {
+      if (AsksForAuto(planned.request.recipe)) {
+        return MakeError(Reason::kInvalidField, "refused",
+                         Violation{.where = "--blocks",
+                                   .got = "method auto",
+                                   .wanted = "the recipe that it chose: quantd/recipe.yaml"});
+      }
+      QD_ASSIGN_OR_RETURN(const auto blocks, journal_.Blocks());
+      QD_ASSIGN_OR_RETURN(const auto cuts, journal_.Cuts());
+      if (blocks.has_value()) return QuantizeBlocks(planned, *blocks, folder, audience);
+      return RelayActivations(planned, *cuts, folder, audience);
+    };
+    const absl::Status status = run();
+    const bool refused = ReasonOf(status) == Reason::kInvalidField;
+    if (!status.ok()) return Fail(audience, status, refused);
+    audience.Finish();
+    if (!options_.quiet) fmt::print(stderr, "kept in {}\n", Printable(folder));
+    return kExitDone;
   }
 
   int ShowPlan(const PlannedQuantization& planned) const {
@@ -354,6 +393,7 @@ class QuantizeCommand : public WorkerCommand {
   CLI::App& command_;
   Options options_;
   QuantizeFlags flags_;
+  JournalFlags journal_;
 };
 
 }  // namespace

@@ -33,6 +33,26 @@ TEST(QuantizeFlagsTest, NothingGivenIsTheDefaultRequest) {
   EXPECT_EQ(*request, QuantizeRequest{});
 }
 
+// What Said() is after the arguments.
+Json SaidBy(std::vector<std::string> arguments) {
+  CLI::App app;
+  QuantizeFlags flags(app);
+  std::reverse(arguments.begin(), arguments.end());
+  app.parse(arguments);
+  return flags.Said();
+}
+
+TEST(QuantizeFlagsTest, SaidIsWhatTheCommandLineHas) {
+  EXPECT_EQ(SaidBy({}), Json::object());
+  EXPECT_EQ(SaidBy({"--samples", "128", "--no-evaluation", "--analyze", "--gate-kl", "0.1"}),
+            (Json{{"calibration", {{"samples", 128}}},
+                  {"evaluation", {{"enabled", false}, {"analyze", true}}},
+                  {"gate", {{"max_mean_kl", 0.1}}}}));
+  EXPECT_EQ(SaidBy({"--propagate", "original"}), (Json{{"recipe", {{"propagate", true}}}}));
+  EXPECT_EQ(SaidBy({"--recipe", "r.yaml"}),
+            (Json{{"recipe", {{"skip", true}, {"propagate", true}}}}));
+}
+
 TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {
   const auto request = Parse({"--method",
                               "rtn",

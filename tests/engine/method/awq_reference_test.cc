@@ -51,7 +51,7 @@ class AwqReferenceTest : public testing::TestWithParam<int> {
 
 // The losses of all 20 candidates are those of the outputs of the linear.
 TEST_P(AwqReferenceTest, Losses) {
-  const FoldRequest request = linear_->Request(scheme_);
+  const TransformRequest request = linear_->Request(scheme_);
   const AwqSearchSettings settings = AwqSearchSettingsOf(scheme_);
   std::vector<double> means;
   if (settings.duo) means = *AwqWeightMeans(request, TestContext());

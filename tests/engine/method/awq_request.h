@@ -40,8 +40,8 @@ struct AwqLinear {
   }
 
   // Points to this and to `scheme`.
-  FoldRequest Request(const Scheme& scheme) const {
-    FoldRequest request;
+  TransformRequest Request(const Scheme& scheme) const {
+    TransformRequest request;
     request.statistics = &statistics;
     request.linears.push_back(
         {&spec, &scheme, [this](int64_t row, int64_t count, float* to) -> absl::Status {

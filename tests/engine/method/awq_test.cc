@@ -102,7 +102,7 @@ TEST(Awq, LossOfTheWholeGramIsTheErrorOfTheOutputs) {
   request.scale_rule = ScaleRule::kAbsmax;  // as the search rounds
   request.options = options;
   const Scheme scheme = *FindMethod("awq")->resolve(request, linear.spec, DType::kF32);
-  const FoldRequest fold = linear.Request(scheme);
+  const TransformRequest fold = linear.Request(scheme);
   const AwqSearchSettings settings = AwqSearchSettingsOf(scheme);
   const std::vector<double> means = *AwqWeightMeans(fold, TestContext());
   const std::vector<AwqCandidate> candidates = AwqCandidates(fold, settings, means);
@@ -129,7 +129,7 @@ TEST(Awq, LossesAgreeWhereInputsAreIndependent) {
     Options options = With("loss", std::string(loss));
     options.Set("duo", false);
     const Scheme scheme = AwqScheme(linear.spec, 3, options);
-    const FoldRequest fold = linear.Request(scheme);
+    const TransformRequest fold = linear.Request(scheme);
     // The segments of all three as the whole Gram matrix has them.
     AwqSearchSettings settings = AwqSearchSettingsOf(scheme);
     AwqSearchSettings whole = settings;
@@ -172,7 +172,7 @@ TEST(Awq, ChannelsAlikeAreLeftAlone) {
 TEST(Awq, SameScalesForAnyNumberOfThreads) {
   const AwqLinear linear = LoudLinear(200, 128);
   const Scheme scheme = AwqScheme(linear.spec, 4);
-  const FoldRequest request = linear.Request(scheme);
+  const TransformRequest request = linear.Request(scheme);
   ThreadPool one(1), three(3);
   const auto a = ChooseAwqScales(request, {one, **FindBackend("cpu"), CpuKernels()});
   const auto b = ChooseAwqScales(request, {three, **FindBackend("cpu"), CpuKernels()});
@@ -197,7 +197,7 @@ TEST(Awq, SameScalesOnEveryInstructionSet) {
 TEST(Awq, ChannelsOfOneRowShareAScale) {
   const AwqLinear linear = LoudLinear(64, 64);
   const Scheme scheme = AwqScheme(linear.spec, 4);
-  FoldRequest request = linear.Request(scheme);
+  TransformRequest request = linear.Request(scheme);
   std::vector<int32_t> shared;
   for (int32_t k = 0; k < 64; ++k) shared.push_back(k / 32 * 16 + k % 16);
   request.shared = shared;

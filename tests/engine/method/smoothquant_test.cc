@@ -31,12 +31,12 @@ class SmoothQuantTest : public ::testing::Test {
     statistics_.Add(x.data(), 300);
   }
 
-  FoldChoice Choose(const Options& options, LinearRole role = LinearRole::kQ) {
+  TransformChoice Choose(const Options& options, LinearRole role = LinearRole::kQ) {
     SchemeRequest asked;
     asked.options = options;
     linear_ = {.name = "l", .role = role, .out_features = kOutputs, .in_features = kInputs};
     scheme_ = *kSmoothQuant.resolve(asked, linear_, DType::kF32);
-    FoldRequest request;
+    TransformRequest request;
     request.statistics = &statistics_;
     for (const std::vector<float>& weight : weights_) {
       request.linears.push_back({&linear_, &scheme_, [&](int64_t row, int64_t count, float* to) {
@@ -94,7 +94,7 @@ class SmoothQuantTest : public ::testing::Test {
 
 TEST_F(SmoothQuantTest, ScalesAreEquationFour) {
   for (const double alpha : {0.0, 0.5, 0.8, 1.0}) {
-    const FoldChoice choice = Choose(With("alpha", alpha));
+    const TransformChoice choice = Choose(With("alpha", alpha));
     ASSERT_EQ(choice.scales.size(), static_cast<size_t>(kInputs));
     EXPECT_EQ(choice.figures, (Figures{{"alpha", alpha}}));
     for (size_t k = 0; k < kInputs; ++k) {
@@ -114,7 +114,7 @@ TEST_F(SmoothQuantTest, ScalesAreEquationFour) {
 TEST_F(SmoothQuantTest, ChannelsThatNeverWokeStay) {
   statistics_.max_abs[3] = 0;
   statistics_.max_abs[4] = 1e-30F;
-  const FoldChoice choice = Choose({});
+  const TransformChoice choice = Choose({});
   EXPECT_EQ(choice.scales[3], 1.0F);
   EXPECT_EQ(choice.scales[4], 1e-5F);
 }
@@ -128,7 +128,7 @@ TEST_F(SmoothQuantTest, InputsWithoutANormAreSmoothedUnlessToldOtherwise) {
 }
 
 TEST_F(SmoothQuantTest, SearchComesNearTheBestAlpha) {
-  const FoldChoice chosen = Choose(With("alpha_search", true));
+  const TransformChoice chosen = Choose(With("alpha_search", true));
   ASSERT_EQ(chosen.figures.size(), 1U);
   double least = ErrorWith(std::vector<float>(kInputs, 1.0F));
   const double plain = least;

@@ -162,7 +162,8 @@ TEST(ForwardTest, ActivationsThatAreNotFiniteAreReported) {
   Backend& backend = **FindBackend("cpu");
   const ModelSpec& spec = (*model)->spec();
   const auto weights =
-      LoadBlock(spec, spec.blocks[0], (*model)->checkpoint(), backend, ComputeType::kF32);
+      LoadBlock(spec, spec.blocks[0], SourcesOf((*model)->checkpoint(), spec.blocks[0]),
+                (*model)->checkpoint(), backend, ComputeType::kF32);
   ASSERT_TRUE(weights.ok()) << weights.status();
   const RopeTables ropes = RopeTables::Make(spec, 4);
   for (const float bad : {std::nanf(""), HUGE_VALF, 3e38F}) {

@@ -35,8 +35,9 @@ class WholeModel {
     QD_RETURN_IF_ERROR(embedding.Embed(ids, x.data()));
     const RopeTables ropes = RopeTables::Make(spec_, tokens);
     for (const BlockSpec& block : spec_.blocks) {
-      QD_ASSIGN_OR_RETURN(const BlockWeights weights,
-                          LoadBlock(spec_, block, checkpoint_, *backend, compute));
+      QD_ASSIGN_OR_RETURN(
+          const BlockWeights weights,
+          LoadBlock(spec_, block, SourcesOf(checkpoint_, block), checkpoint_, *backend, compute));
       QD_RETURN_IF_ERROR(ForwardBlock(spec_, block, weights, ropes, *backend, compute, tokens,
                                       x.data(), observer));
     }

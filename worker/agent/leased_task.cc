@@ -1,4 +1,4 @@
-#include "worker/agent/task.h"
+#include "worker/agent/leased_task.h"
 
 #include <algorithm>
 #include <iterator>
@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/threads.h"
 #include "proto/convert.h"
+#include "proto/convert_time.h"
 #include "spdlog/spdlog.h"
 #include "worker/runner/memory_limit.h"
 
@@ -28,8 +29,7 @@ Number Stricter(Number a, Number b) {
 }
 
 absl::Duration RunTimeOf(const v1::TaskAssignment& assignment) {
-  const auto& limit = assignment.max_run_time();
-  const absl::Duration duration = absl::Seconds(limit.seconds()) + absl::Nanoseconds(limit.nanos());
+  const absl::Duration duration = FromProto(assignment.max_run_time());
   return duration > absl::ZeroDuration() ? duration : absl::InfiniteDuration();
 }
 
@@ -63,21 +63,23 @@ v1::TaskEvent EventOf(const RunnerError&) { return {}; }
 
 }  // namespace
 
-std::unique_ptr<Task> Task::Start(v1::TaskAssignment assignment, const std::string& blob_store_uri,
-                                  TaskResources resources, std::function<void()> wake) {
-  std::unique_ptr<Task> task(
-      new Task(std::move(assignment), std::move(resources), std::move(wake)));
+std::unique_ptr<LeasedTask> LeasedTask::Start(v1::TaskAssignment assignment,
+                                              const std::string& blob_store_uri,
+                                              TaskResources resources, std::function<void()> wake) {
+  std::unique_ptr<LeasedTask> task(
+      new LeasedTask(std::move(assignment), std::move(resources), std::move(wake)));
   task->thread_ = std::thread([raw = task.get(), blob_store_uri] { raw->Run(blob_store_uri); });
   return task;
 }
 
-Task::Task(v1::TaskAssignment assignment, TaskResources resources, std::function<void()> wake)
+LeasedTask::LeasedTask(v1::TaskAssignment assignment, TaskResources resources,
+                       std::function<void()> wake)
     : assignment_(std::move(assignment)),
       resources_(std::move(resources)),
       wake_(std::move(wake)),
       folder_(absl::StrCat(resources_.scratch_folder, "/task-", assignment_.fencing_token())) {}
 
-Task::~Task() {
+LeasedTask::~LeasedTask() {
   {
     const absl::MutexLock lock(&mutex_);
     abandoned_ = true;
@@ -90,7 +92,7 @@ Task::~Task() {
   }
 }
 
-void Task::Run(const std::string& blob_store_uri) {
+void LeasedTask::Run(const std::string& blob_store_uri) {
   absl::Status status = Prepare(blob_store_uri);
   if (status.ok()) status = Follow();
   if (!status.ok()) {
@@ -105,8 +107,16 @@ void Task::Run(const std::string& blob_store_uri) {
   End(child->Outcome());
 }
 
-absl::StatusOr<QuantizeRequest> Task::Request() const {
-  QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(assignment_.spec()));
+absl::StatusOr<QuantizeRequest> LeasedTask::Request() const {
+  auto read = FromProto(assignment_.spec());
+  if (!read.ok()) {
+    // The server took it, so it is newer: what this worker would leave out is part of what was
+    // asked for. Another worker may know it.
+    return MakeError(Reason::kUnavailable,
+                     "this worker cannot read all that the job asks for; a newer one is needed",
+                     ViolationsOf(read.status()));
+  }
+  QuantizeRequest request = *std::move(read);
   request.output_folder = absl::StrCat(folder_, "/", kOutputFolder);
   ResourceRequest& resources = request.resources;
   resources.threads = Stricter(resources.threads, resources_.threads);
@@ -115,7 +125,7 @@ absl::StatusOr<QuantizeRequest> Task::Request() const {
 }
 
 // Everything up to the running child.
-absl::Status Task::Prepare(const std::string& blob_store_uri) {
+absl::Status LeasedTask::Prepare(const std::string& blob_store_uri) {
   QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(blob_store_uri));
   QD_RETURN_IF_ERROR(RemoveTree(folder_));
   QD_RETURN_IF_ERROR(MakeFolders(folder_));
@@ -149,7 +159,7 @@ absl::Status Task::Prepare(const std::string& blob_store_uri) {
 }
 
 // Passes on what the child tells until it has ended.
-absl::Status Task::Follow() {
+absl::Status LeasedTask::Follow() {
   while (true) {
     Child* child = nullptr;
     {
@@ -168,7 +178,7 @@ absl::Status Task::Follow() {
   }
 }
 
-absl::Status Task::Publish(std::vector<RunnerEvent> events) {
+absl::Status LeasedTask::Publish(std::vector<RunnerEvent> events) {
   for (const RunnerEvent& event : events) {
     if (const auto* file = std::get_if<SealedFile>(&event)) {
       {
@@ -185,7 +195,7 @@ absl::Status Task::Publish(std::vector<RunnerEvent> events) {
   return absl::OkStatus();
 }
 
-void Task::Append(v1::TaskEvent event) {
+void LeasedTask::Append(v1::TaskEvent event) {
   {
     const absl::MutexLock lock(&mutex_);
     const bool replaces = event.has_progress() && !events_.empty() &&
@@ -202,7 +212,7 @@ void Task::Append(v1::TaskEvent event) {
   wake_();
 }
 
-void Task::End(absl::StatusOr<quantd::Report> outcome) {
+void LeasedTask::End(absl::StatusOr<quantd::Report> outcome) {
   {
     const absl::MutexLock lock(&mutex_);
     v1::TaskReport& end = end_.emplace();
@@ -223,24 +233,24 @@ void Task::End(absl::StatusOr<quantd::Report> outcome) {
   wake_();
 }
 
-void Task::Stop(v1::TaskReport::State as) {
+void LeasedTask::Stop(v1::TaskReport::State as) {
   const absl::MutexLock lock(&mutex_);
   if (stopped_as_.has_value() || end_.has_value()) return;
   stopped_as_ = as;
   if (child_ != nullptr) child_->Cancel();
 }
 
-bool Task::has_news() const {
+bool LeasedTask::has_news() const {
   const absl::MutexLock lock(&mutex_);
   return last_number_ > reported_number_ || (end_.has_value() && !end_reported_);
 }
 
-bool Task::ended() const {
+bool LeasedTask::ended() const {
   const absl::MutexLock lock(&mutex_);
   return end_.has_value();
 }
 
-v1::TaskReport Task::Report(int max_events) {
+v1::TaskReport LeasedTask::Report(int max_events) {
   const absl::MutexLock lock(&mutex_);
   const size_t count = std::min(events_.size(), static_cast<size_t>(max_events));
   v1::TaskReport report;
@@ -256,7 +266,7 @@ v1::TaskReport Task::Report(int max_events) {
   return report;
 }
 
-void Task::Acknowledge(int64_t number) {
+void LeasedTask::Acknowledge(int64_t number) {
   const absl::MutexLock lock(&mutex_);
   const auto kept = std::find_if(events_.begin(), events_.end(), [&](const v1::TaskEvent& event) {
     return event.number() > number;

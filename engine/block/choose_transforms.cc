@@ -1,4 +1,4 @@
-#include "engine/block/fold.h"
+#include "engine/block/choose_transforms.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,51 +8,48 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "engine/model/linear_weight.h"
 #include "engine/model/scaling_groups.h"
 
 namespace quantd {
 namespace {
 
-using Fold = absl::StatusOr<FoldChoice> (*)(const FoldRequest&, const MethodContext&);
+using Choose = absl::StatusOr<TransformChoice> (*)(const TransformRequest&, const MethodContext&);
 
-Fold FoldOf(const ResolvedLinear& entry) {
-  return entry.scheme.has_value() ? FindMethod(entry.scheme->method)->fold : nullptr;
+Choose ChoiceOf(const ResolvedLinear& entry) {
+  return entry.scheme.has_value() ? FindMethod(entry.scheme->method)->transform : nullptr;
 }
 
 // A router is never quantized; its columns follow what the others ask for.
 bool Follows(const ResolvedLinear& entry) { return entry.linear->role == LinearRole::kRouter; }
 
-// The fold that all linears of the group ask for; null if there is none.
-Fold CommonFold(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {
-  std::optional<Fold> common;
+// The transform that all linears of the group ask for; null if there is none.
+Choose CommonChoice(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {
+  std::optional<Choose> common;
   for (const int position : group.linears) {
     const ResolvedLinear& entry = linears[static_cast<size_t>(position)];
     if (Follows(entry)) continue;
-    if (!common.has_value()) common = FoldOf(entry);
-    if (FoldOf(entry) != *common) return nullptr;
+    if (!common.has_value()) common = ChoiceOf(entry);
+    if (ChoiceOf(entry) != *common) return nullptr;
   }
   return common.value_or(nullptr);
 }
 
-bool AnyAsksForFold(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {
+bool AnyAsks(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {
   return std::any_of(group.linears.begin(), group.linears.end(), [&](int position) {
-    return FoldOf(linears[static_cast<size_t>(position)]) != nullptr;
+    return ChoiceOf(linears[static_cast<size_t>(position)]) != nullptr;
   });
 }
 
-absl::StatusOr<FoldRequest> RequestFor(const PlannedQuantization& planned,
-                                       const ScalingGroup& group,
-                                       std::span<const ResolvedLinear> linears,
-                                       const InputStatistics& statistics) {
-  FoldRequest request;
-  request.statistics = &statistics;
+TransformRequest RequestFor(const Block& block, const ScalingGroup& group) {
+  TransformRequest request;
+  request.statistics = &block.statistics[static_cast<size_t>(group.input)];
   request.shared = group.source_rows;
   for (const int position : group.linears) {
-    const ResolvedLinear& entry = linears[static_cast<size_t>(position)];
+    const ResolvedLinear& entry = block.linears[static_cast<size_t>(position)];
     if (Follows(entry)) continue;
-    const auto read = [&planned, linear = entry.linear](int64_t row, int64_t count, float* to) {
-      return ReadLinearRowsF32(planned.checkpoint, *linear, row, count, to);
+    const auto read = [&source = block.sources[static_cast<size_t>(position)]](
+                          int64_t row, int64_t count, float* to) {
+      return source.ReadF32(row, count, to);
     };
     request.linears.push_back({entry.linear, &*entry.scheme, read});
   }
@@ -135,7 +132,7 @@ void DivideStatistics(const ScalingGroup& group, const BlockSpec& block,
 }
 
 void DivideRows(const ScalingGroup& group, int64_t rows, std::span<const float> scales,
-                LinearFold& source) {
+                Transform& source) {
   source.rows.assign(static_cast<size_t>(rows), 1.0F);
   for (size_t k = 0; k < scales.size(); ++k) {
     source.rows[static_cast<size_t>(group.source_rows[k])] = 1.0F / scales[k];
@@ -144,45 +141,30 @@ void DivideRows(const ScalingGroup& group, int64_t rows, std::span<const float> 
 
 }  // namespace
 
-void LinearFold::Apply(int64_t row, int64_t count, int64_t columns_count, float* weights) const {
-  for (int64_t n = 0; n < count; ++n) {
-    float* w = weights + n * columns_count;
-    const float factor = rows.empty() ? 1.0F : rows[static_cast<size_t>(row + n)];
-    if (columns.empty()) {
-      for (int64_t k = 0; k < columns_count; ++k) w[k] *= factor;
-    } else {
-      for (int64_t k = 0; k < columns_count; ++k) w[k] *= factor * columns[static_cast<size_t>(k)];
-    }
-  }
-}
-
-absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const BlockSpec& block,
-                                      std::span<const ResolvedLinear> linears,
-                                      const MethodContext& context,
-                                      std::vector<InputStatistics>& statistics) {
-  BlockFold all;
-  all.linears.resize(block.linears.size());
-  for (const ScalingGroup& group : ScalingGroupsOf(planned.plan.model, block)) {
-    const std::string& name = block.linears[static_cast<size_t>(group.linears.front())].name;
-    const Fold fold = CommonFold(group, linears);
-    if (fold == nullptr) {
-      if (AnyAsksForFold(group, linears)) {
-        all.warnings.push_back(name +
-                               " keeps its scale: the linears that share its input are not "
-                               "all quantized by the same method");
+absl::StatusOr<std::vector<std::string>> ChooseTransforms(const PlannedQuantization& planned,
+                                                          const MethodContext& context,
+                                                          Block& block) {
+  std::vector<std::string> warnings;
+  BlockTransform& all = block.transform;
+  for (const ScalingGroup& group : ScalingGroupsOf(planned.plan.model, block.spec)) {
+    const std::string& name = block.spec.linears[static_cast<size_t>(group.linears.front())].name;
+    const Choose choose = CommonChoice(group, block.linears);
+    if (choose == nullptr) {
+      if (AnyAsks(group, block.linears)) {
+        warnings.push_back(name +
+                           " keeps its scale: the linears that share its input are not "
+                           "all quantized by the same method");
       }
       continue;
     }
-    if (group.source >= 0 && !linears[static_cast<size_t>(group.source)].scheme.has_value()) {
-      all.warnings.push_back(name + " keeps its scale: what makes its input is not quantized");
+    if (group.source >= 0 && !block.linears[static_cast<size_t>(group.source)].scheme.has_value()) {
+      warnings.push_back(name + " keeps its scale: what makes its input is not quantized");
       continue;
     }
-    const InputStatistics& input = statistics[static_cast<size_t>(group.input)];
-    QD_ASSIGN_OR_RETURN(const FoldRequest request, RequestFor(planned, group, linears, input));
-    QD_ASSIGN_OR_RETURN(FoldChoice choice, fold(request, context));
+    QD_ASSIGN_OR_RETURN(TransformChoice choice, choose(RequestFor(block, group), context));
     std::vector<float>& scales = choice.scales;
     if (!scales.empty() && group.source >= 0) {
-      const int64_t rows = block.linears[static_cast<size_t>(group.source)].out_features;
+      const int64_t rows = block.spec.linears[static_cast<size_t>(group.source)].out_features;
       ShareBySource(group, rows, scales);
       DivideRows(group, rows, scales, all.linears[static_cast<size_t>(group.source)]);
     } else if (!scales.empty()) {
@@ -190,13 +172,13 @@ absl::StatusOr<BlockFold> ChooseFolds(const PlannedQuantization& planned, const 
                                     scales, all.norms));
     }
     for (const int position : group.linears) {
-      LinearFold& linear = all.linears[static_cast<size_t>(position)];
+      Transform& linear = all.linears[static_cast<size_t>(position)];
       linear.figures = choice.figures;
       if (!scales.empty()) linear.columns = scales;
     }
-    if (!scales.empty()) DivideStatistics(group, block, scales, statistics);
+    if (!scales.empty()) DivideStatistics(group, block.spec, scales, block.statistics);
   }
-  return all;
+  return warnings;
 }
 
 }  // namespace quantd

@@ -1,7 +1,5 @@
 // Folding scales leaves the function of every family alone, as long as nothing is quantized.
 
-#include "engine/block/fold.h"
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -9,7 +7,8 @@
 #include <random>
 #include <set>
 
-#include "engine/block/folded_block.h"
+#include "engine/block/choose_transforms.h"
+#include "engine/block/transformed_block.h"
 #include "engine/model/forward.h"
 #include "engine/model/registry.h"
 #include "engine/model/scaling_groups.h"
@@ -47,7 +46,7 @@ std::vector<InputStatistics> UnevenStatistics(const BlockSpec& block, uint32_t s
   return all;
 }
 
-class FoldTest : public testing::TestWithParam<std::string> {
+class TransformTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/" + GetParam();
@@ -78,30 +77,40 @@ class FoldTest : public testing::TestWithParam<std::string> {
     return linears;
   }
 
-  BlockFold Fold(const BlockSpec& block, std::vector<InputStatistics>& statistics,
-                 const std::set<LinearRole>& skipped = {}) {
-    auto fold = ChooseFolds(planned_, block, Resolved(block, skipped), TestContext(), statistics);
-    EXPECT_TRUE(fold.ok()) << fold.status();
-    return *std::move(fold);
+  BlockTransform Choose(const BlockSpec& spec, std::vector<InputStatistics>& statistics,
+                        const std::set<LinearRole>& skipped = {}) {
+    const std::vector<ResolvedLinear> linears = Resolved(spec, skipped);
+    Block block{.spec = spec,
+                .index = 0,
+                .linears = linears,
+                .sources = SourcesOf(planned_.checkpoint, spec),
+                .transform = {}};
+    block.transform.linears.resize(linears.size());
+    block.statistics = std::move(statistics);
+    auto warnings = ChooseTransforms(planned_, TestContext(), block);
+    EXPECT_TRUE(warnings.ok()) << warnings.status();
+    warnings_ = *std::move(warnings);
+    statistics = std::move(block.statistics);
+    return std::move(block.transform);
   }
 
-  // The block with the fold applied to its weights in f32.
-  BlockWeights Folded(const BlockSpec& block, const BlockFold& fold) {
+  // The block with the transform applied to its weights in f32.
+  BlockWeights Transformed(const BlockSpec& block, const BlockTransform& transform) {
     Backend& backend = **FindBackend("cpu");
-    BlockWeights weights =
-        *LoadBlock(model(), block, planned_.checkpoint, backend, ComputeType::kF32);
-    weights.norms = *LoadNorms(model(), block, planned_.checkpoint, fold.norms);
+    BlockWeights weights = *LoadBlock(model(), block, SourcesOf(planned_.checkpoint, block),
+                                      planned_.checkpoint, backend, ComputeType::kF32);
+    weights.norms = *LoadNorms(model(), block, planned_.checkpoint, transform.norms);
     for (size_t i = 0; i < block.linears.size(); ++i) {
       const LinearSpec& linear = block.linears[i];
-      if (fold.linears[i].empty()) continue;
-      const AlignedBuffer<float> values =
-          *FoldedValues(planned_.checkpoint, linear, fold.linears[i]);
+      if (transform.linears[i].empty()) continue;
+      const AlignedBuffer<float> values = *TransformedValues(
+          WeightSource(planned_.checkpoint, linear, linear.name + ".weight"), transform.linears[i]);
       const WeightRows rows = {values.data(), DType::kF32, linear.out_features, linear.in_features};
       weights.linears[i].weight = *backend.Prepare(rows, ComputeType::kF32);
       auto& bias = weights.linears[i].bias;
-      if (bias == nullptr || fold.linears[i].rows.empty()) continue;
+      if (bias == nullptr || transform.linears[i].rows.empty()) continue;
       std::vector<float> scaled(bias->span().begin(), bias->span().end());
-      for (size_t n = 0; n < scaled.size(); ++n) scaled[n] *= fold.linears[i].rows[n];
+      for (size_t n = 0; n < scaled.size(); ++n) scaled[n] *= transform.linears[i].rows[n];
       bias = Shared(scaled);
     }
     return weights;
@@ -123,6 +132,7 @@ class FoldTest : public testing::TestWithParam<std::string> {
   }
 
   PlannedQuantization planned_;
+  std::vector<std::string> warnings_;
 };
 
 std::vector<float> RandomInput(int64_t count) {
@@ -133,26 +143,26 @@ std::vector<float> RandomInput(int64_t count) {
   return x;
 }
 
-TEST_P(FoldTest, TheFunctionStaysTheSame) {
+TEST_P(TransformTest, TheFunctionStaysTheSame) {
   uint32_t seed = 1;
   for (const BlockSpec& block : model().blocks) {
     std::vector<InputStatistics> statistics = UnevenStatistics(block, seed++);
-    const BlockFold fold = Fold(block, statistics);
+    const BlockTransform transform = Choose(block, statistics);
     // Every linear that can took part, or the test would show nothing.
     std::set<int> taking_part;
     for (const ScalingGroup& group : ScalingGroupsOf(model(), block)) {
       taking_part.insert(group.linears.begin(), group.linears.end());
     }
-    EXPECT_GE(taking_part.size(), fold.linears.size() / 2);
+    EXPECT_GE(taking_part.size(), transform.linears.size() / 2);
     for (const int i : taking_part) {
       const auto at = static_cast<size_t>(i);
-      EXPECT_FALSE(fold.linears[at].columns.empty()) << block.linears[at].name;
+      EXPECT_FALSE(transform.linears[at].columns.empty()) << block.linears[at].name;
     }
     const std::vector<float> x = RandomInput(kTokens * model().hidden);
-    const auto original =
-        *LoadBlock(model(), block, planned_.checkpoint, **FindBackend("cpu"), ComputeType::kF32);
+    const auto original = *LoadBlock(model(), block, SourcesOf(planned_.checkpoint, block),
+                                     planned_.checkpoint, **FindBackend("cpu"), ComputeType::kF32);
     const std::vector<float> wanted = Forward(block, original, x);
-    const std::vector<float> got = Forward(block, Folded(block, fold), x);
+    const std::vector<float> got = Forward(block, Transformed(block, transform), x);
     double error = 0, energy = 0;
     for (size_t i = 0; i < wanted.size(); ++i) {
       // What the block adds to its input.
@@ -166,12 +176,12 @@ TEST_P(FoldTest, TheFunctionStaysTheSame) {
   }
 }
 
-TEST_P(FoldTest, GainsAreRepresentableInTheirType) {
+TEST_P(TransformTest, GainsAreRepresentableInTheirType) {
   const BlockSpec& block = model().blocks.front();
   std::vector<InputStatistics> statistics = UnevenStatistics(block, 3);
-  const BlockFold fold = Fold(block, statistics);
-  EXPECT_FALSE(fold.norms.empty());
-  for (const auto& [norm, gain] : fold.norms) {
+  const BlockTransform transform = Choose(block, statistics);
+  EXPECT_FALSE(transform.norms.empty());
+  for (const auto& [norm, gain] : transform.norms) {
     const DType dtype = planned_.checkpoint.Find(norm)->dtype;
     for (const float value : gain) {
       float stored[2] = {}, again = 0;
@@ -182,14 +192,14 @@ TEST_P(FoldTest, GainsAreRepresentableInTheirType) {
   }
 }
 
-TEST_P(FoldTest, ChannelsOfOneRowShareAScale) {
+TEST_P(TransformTest, ChannelsOfOneRowShareAScale) {
   const BlockSpec& block = model().blocks.front();
   std::vector<InputStatistics> statistics = UnevenStatistics(block, 4);
-  const BlockFold fold = Fold(block, statistics);
+  const BlockTransform transform = Choose(block, statistics);
   for (const ScalingGroup& group : ScalingGroupsOf(model(), block)) {
     if (group.source < 0) continue;
-    const LinearFold& source = fold.linears[static_cast<size_t>(group.source)];
-    const LinearFold& reader = fold.linears[static_cast<size_t>(group.linears.front())];
+    const Transform& source = transform.linears[static_cast<size_t>(group.source)];
+    const Transform& reader = transform.linears[static_cast<size_t>(group.linears.front())];
     ASSERT_EQ(reader.columns.size(), group.source_rows.size());
     for (size_t k = 0; k < reader.columns.size(); ++k) {
       EXPECT_NEAR(reader.columns[k] * source.rows[static_cast<size_t>(group.source_rows[k])], 1,
@@ -198,14 +208,14 @@ TEST_P(FoldTest, ChannelsOfOneRowShareAScale) {
   }
 }
 
-TEST_P(FoldTest, StatisticsAreThoseOfTheFoldedInput) {
+TEST_P(TransformTest, StatisticsAreThoseOfTheFoldedInput) {
   const BlockSpec& block = model().blocks.front();
   const std::vector<InputStatistics> before = UnevenStatistics(block, 5);
   std::vector<InputStatistics> after = UnevenStatistics(block, 5);
-  const BlockFold fold = Fold(block, after);
+  const BlockTransform transform = Choose(block, after);
   for (size_t i = 0; i < block.linears.size(); ++i) {
     const auto input = static_cast<size_t>(block.linears[i].input);
-    const std::vector<float>& scales = fold.linears[i].columns;
+    const std::vector<float>& scales = transform.linears[i].columns;
     for (size_t k = 0; k < scales.size(); ++k) {
       const double wide = static_cast<double>(scales[k]);
       EXPECT_NEAR(after[input].sum_squares[k] * wide * wide / before[input].sum_squares[k], 1,
@@ -215,21 +225,21 @@ TEST_P(FoldTest, StatisticsAreThoseOfTheFoldedInput) {
 }
 
 // Those with the seven linears of Llama.
-class SevenLinearsFoldTest : public FoldTest {};
+class SevenLinearsTransformTest : public TransformTest {};
 
-TEST_P(SevenLinearsFoldTest, ThatDifferKeepTheirScaleAndSaySo) {
+TEST_P(SevenLinearsTransformTest, ThatDifferKeepTheirScaleAndSaySo) {
   const BlockSpec& block = model().blocks.front();
   std::vector<InputStatistics> statistics = UnevenStatistics(block, 6);
   // q stays in 16 bit, so k and v read an input that nobody may divide; without up, down cannot
   // either.
-  const BlockFold fold = Fold(block, statistics, {LinearRole::kQ, LinearRole::kUp});
-  EXPECT_THAT(fold.norms, IsEmpty());
-  EXPECT_THAT(fold.warnings, SizeIs(3));
-  EXPECT_THAT(fold.warnings.front(), HasSubstr("not all quantized by the same method"));
-  EXPECT_THAT(fold.warnings.back(), HasSubstr("what makes its input is not quantized"));
+  const BlockTransform transform = Choose(block, statistics, {LinearRole::kQ, LinearRole::kUp});
+  EXPECT_THAT(transform.norms, IsEmpty());
+  EXPECT_THAT(warnings_, SizeIs(3));
+  EXPECT_THAT(warnings_.front(), HasSubstr("not all quantized by the same method"));
+  EXPECT_THAT(warnings_.back(), HasSubstr("what makes its input is not quantized"));
   for (size_t i = 0; i < block.linears.size(); ++i) {
     const bool is_o = block.linears[i].role == LinearRole::kO;
-    EXPECT_EQ(!fold.linears[i].columns.empty(), is_o) << block.linears[i].name;
+    EXPECT_EQ(!transform.linears[i].columns.empty(), is_o) << block.linears[i].name;
   }
 }
 
@@ -249,8 +259,8 @@ std::string TestName(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FoldTest, testing::ValuesIn(Variants()), TestName);
-INSTANTIATE_TEST_SUITE_P(Families, SevenLinearsFoldTest,
+INSTANTIATE_TEST_SUITE_P(Families, TransformTest, testing::ValuesIn(Variants()), TestName);
+INSTANTIATE_TEST_SUITE_P(Families, SevenLinearsTransformTest,
                          testing::Values("llama", "llama-biases", "mistral-window",
                                          "qwen2-tied-window", "qwen3", "gemma2", "gemma3_text"),
                          TestName);

@@ -32,17 +32,17 @@ struct TaskResources {
 // Runs the child in a scratch folder of its own, stores each file in the blob store as soon as it
 // is sealed, and keeps the events that the server has not acknowledged. Everything slow happens in
 // a thread of the task, so that the agent can always renew its lease. Thread-safe.
-class Task {
+class LeasedTask {
  public:
   // Begins the work. Never fails: what goes wrong becomes the report. `wake` is called, from
   // another thread, when there is something to report; it must not call the task.
-  static std::unique_ptr<Task> Start(v1::TaskAssignment assignment,
-                                     const std::string& blob_store_uri, TaskResources resources,
-                                     std::function<void()> wake);
+  static std::unique_ptr<LeasedTask> Start(v1::TaskAssignment assignment,
+                                           const std::string& blob_store_uri,
+                                           TaskResources resources, std::function<void()> wake);
   // Kills what runs, waits for it, and removes the scratch folder.
-  ~Task();
-  Task(const Task&) = delete;
-  Task& operator=(const Task&) = delete;
+  ~LeasedTask();
+  LeasedTask(const LeasedTask&) = delete;
+  LeasedTask& operator=(const LeasedTask&) = delete;
 
   const std::string& name() const { return assignment_.task(); }
   int64_t fencing_token() const { return assignment_.fencing_token(); }
@@ -63,7 +63,7 @@ class Task {
   void Acknowledge(int64_t number);
 
  private:
-  Task(v1::TaskAssignment assignment, TaskResources resources, std::function<void()> wake);
+  LeasedTask(v1::TaskAssignment assignment, TaskResources resources, std::function<void()> wake);
 
   void Run(const std::string& blob_store_uri);
   absl::StatusOr<QuantizeRequest> Request() const;
