@@ -12,6 +12,10 @@ class Clock {
   virtual ~Clock() = default;
   // Wall-clock time: what is shown to people and stored.
   virtual absl::Time Now() const = 0;
+  // Waits, with `mutex` held as absl::Mutex::Await has it, until `condition` is true or this clock
+  // shows `deadline`. Whether the condition is true.
+  virtual bool Await(absl::Mutex& mutex, const absl::Condition& condition,
+                     absl::Time deadline) const ABSL_SHARED_LOCKS_REQUIRED(mutex) = 0;
 
   // The clock of the machine; never destroyed.
   static Clock& System();
@@ -25,6 +29,8 @@ class ManualClock : public Clock {
     absl::MutexLock lock(&mutex_);
     return now_;
   }
+  bool Await(absl::Mutex& mutex, const absl::Condition& condition,
+             absl::Time deadline) const override ABSL_SHARED_LOCKS_REQUIRED(mutex);
   void Advance(absl::Duration duration) {
     absl::MutexLock lock(&mutex_);
     now_ += duration;

@@ -14,7 +14,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "base/durable.h"
 #include "base/error.h"
+#include "base/file_faults.h"
 
 namespace quantd {
 namespace {
@@ -27,8 +29,7 @@ constexpr size_t kMaxTransfer = 0x7ffff000;
 absl::Status WriteFully(int descriptor, const std::string& path, int64_t offset,
                         std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written =
-        ::pwrite(descriptor, bytes.data(), std::min(bytes.size(), kMaxTransfer), offset);
+    const int64_t written = FileWrite(descriptor, path, bytes, offset);
     if (written < 0) {
       if (errno == EINTR) continue;
       return ErrnoError("cannot write", path, errno);
@@ -59,21 +60,6 @@ absl::Status ReadFully(int descriptor, const std::string& path, int64_t offset,
     offset += got;
   }
   return absl::OkStatus();
-}
-
-absl::Status SyncFolder(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return ErrnoError("cannot open folder", path, errno);
-  const int result = ::fsync(descriptor);
-  const int error_number = errno;
-  ::close(descriptor);
-  if (result != 0) return ErrnoError("cannot sync folder", path, error_number);
-  return absl::OkStatus();
-}
-
-std::string ParentOf(const std::string& path) {
-  const std::string parent = fs::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
 }
 
 class LocalFile : public RandomAccessFile {
@@ -141,7 +127,7 @@ AtomicFile::AtomicFile(std::string path, std::string temporary, int descriptor,
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  FileRemove(temporary_);
 }
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
@@ -189,14 +175,15 @@ absl::Status AtomicFile::ReadAt(int64_t offset, std::span<std::byte> out) const 
 absl::StatusOr<SealedFile> AtomicFile::Seal() {
   struct stat status{};
   const bool sync = durability_ == Durability::kSync;
-  if (sync && ::fsync(descriptor_) != 0) return ErrnoError("cannot sync", temporary_, errno);
+  if (sync && FileSync(descriptor_, temporary_) != 0)
+    return ErrnoError("cannot sync", temporary_, errno);
   if (::fstat(descriptor_, &status) != 0) return ErrnoError("cannot stat", temporary_, errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
     return ErrnoError("cannot close", temporary_, errno);
   }
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (FileRename(temporary_, path_) != 0) {
     const int error_number = errno;
-    ::unlink(temporary_.c_str());
+    FileRemove(temporary_);
     return ErrnoError("cannot rename", temporary_, error_number);
   }
   if (sync) QD_RETURN_IF_ERROR(SyncFolder(ParentOf(path_)));

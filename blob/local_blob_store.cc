@@ -1,16 +1,12 @@
 // A blob store in a local folder: one file per blob, moved into place by rename.
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/durable.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "blob/blob_store.h"
@@ -27,9 +23,9 @@ class LocalBlobStore : public BlobStore {
   absl::Status PutFile(std::string_view name, const std::string& path) override {
     QD_RETURN_IF_ERROR(CheckBlobName(name));
     const std::string target = PathOf(name);
-    QD_RETURN_IF_ERROR(MakeFolders(fs::path(target).parent_path().string()));
-    if (::rename(path.c_str(), target.c_str()) == 0) return absl::OkStatus();
-    if (errno != EXDEV) return ErrnoError("cannot move into the blob store", path, errno);
+    QD_RETURN_IF_ERROR(MakeFoldersDurable(ParentOf(target)));
+    QD_ASSIGN_OR_RETURN(const bool moved, MoveFileDurable(path, target));
+    if (moved) return absl::OkStatus();
     QD_RETURN_IF_ERROR(CopyFileAtomic(path, target).status());
     return RemoveTree(path);
   }
@@ -103,7 +99,7 @@ absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const std::string& uri)
         Violation{.where = "blob_store", .got = uri, .wanted = "file:///absolute/folder"});
   }
   const std::string root = uri.substr(kFile.size());
-  QD_RETURN_IF_ERROR(MakeFolders(root));
+  QD_RETURN_IF_ERROR(MakeFoldersDurable(root));
   return std::make_unique<LocalBlobStore>(root);
 }
 

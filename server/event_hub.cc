@@ -2,11 +2,9 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
-
 namespace quantd {
 
-EventHub::EventHub(Executor& executor) : executor_(executor) {
+EventHub::EventHub(Executor& executor, const Clock& clock) : executor_(executor), clock_(clock) {
   deadline_thread_ = std::thread([this] { WatchDeadlines(); });
 }
 
@@ -41,11 +39,11 @@ EventHub::Ticket EventHub::Wait(const std::string& topic, uint64_t seen, absl::D
     executor_.Run(std::move(wake));
     return ticket;
   }
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = clock_.Now() + timeout;
   by_topic_.emplace(topic, ticket);
   if (deadline != absl::InfiniteFuture()) {
     const auto added = by_deadline_.emplace(deadline, ticket);
-    if (added == by_deadline_.begin()) deadlines_changed_.Signal();
+    if (added == by_deadline_.begin()) deadlines_changed_ = true;
   }
   waiters_.emplace(ticket, Waiter{.topic = topic, .deadline = deadline, .wake = std::move(wake)});
   return ticket;
@@ -62,7 +60,7 @@ void EventHub::Stop() {
   std::vector<Ticket> all;
   for (const auto& [ticket, waiter] : waiters_) all.push_back(ticket);
   for (const Ticket ticket : all) Release(ticket);
-  deadlines_changed_.Signal();
+  deadlines_changed_ = true;
 }
 
 bool EventHub::stopped() const {
@@ -95,13 +93,14 @@ void EventHub::Release(Ticket ticket) {
 void EventHub::WatchDeadlines() {
   absl::MutexLock lock(&mutex_);
   while (!stopped_) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = clock_.Now();
     while (!by_deadline_.empty() && by_deadline_.begin()->first <= now) {
       Release(by_deadline_.begin()->second);
     }
     const absl::Time next =
         by_deadline_.empty() ? absl::InfiniteFuture() : by_deadline_.begin()->first;
-    deadlines_changed_.WaitWithDeadline(&mutex_, next);
+    deadlines_changed_ = false;
+    clock_.Await(mutex_, absl::Condition(&deadlines_changed_), next);
   }
 }
 

@@ -19,6 +19,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "server/executor.h"
 
 namespace quantd {
@@ -28,8 +29,8 @@ class EventHub {
  public:
   using Ticket = uint64_t;
 
-  // Wakes run on `executor`, which must outlive the hub.
-  explicit EventHub(Executor& executor);
+  // Wakes run on `executor`; deadlines are the clock's. Both must outlive the hub.
+  explicit EventHub(Executor& executor, const Clock& clock = Clock::System());
   // Every waiter must have been woken: call Stop before.
   ~EventHub();
   EventHub(const EventHub&) = delete;
@@ -64,6 +65,7 @@ class EventHub {
   void WatchDeadlines();
 
   Executor& executor_;
+  const Clock& clock_;
   mutable absl::Mutex mutex_;
   std::array<uint64_t, kCounters> counters_ ABSL_GUARDED_BY(mutex_) = {};
   std::unordered_map<Ticket, Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
@@ -71,7 +73,7 @@ class EventHub {
   std::multimap<absl::Time, Ticket> by_deadline_ ABSL_GUARDED_BY(mutex_);
   Ticket next_ticket_ ABSL_GUARDED_BY(mutex_) = 1;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::CondVar deadlines_changed_;
+  bool deadlines_changed_ ABSL_GUARDED_BY(mutex_) = false;  // there is an earlier one, or Stop
   std::thread deadline_thread_;
 };
 

@@ -1,6 +1,10 @@
 #include "server/executor.h"
 
+#include <string>
 #include <utility>
+
+#include "base/exceptions.h"
+#include "base/log.h"
 
 namespace quantd {
 
@@ -45,7 +49,13 @@ void Executor::Loop() {
       queue_.pop_front();
       ++running_;
     }
-    work();
+    // Nobody above could catch it: one piece of work is lost, and not the server. Who must answer a
+    // call catches for itself.
+    const absl::Status status = CatchExceptions("work on a thread of the server", [&] {
+      work();
+      return absl::OkStatus();
+    });
+    if (!status.ok()) spdlog::error("{}", std::string(status.message()));
     work = nullptr;
     absl::MutexLock lock(&mutex_);
     --running_;

@@ -22,7 +22,8 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Runs `work` soon, in the order of calls as threads become free. Never blocks.
+  // Runs `work` soon, in the order of calls as threads become free. Never blocks. What `work`
+  // throws is logged and otherwise ignored.
   void Run(std::function<void()> work);
   // Waits until everything that was given has run, what that gives in turn included, then ends the
   // threads.

@@ -91,6 +91,7 @@ struct Lease {
   int64_t fencing_token = 0;
   absl::Time expire_time = {};
   int64_t acknowledged_event = 0;  // highest TaskEvent.number that is stored
+  bool reported = false;           // the worker has spoken of the task: it has begun it
 };
 
 struct Event {

@@ -64,6 +64,18 @@ absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, 
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker) {
+  std::vector<Task> firsts;  // of each backend
+  for (const std::string& backend : BackendsFor(worker)) {
+    QD_ASSIGN_OR_RETURN(std::vector<Task> first,
+                        store.PendingTasks(backend, worker.free_memory_bytes, 1));
+    for (Task& task : first) firsts.push_back(std::move(task));
+  }
+  const std::optional<size_t> picked = PickTask(firsts, worker);
+  if (!picked.has_value()) return std::optional<Task>();
+  return std::optional<Task>(std::move(firsts[*picked]));
+}
+
 absl::StatusOr<Lease> GiveLease(StoreTransaction& store, Task& task, const Worker& worker,
                                 const Limits& limits, absl::Time now, AfterCommit& after) {
   QD_ASSIGN_OR_RETURN(Job job, store.GetJob(task.job_id));

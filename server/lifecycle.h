@@ -35,6 +35,10 @@ std::string BlobPrefix(std::string_view job_id, int64_t fencing_token);
 absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, Task& task,
                     AfterCommit& after);
 
+// The task that the worker gets next: highest priority, then first come, of those that it could
+// run.
+absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker);
+
 // Gives a pending task to the worker: a lease with the next fencing token.
 absl::StatusOr<Lease> GiveLease(StoreTransaction& store, Task& task, const Worker& worker,
                                 const Limits& limits, absl::Time now, AfterCommit& after);

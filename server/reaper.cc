@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/exceptions.h"
 #include "base/log.h"
+#include "server/blob_sweep.h"
 
 namespace quantd {
 namespace {
@@ -15,9 +17,15 @@ constexpr absl::Duration kForgetWorkersAfter = absl::Hours(24);
 
 }  // namespace
 
-Reaper::Reaper(Store& store, const Clock& clock, const Limits& limits,
-               std::function<void(const AfterCommit&)> committed)
-    : store_(store), clock_(clock), limits_(limits), committed_(std::move(committed)) {}
+Reaper::Reaper(Store& store, BlobStore& blobs, const Clock& clock, const Limits& limits,
+               ReaperOptions options, std::function<void(const AfterCommit&)> committed)
+    : store_(store),
+      blobs_(blobs),
+      clock_(clock),
+      limits_(limits),
+      options_(options),
+      committed_(std::move(committed)),
+      next_sweep_(clock.Now() + options.sweep_period) {}
 
 Reaper::~Reaper() { Stop(); }
 
@@ -34,36 +42,47 @@ absl::Status Reaper::ExtendLeases() {
 
 absl::Status Reaper::Tick() {
   const absl::Time now = clock_.Now();
-  std::vector<Lease> expired;
-  std::vector<Task> overdue;
-  QD_RETURN_IF_ERROR(store_.Read([&](StoreReader& store) -> absl::Status {
-    QD_ASSIGN_OR_RETURN(expired, store.ExpiredLeases(now, kPerTick));
-    QD_ASSIGN_OR_RETURN(overdue, store.OverdueTasks(now, kPerTick));
-    return absl::OkStatus();
-  }));
+  QD_ASSIGN_OR_RETURN(const auto expired, ReadResult(store_, [&](StoreReader& store) {
+                        return store.ExpiredLeases(now, kPerTick);
+                      }));
+  QD_ASSIGN_OR_RETURN(const auto overdue, ReadResult(store_, [&](StoreReader& store) {
+                        return store.OverdueTasks(now, kPerTick);
+                      }));
   for (const Lease& seen : expired) {
-    AfterCommit after;
-    QD_RETURN_IF_ERROR(store_.Write([&](StoreTransaction& store) -> absl::Status {
-      after = {};
+    const auto end = [&](StoreTransaction& store) -> absl::StatusOr<AfterCommit> {
+      AfterCommit after;
       QD_ASSIGN_OR_RETURN(const std::optional<Lease> lease, store.FindLease(seen.task_id));
       // The worker may have called since it was listed.
-      if (!lease.has_value() || !HasExpired(*lease, now)) return absl::OkStatus();
+      if (!lease.has_value() || !HasExpired(*lease, now)) return after;
       spdlog::warn("lease of {} on {} has expired (token {})", lease->task_id, lease->worker,
                    lease->fencing_token);
-      return EndAttempt(store, *lease, AttemptEnd::kLeaseLost, std::nullopt, limits_, now, after)
-          .status();
-    }));
+      QD_RETURN_IF_ERROR(
+          EndAttempt(store, *lease, AttemptEnd::kLeaseLost, std::nullopt, limits_, now, after)
+              .status());
+      return after;
+    };
+    QD_ASSIGN_OR_RETURN(const AfterCommit after, WriteResult(store_, end));
     committed_(after);
   }
   for (const Task& task : overdue) {
-    AfterCommit after;
-    QD_RETURN_IF_ERROR(store_.Write([&](StoreTransaction& store) -> absl::Status {
-      after = {};
-      return FailOverdue(store, task, now, after);
-    }));
+    const auto fail = [&](StoreTransaction& store) -> absl::StatusOr<AfterCommit> {
+      AfterCommit after;
+      QD_RETURN_IF_ERROR(FailOverdue(store, task, now, after));
+      return after;
+    };
+    QD_ASSIGN_OR_RETURN(const AfterCommit after, WriteResult(store_, fail));
     committed_(after);
   }
+  SweepIfDue(now);
   return absl::OkStatus();
+}
+
+void Reaper::SweepIfDue(absl::Time now) {
+  if (now < next_sweep_) return;
+  next_sweep_ = now + options_.sweep_period;
+  if (const absl::Status status = SweepBlobs(store_, blobs_); !status.ok()) {
+    spdlog::error("sweep of blobs: {}", std::string(status.message()));
+  }
 }
 
 void Reaper::Start(absl::Duration period) {
@@ -84,7 +103,8 @@ void Reaper::Loop(absl::Duration period) {
       absl::MutexLock lock(&mutex_);
       if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), period)) return;
     }
-    if (const absl::Status status = Tick(); !status.ok()) {
+    const absl::Status status = CatchExceptions("the reaper", [this] { return Tick(); });
+    if (!status.ok()) {
       spdlog::error("reaper: {}", std::string(status.message()));
     }
   }

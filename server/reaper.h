@@ -1,5 +1,5 @@
 // Looks at the clock so that nothing waits for ever: ends leases that have expired, fails jobs that
-// waited too long, forgets workers that are gone.
+// waited too long, forgets workers that are gone, removes blobs that nobody will ask for.
 #pragma once
 
 #include <functional>
@@ -10,19 +10,24 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "blob/blob_store.h"
 #include "server/lifecycle.h"
 #include "server/limits.h"
 #include "server/store/store.h"
 
 namespace quantd {
 
+struct ReaperOptions {
+  absl::Duration sweep_period = absl::Minutes(10);
+};
+
 // Thread-safe.
 class Reaper {
  public:
   // `committed` is called after each transaction that changed something. All must outlive the
   // reaper.
-  Reaper(Store& store, const Clock& clock, const Limits& limits,
-         std::function<void(const AfterCommit&)> committed);
+  Reaper(Store& store, BlobStore& blobs, const Clock& clock, const Limits& limits,
+         ReaperOptions options, std::function<void(const AfterCommit&)> committed);
   ~Reaper();
   Reaper(const Reaper&) = delete;
   Reaper& operator=(const Reaper&) = delete;
@@ -39,11 +44,15 @@ class Reaper {
 
  private:
   void Loop(absl::Duration period);
+  void SweepIfDue(absl::Time now);
 
   Store& store_;
+  BlobStore& blobs_;
   const Clock& clock_;
   const Limits& limits_;
+  const ReaperOptions options_;
   std::function<void(const AfterCommit&)> committed_;
+  absl::Time next_sweep_;  // of the one thread that ticks
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -21,8 +21,8 @@ namespace quantd {
 namespace {
 
 // Texts up to this size are cut into windows while planning, so that one which is too short is
-// refused at once.
-constexpr size_t kCutWhilePlanningBytes = 4 << 20;
+// refused at once. Of larger ones only so much is read.
+constexpr int64_t kCutWhilePlanningBytes = 4 << 20;
 std::string FormatNames() {
   std::string names;
   for (const Format& format : Formats())
@@ -219,9 +219,9 @@ absl::Status CheckText(const std::string& field, const std::string& source,
                                .wanted = absl::StrCat("at most the model's ", model.max_positions,
                                                       " positions")});
   }
-  QD_ASSIGN_OR_RETURN(const std::string text, ReadText(source));
-  if (text.size() > kCutWhilePlanningBytes) return absl::OkStatus();
-  return CutWindows(text, tokenizer, options).status();
+  QD_ASSIGN_OR_RETURN(const TextHead head, ReadTextHead(source, kCutWhilePlanningBytes));
+  if (!head.whole) return absl::OkStatus();
+  return CutWindows(head.text, tokenizer, options).status();
 }
 
 absl::Status CheckTexts(const PlannedQuantization& planned) {

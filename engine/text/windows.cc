@@ -65,10 +65,16 @@ absl::Status CheckOptions(const WindowOptions& options) {
 }  // namespace
 
 absl::StatusOr<std::string> ReadText(const std::string& source) {
+  QD_ASSIGN_OR_RETURN(TextHead head, ReadTextHead(source, kMaxTextBytes));
+  return std::move(head.text);
+}
+
+absl::StatusOr<TextHead> ReadTextHead(const std::string& source, int64_t max_bytes) {
   if (source.starts_with(kBuiltin)) {
     const auto text = BuiltinText(std::string_view(source).substr(kBuiltin.size()));
     if (!text) return Invalid(source, "no such text", "builtin:calibration or builtin:evaluation");
-    return std::string(*text);
+    const size_t bytes = std::min(text->size(), static_cast<size_t>(max_bytes));
+    return TextHead{.text = std::string(text->substr(0, bytes)), .whole = bytes == text->size()};
   }
   if (!PathExists(source)) return Invalid(source, "no such file", "a file of UTF-8 text");
   auto opened = RandomAccessFile::Open(source);
@@ -83,12 +89,15 @@ absl::StatusOr<std::string> ReadText(const std::string& source) {
     return Invalid(source, absl::StrCat(file.size(), " bytes"),
                    absl::StrCat("at most ", kMaxTextBytes));
   }
-  std::string text(static_cast<size_t>(file.size()), '\0');
+  const bool whole = file.size() <= max_bytes;
+  std::string text(static_cast<size_t>(whole ? file.size() : max_bytes), '\0');
   QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
-  if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
+  const std::optional<size_t> invalid = FirstInvalidUtf8(text);
+  // A cut may go through a character of up to four bytes.
+  if (invalid.has_value() && (whole || *invalid + 4 <= text.size())) {
     return Invalid(source, absl::StrCat("no UTF-8 at byte ", *invalid), "UTF-8");
   }
-  return text;
+  return TextHead{.text = std::move(text), .whole = whole};
 }
 
 absl::StatusOr<Windows> CutWindows(std::string_view text, const Tokenizer& tokenizer,

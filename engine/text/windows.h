@@ -36,6 +36,14 @@ struct Windows {
 // path of a UTF-8 file of at most 1 GiB. Errors: DATASET_INVALID.
 absl::StatusOr<std::string> ReadText(const std::string& source);
 
+// The first bytes of a text, at most `max_bytes`; `whole` when there are no more. The rest is not
+// read, and not looked at. Errors as ReadText, for what was read.
+struct TextHead {
+  std::string text;
+  bool whole = true;
+};
+absl::StatusOr<TextHead> ReadTextHead(const std::string& source, int64_t max_bytes);
+
 // Joins the documents as they are in the text, encodes it in one go (the tokenizer's own BOS rule
 // once at the start) and cuts non-overlapping windows. DATASET_INVALID if not even one window
 // fills.

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
+#include "base/exceptions.h"
 #include "proto/convert.h"
 #include "proto/grpc_status.h"
 #include "server/api/context.h"
@@ -47,9 +48,12 @@ grpc::ServerUnaryReactor* RunUnary(ApiContext& api, Executor& executor,
     reactor->Finish(timer.End(busy));
     return reactor;
   }
-  executor.Run([reactor, timer, request, response, work = std::move(work)] {
+  executor.Run([reactor, timer, method, request, response, work = std::move(work)] {
     absl::Status status = CheckNoUnknownFields(*request, "");
-    if (status.ok()) status = work(*request, response);
+    if (status.ok()) {
+      // A stranger's model is read here: whatever that throws fails this call and no other.
+      status = CatchExceptions(method, [&] { return work(*request, response); });
+    }
     reactor->Finish(timer.End(status));
   });
   return reactor;

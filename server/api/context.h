@@ -2,11 +2,14 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "blob/blob_store.h"
+#include "engine/plan/plan.h"
 #include "server/event_hub.h"
 #include "server/executor.h"
 #include "server/lifecycle.h"
@@ -27,6 +30,8 @@ struct ApiContext {
   Executor& executor;  // store and files
   Executor& planner;   // CreateJob: reads models and texts, so it must not hold up heartbeats
   EventHub& hub;
+  // Plans what CreateJob is asked for: reads a stranger's model, so it may fail in any way.
+  std::function<absl::StatusOr<std::unique_ptr<PlannedQuantization>>(const QuantizeRequest&)> plan;
   std::vector<std::string> model_roots;  // resolved
   std::atomic<int> streams = 0;          // open WatchJob and ReadArtifactFile calls
 

@@ -167,16 +167,17 @@ absl::StatusOr<std::optional<Job>> FindEarlier(StoreReader& store, const std::st
 // Answers with the job of an earlier call with the same request id. False: there was none.
 absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& request_id,
                                    const std::string& body, v1::Job* response) {
-  bool answered = false;
-  QD_RETURN_IF_ERROR(api.store.Read([&](StoreReader& store) -> absl::Status {
+  using Answer = std::optional<v1::Job>;
+  const auto look = [&](StoreReader& store) -> absl::StatusOr<Answer> {
     QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, request_id, body));
-    if (!earlier.has_value()) return absl::OkStatus();
+    if (!earlier.has_value()) return Answer();
     QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(*earlier));
-    *response = ToProto(*earlier, &detail);
-    answered = true;
-    return absl::OkStatus();
-  }));
-  return answered;
+    return Answer(ToProto(*earlier, &detail));
+  };
+  QD_ASSIGN_OR_RETURN(Answer answer, ReadResult(api.store, look));
+  if (!answer.has_value()) return false;
+  *response = *std::move(answer);
+  return true;
 }
 
 absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
@@ -253,6 +254,12 @@ struct MadeJob {
   Task task;
 };
 
+// Nothing, when there was an earlier one.
+struct Added {
+  std::optional<Job> job;
+  AfterCommit after;
+};
+
 // Checks the request in full; no store, no side effect.
 absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_RETURN_IF_ERROR(CheckSize(asked.spec(), api.limits));
@@ -262,7 +269,7 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(spec));
   QD_RETURN_IF_ERROR(CheckMethods(request.recipe));
   QD_RETURN_IF_ERROR(ResolvePaths(api, request, spec));
-  QD_ASSIGN_OR_RETURN(const auto planned, MakePlan(request));
+  QD_ASSIGN_OR_RETURN(const auto planned, api.plan(request));
   SplitMessage plan = Split(ToProto(planned->plan));
   made.job.id = NewJobId();
   made.job.method = request.recipe.default_scheme.method.value_or(kDefaultMethod);
@@ -285,7 +292,7 @@ absl::Status CreateJob(ApiContext& api, const v1::CreateJobRequest& request, v1:
                         AnswerEarlier(api, request.request_id(), body, response));
     if (answered) return absl::OkStatus();
   }
-  QD_ASSIGN_OR_RETURN(MadeJob made, MakeJob(api, request.job()));
+  QD_ASSIGN_OR_RETURN(const MadeJob made, MakeJob(api, request.job()));
   if (request.validate_only()) {
     QD_RETURN_IF_ERROR(
         api.store.Read([&](StoreReader& store) { return CheckQueue(store, api.limits); }));
@@ -295,22 +302,26 @@ absl::Status CreateJob(ApiContext& api, const v1::CreateJobRequest& request, v1:
     response->clear_create_time();
     return absl::OkStatus();
   }
-  AfterCommit after;
-  std::optional<Job> earlier;
-  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
+  const auto add = [&](StoreTransaction& store) -> absl::StatusOr<Added> {
+    Added added;
     // Another call with the same id may have come while this one was planning.
-    QD_ASSIGN_OR_RETURN(earlier, FindEarlier(store, request.request_id(), body));
-    if (earlier.has_value()) return absl::OkStatus();
+    QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, request.request_id(), body));
+    if (earlier.has_value()) return added;
     QD_RETURN_IF_ERROR(CheckQueue(store, api.limits));
-    QD_RETURN_IF_ERROR(AddJob(store, made.job, made.detail, made.task, after));
-    if (request.request_id().empty()) return absl::OkStatus();
-    return store.InsertRequest(
-        {.request_id = request.request_id(), .job_id = made.job.id, .body_sha256 = body});
-  }));
-  api.Committed(after);
-  if (earlier.has_value()) return AnswerEarlier(api, request.request_id(), body, response).status();
+    Task task = made.task;
+    QD_RETURN_IF_ERROR(AddJob(store, added.job.emplace(made.job), made.detail, task, added.after));
+    if (request.request_id().empty()) return added;
+    QD_RETURN_IF_ERROR(store.InsertRequest(
+        {.request_id = request.request_id(), .job_id = made.job.id, .body_sha256 = body}));
+    return added;
+  };
+  QD_ASSIGN_OR_RETURN(const Added added, WriteResult(api.store, add));
+  api.Committed(added.after);
+  if (!added.job.has_value()) {
+    return AnswerEarlier(api, request.request_id(), body, response).status();
+  }
   spdlog::info("job {} created: {} of {}", made.job.id, made.job.method, made.job.model);
-  *response = ToProto(made.job, &made.detail);
+  *response = ToProto(*added.job, &made.detail);
   return absl::OkStatus();
 }
 

@@ -77,16 +77,14 @@ absl::Status AddWholeJobs(StoreReader& store, const JobPage& page, int64_t max_b
 absl::Status GetJob(ApiContext& api, const v1::GetJobRequest& request, v1::Job* response) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
   QD_ASSIGN_OR_RETURN(const bool all, WantsAll(request.view(), v1::JOB_VIEW_FULL));
-  return api.store.Read([&](StoreReader& store) -> absl::Status {
-    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
-    if (!all) {
-      *response = ToProto(job, nullptr);
-      return absl::OkStatus();
-    }
-    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
-    *response = ToProto(job, &detail);
-    return absl::OkStatus();
-  });
+  QD_ASSIGN_OR_RETURN(*response,
+                      ReadResult(api.store, [&](StoreReader& store) -> absl::StatusOr<v1::Job> {
+                        QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+                        if (!all) return ToProto(job, nullptr);
+                        QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
+                        return ToProto(job, &detail);
+                      }));
+  return absl::OkStatus();
 }
 
 absl::Status ListJobs(ApiContext& api, const v1::ListJobsRequest& request,
@@ -102,28 +100,34 @@ absl::Status ListJobs(ApiContext& api, const v1::ListJobsRequest& request,
     QD_ASSIGN_OR_RETURN(query.after, DecodeJobToken(request.page_token(), told));
   }
   QD_ASSIGN_OR_RETURN(const bool all, WantsAll(request.view(), v1::JOB_VIEW_BASIC));
-  std::optional<JobCursor> next;
-  QD_RETURN_IF_ERROR(api.store.Read([&](StoreReader& store) -> absl::Status {
+  const auto list = [&](StoreReader& store) -> absl::StatusOr<v1::ListJobsResponse> {
+    v1::ListJobsResponse listed;
     QD_ASSIGN_OR_RETURN(const JobPage page, store.ListJobs(query));
-    if (all) return AddWholeJobs(store, page, api.limits.page_bytes, *response, next);
-    for (const Job& job : page.jobs) *response->add_jobs() = ToProto(job, nullptr);
-    next = page.next;
-    return absl::OkStatus();
-  }));
-  if (next.has_value()) response->set_next_page_token(EncodeJobToken(*next, told));
+    std::optional<JobCursor> next = page.next;
+    if (all) {
+      QD_RETURN_IF_ERROR(AddWholeJobs(store, page, api.limits.page_bytes, listed, next));
+    } else {
+      for (const Job& job : page.jobs) *listed.add_jobs() = ToProto(job, nullptr);
+    }
+    if (next.has_value()) listed.set_next_page_token(EncodeJobToken(*next, told));
+    return listed;
+  };
+  QD_ASSIGN_OR_RETURN(*response, ReadResult(api.store, list));
   return absl::OkStatus();
 }
 
 absl::Status CancelJob(ApiContext& api, const v1::CancelJobRequest& request, v1::Job* response) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
-  AfterCommit after;
-  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
+  using Cancelled = std::pair<v1::Job, AfterCommit>;
+  const auto cancel = [&](StoreTransaction& store) -> absl::StatusOr<Cancelled> {
+    AfterCommit after;
     QD_ASSIGN_OR_RETURN(const Job job, CancelJob(store, id, api.clock.Now(), after));
     QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
-    *response = ToProto(job, &detail);
-    return absl::OkStatus();
-  }));
-  api.Committed(after);
+    return Cancelled(ToProto(job, &detail), std::move(after));
+  };
+  QD_ASSIGN_OR_RETURN(Cancelled cancelled, WriteResult(api.store, cancel));
+  *response = std::move(cancelled.first);
+  api.Committed(cancelled.second);
   return absl::OkStatus();
 }
 
@@ -159,19 +163,22 @@ absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesReque
   if (!request.page_token().empty()) {
     QD_ASSIGN_OR_RETURN(after_path, DecodeTextToken(request.page_token()));
   }
-  return api.store.Read([&](StoreReader& store) -> absl::Status {
+  const auto list = [&](StoreReader& store) -> absl::StatusOr<v1::ListArtifactFilesResponse> {
+    v1::ListArtifactFilesResponse listed;
     QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
     QD_ASSIGN_OR_RETURN(const auto files, store.ListArtifactFiles(job, after_path, limit + 1));
     for (const ArtifactFile& file : files) {
-      if (response->files_size() == limit) {
-        response->set_next_page_token(EncodeTextToken(response->files(limit - 1).path()));
+      if (listed.files_size() == limit) {
+        listed.set_next_page_token(EncodeTextToken(listed.files(limit - 1).path()));
         break;
       }
-      *response->add_files() = ToProto(file);
+      *listed.add_files() = ToProto(file);
     }
-    response->set_complete(IsFinal(job.state));
-    return absl::OkStatus();
-  });
+    listed.set_complete(IsFinal(job.state));
+    return listed;
+  };
+  QD_ASSIGN_OR_RETURN(*response, ReadResult(api.store, list));
+  return absl::OkStatus();
 }
 
 absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
@@ -179,25 +186,29 @@ absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
   const absl::Time now = api.clock.Now();
   QD_ASSIGN_OR_RETURN(const int limit,
                       PageSize(request.page_size(), api.limits.page_size, api.limits.page_size));
-  std::string after, last;
+  std::string after;
   if (!request.page_token().empty()) {
     QD_ASSIGN_OR_RETURN(after, DecodeTextToken(request.page_token()));
   }
-  return api.store.Read([&](StoreReader& store) -> absl::Status {
+  const auto list = [&](StoreReader& store) -> absl::StatusOr<v1::ListWorkersResponse> {
+    v1::ListWorkersResponse listed;
+    std::string last;
     // In order of name.
     QD_ASSIGN_OR_RETURN(const auto workers, store.ListWorkers(now - kShowWorkersFor));
     for (const Worker& worker : workers) {
       if (worker.name <= after) continue;
-      if (response->workers_size() == limit) {
-        response->set_next_page_token(EncodeTextToken(last));
+      if (listed.workers_size() == limit) {
+        listed.set_next_page_token(EncodeTextToken(last));
         break;
       }
       QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker.name));
-      *response->add_workers() = WorkerMessage(worker, lease, now, api.limits);
+      *listed.add_workers() = WorkerMessage(worker, lease, now, api.limits);
       last = worker.name;
     }
-    return absl::OkStatus();
-  });
+    return listed;
+  };
+  QD_ASSIGN_OR_RETURN(*response, ReadResult(api.store, list));
+  return absl::OkStatus();
 }
 
 }  // namespace quantd

@@ -3,17 +3,16 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "server/api/context.h"
 #include "server/api/quantization_service.h"
 #include "server/api/worker_service.h"
+#include "server/blob_sweep.h"
 #include "server/data_folder.h"
 #include "server/reaper.h"
 #include "server/store/sqlite_store.h"
@@ -37,39 +36,20 @@ absl::StatusOr<std::vector<std::string>> ResolveRoots(const std::vector<std::str
   return resolved;
 }
 
-// Removes the blobs of jobs that are not in the store: the server may have died between a commit
-// and the removal.
-absl::Status SweepBlobs(Store& store, BlobStore& blobs) {
-  QD_ASSIGN_OR_RETURN(const auto names, blobs.List("jobs"));
-  std::set<std::string> ids;
-  for (const std::string& name : names) {
-    const std::vector<std::string> parts = absl::StrSplit(name, absl::MaxSplits('/', 2));
-    if (parts.size() == 3) ids.insert(parts[1]);
-  }
-  for (const std::string& id : ids) {
-    const absl::Status found =
-        store.Read([&](StoreReader& reader) { return reader.GetJob(id).status(); });
-    if (found.ok()) continue;
-    if (ReasonOf(found) != Reason::kJobNotFound) return found;
-    spdlog::info("removing the files of job {}, which was deleted", id);
-    QD_RETURN_IF_ERROR(blobs.DeleteAll(BlobPrefix(id)));
-  }
-  return absl::OkStatus();
-}
-
 class RunningServer final : public Server {
  public:
   explicit RunningServer(const ServerOptions& options)
       : options_(options),
         executor_(options.threads),
         planner_(options.planners),
-        hub_(executor_) {}
+        hub_(executor_, *options.clock) {}
 
   ~RunningServer() override { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Open() {
     QD_ASSIGN_OR_RETURN(folder_, DataFolder::Open(options_.data));
     QD_ASSIGN_OR_RETURN(store_, OpenSqliteStore({.path = folder_->database_path()}));
+    if (options_.wrap_store != nullptr) store_ = options_.wrap_store(std::move(store_));
     QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(folder_->blob_uri()));
     QD_RETURN_IF_ERROR(SweepBlobs(*store_, *blobs_));
     QD_ASSIGN_OR_RETURN(std::vector<std::string> roots, ResolveRoots(options_.model_roots));
@@ -84,9 +64,11 @@ class RunningServer final : public Server {
                               .executor = executor_,
                               .planner = planner_,
                               .hub = hub_,
+                              .plan = options_.plan,
                               .model_roots = std::move(roots)});
     reaper_ =
-        std::make_unique<Reaper>(*store_, *options_.clock, api_->limits,
+        std::make_unique<Reaper>(*store_, *blobs_, *options_.clock, api_->limits,
+                                 ReaperOptions{.sweep_period = options_.sweep_period},
                                  [this](const AfterCommit& after) { api_->Committed(after); });
     QD_RETURN_IF_ERROR(reaper_->ExtendLeases());
     QD_RETURN_IF_ERROR(Listen());

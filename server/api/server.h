@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +14,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "engine/plan/plan.h"
 #include "server/limits.h"
+#include "server/store/store.h"
 
 namespace quantd {
 
@@ -26,7 +29,12 @@ struct ServerOptions {
   int threads = 8;   // for the store and files
   int planners = 2;  // CreateJob calls planned at a time
   absl::Duration reaper_period = absl::Seconds(1);
+  absl::Duration sweep_period = absl::Minutes(10);  // blobs that no job names are removed so often
   const Clock* clock = &Clock::System();
+  // What plans a job, and what may stand between the server and its store: for tests.
+  std::function<absl::StatusOr<std::unique_ptr<PlannedQuantization>>(const QuantizeRequest&)> plan =
+      &MakePlan;
+  std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)> wrap_store = nullptr;
 };
 
 // Thread-safe.

@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "base/exceptions.h"
 #include "server/api/calls.h"
 #include "server/api/context.h"
 
@@ -89,7 +90,12 @@ class Stream : public grpc::ServerWriteReactor<Response> {
     }
     if (cancelled_.load()) return End(MakeError(Reason::kCancelled, "the client is gone"));
     if (api_.hub.stopped()) return End(ShuttingDown());
-    Step();
+    // What throws does so before the step ends in a write, a wait or an end.
+    const absl::Status status = CatchExceptions("a stream", [this] {
+      Step();
+      return absl::OkStatus();
+    });
+    if (!status.ok()) End(status);
   }
 
   const CallTimer timer_;

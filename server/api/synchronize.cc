@@ -18,7 +18,6 @@ namespace quantd {
 namespace {
 
 constexpr absl::Duration kIdlePoll = absl::Seconds(1);
-constexpr int kPickPage = 64;
 constexpr size_t kMaxEventBody = 1 << 20;
 constexpr size_t kMaxFailureText = 8 << 10;
 constexpr int kMaxFailureViolations = 64;
@@ -94,24 +93,69 @@ Failure GateMissed(const v1::JobResult& result) {
       MakeError(Reason::kQualityGate, "the result missed the quality gate", std::move(violations)));
 }
 
+// What a worker hears whose task goes on: go on, or stop.
+void TellToGoOn(const Lease& lease, const Job& job, const Limits& limits,
+                SynchronizeAnswer& answer) {
+  v1::SynchronizeResponse& response = answer.response;
+  const bool cancelling = job.state == JobState::kCancelling;
+  response.set_desired(cancelling ? v1::SynchronizeResponse::CANCEL : v1::SynchronizeResponse::RUN);
+  response.mutable_assignment()->set_task(absl::StrCat(ToAbsl(kTasks), lease.task_id));
+  response.mutable_assignment()->set_fencing_token(lease.fencing_token);
+  response.set_acknowledged_event(lease.acknowledged_event);
+  *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
+  *response.mutable_next_call_delay() = ToProto(HeartbeatInterval(limits));
+  answer.may_wait = !cancelling;
+}
+
+void TellAlways(const ApiContext& api, SynchronizeAnswer& answer) {
+  *answer.response.mutable_lease() = ToProto(api.limits.lease);
+  answer.response.set_blob_store_uri(api.blob_uri);
+}
+
+// A heartbeat of a worker whose lease is good for a while changes nothing that must be remembered:
+// it is answered without a write, which costs an fsync. Nothing: it takes a whole visit.
+absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
+    const ApiContext& api, const v1::SynchronizeRequest& request, StoreReader& store) {
+  using Answer = std::optional<SynchronizeAnswer>;
+  const v1::TaskReport& report = request.task();
+  if (!request.has_task() || IsFinal(report.state()) || report.events_size() > 0) return Answer();
+  QD_ASSIGN_OR_RETURN(const auto lease, store.FindLease(TaskIdOf(report)));
+  if (!lease.has_value() || lease->fencing_token != report.fencing_token() ||
+      lease->worker != request.worker() || lease->session != request.session() ||
+      MustRenew(*lease, api.clock.Now(), api.limits)) {
+    return Answer();
+  }
+  QD_ASSIGN_OR_RETURN(const auto worker, store.FindWorker(request.worker()));
+  if (!worker.has_value() || worker->session != request.session() ||
+      worker->draining != request.draining()) {
+    return Answer();
+  }
+  QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(lease->job_id));
+  SynchronizeAnswer answer;
+  TellAlways(api, answer);
+  TellToGoOn(*lease, job, api.limits, answer);
+  return Answer(std::move(answer));
+}
+
+struct VisitResult {
+  SynchronizeAnswer answer;
+  AfterCommit after;
+  // For the metrics: set when an attempt ended.
+  std::optional<JobState> outcome;
+  Job job;
+};
+
 // One call, within its transaction.
-class Visit {
+class Visit : public VisitResult {
  public:
   Visit(ApiContext& api, const v1::SynchronizeRequest& request, StoreTransaction& store)
       : api_(api), request_(request), store_(store), now_(api.clock.Now()) {}
 
   absl::Status Run() {
     QD_RETURN_IF_ERROR(TakeSession());
-    *answer.response.mutable_lease() = ToProto(api_.limits.lease);
-    answer.response.set_blob_store_uri(api_.blob_uri);
+    TellAlways(api_, answer);
     return request_.has_task() ? TakeReport() : FindWork();
   }
-
-  SynchronizeAnswer answer;
-  AfterCommit after;
-  // For the metrics: set when an attempt ended.
-  std::optional<JobState> outcome;
-  Job job;
 
  private:
   // Notes the worker. A new session of a known name ends the old one's lease.
@@ -212,17 +256,10 @@ class Visit {
   }
 
   absl::Status Renew(Lease& lease) {
-    lease.expire_time = now_ + api_.limits.lease;
+    lease.reported = true;
+    lease.expire_time = RenewedUntil(now_, api_.limits);
     QD_RETURN_IF_ERROR(store_.PutLease(lease));
-    v1::SynchronizeResponse& response = answer.response;
-    const bool cancelling = job.state == JobState::kCancelling;
-    response.set_desired(cancelling ? v1::SynchronizeResponse::CANCEL
-                                    : v1::SynchronizeResponse::RUN);
-    response.mutable_assignment()->set_task(absl::StrCat(ToAbsl(kTasks), lease.task_id));
-    response.mutable_assignment()->set_fencing_token(lease.fencing_token);
-    *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
-    *response.mutable_next_call_delay() = ToProto(api_.limits.lease / 3);
-    answer.may_wait = !cancelling;
+    TellToGoOn(lease, job, api_.limits, answer);
     return absl::OkStatus();
   }
 
@@ -289,7 +326,13 @@ class Visit {
 
   absl::Status FindWork() {
     QD_ASSIGN_OR_RETURN(std::optional<Lease> lease, store_.FindLeaseOfWorker(request_.worker()));
-    if (lease.has_value()) {
+    if (lease.has_value() && lease->reported) {
+      // It had begun and has dropped the task, as after an outage longer than its lease. That
+      // attempt is over: the next has a token of its own, or its events would pass for told.
+      QD_RETURN_IF_ERROR(
+          EndAttempt(store_, *lease, AttemptEnd::kLeaseLost, std::nullopt, api_.limits, now_, after)
+              .status());
+    } else if (lease.has_value()) {
       // The answer that gave it the lease got lost: give the same one again.
       lease->expire_time = now_ + api_.limits.lease;
       QD_RETURN_IF_ERROR(store_.PutLease(*lease));
@@ -298,7 +341,7 @@ class Visit {
       return Assign(*task, *lease);
     }
     if (!request_.draining() && api_.hub.stopped()) return ShuttingDown();
-    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask());
+    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask(store_, WorkerOf(request_, now_)));
     if (task.has_value()) {
       QD_ASSIGN_OR_RETURN(const Lease given, GiveLease(store_, *task, WorkerOf(request_, now_),
                                                        api_.limits, now_, after));
@@ -310,17 +353,6 @@ class Visit {
     *answer.response.mutable_next_call_delay() = ToProto(waits ? absl::ZeroDuration() : kIdlePoll);
     answer.may_wait = !request_.draining();
     return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::optional<Task>> NextTask() {
-    const Worker worker = WorkerOf(request_, now_);
-    for (int skip = 0;; skip += kPickPage) {
-      QD_ASSIGN_OR_RETURN(std::vector<Task> pending, store_.PendingTasks(skip, kPickPage));
-      if (pending.empty()) return std::optional<Task>();
-      if (const auto picked = PickTask(pending, worker)) {
-        return std::optional(std::move(pending[*picked]));
-      }
-    }
   }
 
   absl::Status Assign(const Task& task, const Lease& lease) {
@@ -336,7 +368,7 @@ class Visit {
     assignment->set_blob_prefix(BlobPrefix(job.id, lease.fencing_token) + "/");
     *assignment->mutable_max_run_time() = ToProto(task.max_run_time);
     *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
-    *response.mutable_next_call_delay() = ToProto(api_.limits.lease / 3);
+    *response.mutable_next_call_delay() = ToProto(HeartbeatInterval(api_.limits));
     return absl::OkStatus();
   }
 
@@ -408,26 +440,24 @@ absl::Status CheckSynchronize(const v1::SynchronizeRequest& request, const Limit
 
 absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api,
                                               const v1::SynchronizeRequest& request) {
-  SynchronizeAnswer answer;
-  AfterCommit after;
-  std::optional<JobState> outcome;
-  Job job;
-  QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
-    Visit visit(api, request, store);
-    QD_RETURN_IF_ERROR(visit.Run());
-    answer = std::move(visit.answer);
-    after = std::move(visit.after);
-    outcome = visit.outcome;
-    job = std::move(visit.job);
-    return absl::OkStatus();
-  }));
-  api.Committed(after);
-  if (outcome.has_value() && job.start_time.has_value()) {
+  QD_ASSIGN_OR_RETURN(auto heartbeat, ReadResult(api.store, [&](StoreReader& store) {
+                        return AnswerHeartbeat(api, request, store);
+                      }));
+  if (heartbeat.has_value()) return *std::move(heartbeat);
+  QD_ASSIGN_OR_RETURN(
+      VisitResult done,
+      WriteResult(api.store, [&](StoreTransaction& store) -> absl::StatusOr<VisitResult> {
+        Visit visit(api, request, store);
+        QD_RETURN_IF_ERROR(visit.Run());
+        return static_cast<VisitResult&&>(visit);
+      }));
+  api.Committed(done.after);
+  if (done.outcome.has_value() && done.job.start_time.has_value()) {
     const std::string_view name =
-        *outcome == JobState::kPending ? std::string_view("RETRIED") : NameOf(*outcome);
-    api.metrics.TaskDone(job.method, name, api.clock.Now() - *job.start_time);
+        *done.outcome == JobState::kPending ? std::string_view("RETRIED") : NameOf(*done.outcome);
+    api.metrics.TaskDone(done.job.method, name, api.clock.Now() - *done.job.start_time);
   }
-  return answer;
+  return std::move(done.answer);
 }
 
 }  // namespace quantd

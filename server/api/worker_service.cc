@@ -1,81 +1,106 @@
 #include "server/api/worker_service.h"
 
 #include <algorithm>
-#include <memory>
+#include <atomic>
+#include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "base/exceptions.h"
 #include "server/api/calls.h"
 #include "server/api/job_messages.h"
 #include "server/api/synchronize.h"
+#include "server/scheduler/rules.h"
 
 namespace quantd {
 namespace {
 
 // One Synchronize call: looks, and while there is nothing to tell waits and looks again, until its
-// time is over.
-class SynchronizeCall : public std::enable_shared_from_this<SynchronizeCall> {
+// time is over. Deletes itself when the call is over.
+class SynchronizeCall final : public grpc::ServerUnaryReactor {
  public:
-  SynchronizeCall(ApiContext& api, grpc::CallbackServerContext* context,
-                  const v1::SynchronizeRequest* request, v1::SynchronizeResponse* response)
+  SynchronizeCall(ApiContext& api, const v1::SynchronizeRequest* request,
+                  v1::SynchronizeResponse* response)
       : api_(api),
-        context_(context),
-        reactor_(context->DefaultReactor()),
         timer_(api.metrics, "Synchronize"),
         request_(*request),
         response_(*response),
-        deadline_(absl::Now() + std::clamp(FromProto(request->long_poll()), absl::ZeroDuration(),
-                                           api.limits.long_poll)) {}
-
-  grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+        deadline_(api.clock.Now() + std::clamp(FromProto(request->long_poll()),
+                                               absl::ZeroDuration(), LongestWait(api.limits))) {}
 
   void Start() {
     // Fields of a newer worker are read past; see worker_service.proto.
     const absl::Status status = CheckSynchronize(request_, api_.limits);
     if (!status.ok()) return End(status);
-    api_.executor.Run([self = shared_from_this()] { self->Look(); });
+    api_.executor.Run([this] { Look(); });
+  }
+
+  // A worker that has news hangs up: its call does not stay until it would have been answered.
+  void OnCancel() override {
+    cancelled_.store(true);
+    absl::MutexLock lock(&mutex_);
+    if (ticket_.has_value()) api_.hub.WakeNow(*ticket_);
+  }
+
+  // gRPC calls it when OnCancel has returned; by the lock that order is ours as well.
+  void OnDone() override {
+    {
+      absl::MutexLock lock(&mutex_);
+    }
+    delete this;
   }
 
  private:
+  // A worker that is at work is heard of often enough to keep its lease.
+  absl::Duration LongestWait(const Limits& limits) const {
+    return request_.has_task() ? std::min(limits.long_poll, HeartbeatInterval(limits))
+                               : limits.long_poll;
+  }
+
   void Look() {
-    // Nobody would hear the answer; above all, no work may be given to nobody.
-    if (context_->IsCancelled()) {
-      return End(MakeError(Reason::kCancelled, "the worker is gone"));
+    {
+      absl::MutexLock lock(&mutex_);
+      ticket_.reset();
     }
+    // Nobody would hear the answer; above all, no work may be given to nobody.
+    if (cancelled_.load()) return End(MakeError(Reason::kCancelled, "the worker is gone"));
     const std::string topic = TopicOf(request_);
     const uint64_t seen = api_.hub.Seen(topic);
-    auto answer = Synchronize(api_, request_);
+    auto answer = CatchExceptions("Synchronize", [this] { return Synchronize(api_, request_); });
     if (!answer.ok()) return End(answer.status());
-    const absl::Duration left = deadline_ - absl::Now();
+    const absl::Duration left = deadline_ - api_.clock.Now();
     if (!answer->may_wait || left <= absl::ZeroDuration()) {
       response_ = std::move(answer->response);
       return End(absl::OkStatus());
     }
     if (api_.hub.stopped()) return End(ShuttingDown());
-    api_.hub.Wait(topic, seen, left, [self = shared_from_this()] { self->Look(); });
+    absl::MutexLock lock(&mutex_);
+    ticket_ = api_.hub.Wait(topic, seen, left, [this] { Look(); });
+    if (cancelled_.load()) api_.hub.WakeNow(*ticket_);
   }
 
-  void End(const absl::Status& status) { reactor_->Finish(timer_.End(status)); }
+  void End(const absl::Status& status) { Finish(timer_.End(status)); }
 
   ApiContext& api_;
-  grpc::CallbackServerContext* const context_;
-  grpc::ServerUnaryReactor* const reactor_;
   const CallTimer timer_;
   const v1::SynchronizeRequest& request_;
   v1::SynchronizeResponse& response_;
   const absl::Time deadline_;
+  std::atomic<bool> cancelled_ = false;
+  absl::Mutex mutex_;
+  std::optional<EventHub::Ticket> ticket_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
 
-grpc::ServerUnaryReactor* WorkerService::Synchronize(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* WorkerService::Synchronize(grpc::CallbackServerContext* /*context*/,
                                                      const v1::SynchronizeRequest* request,
                                                      v1::SynchronizeResponse* response) {
-  const auto call = std::make_shared<SynchronizeCall>(api_, context, request, response);
-  grpc::ServerUnaryReactor* reactor = call->reactor();
+  auto* call = new SynchronizeCall(api_, request, response);
   call->Start();
-  return reactor;
+  return call;
 }
 
 }  // namespace quantd

@@ -66,6 +66,17 @@ bool Fits(const Task& task, const Worker& worker) {
   return has_backend && task.memory_bytes <= worker.free_memory_bytes;
 }
 
+std::vector<std::string> BackendsFor(const Worker& worker) {
+  if (worker.draining || worker.backends.empty()) return {};
+  std::vector<std::string> backends = {"any"};
+  for (const std::string& name : worker.backends) {
+    if (std::find(backends.begin(), backends.end(), name) == backends.end()) {
+      backends.push_back(name);
+    }
+  }
+  return backends;
+}
+
 std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& worker) {
   std::optional<size_t> best;
   for (size_t i = 0; i < pending.size(); ++i) {
@@ -123,6 +134,16 @@ CancelAction OnCancel(JobState state) {
 }
 
 bool HasExpired(const Lease& lease, absl::Time now) { return lease.expire_time <= now; }
+
+absl::Time RenewedUntil(absl::Time now, const Limits& limits) {
+  return now + limits.lease + limits.lease / 2;
+}
+
+bool MustRenew(const Lease& lease, absl::Time now, const Limits& limits) {
+  return !lease.reported || lease.expire_time - now < limits.lease;
+}
+
+absl::Duration HeartbeatInterval(const Limits& limits) { return limits.lease / 3; }
 
 bool WaitedTooLong(const Task& task, absl::Time now) {
   return task.state == TaskState::kPending && task.max_queue_time.has_value() &&

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -24,6 +26,9 @@ bool MayChange(JobState from, JobState to);
 
 // Whether the worker could run the task: backend, free memory, not draining.
 bool Fits(const Task& task, const Worker& worker);
+// What Task.backend may be for the worker to run it: each of its own, and "any" if it has one.
+// Empty for a worker that wants no work.
+std::vector<std::string> BackendsFor(const Worker& worker);
 // Index of the task that the worker gets, out of the pending ones: highest priority, then first
 // come, among those that fit. Nothing: none fits.
 std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& worker);
@@ -61,6 +66,14 @@ enum class CancelAction {
 CancelAction OnCancel(JobState state);
 
 bool HasExpired(const Lease& lease, absl::Time now);
+// Until when a lease is renewed, and whether a heartbeat must do so now. A renewal is a write to
+// the disk, and one that counts for half a lease longer spares the next: a worker that calls each
+// third of a lease has every second call written, and is still lost only after a whole lease of
+// silence.
+absl::Time RenewedUntil(absl::Time now, const Limits& limits);
+bool MustRenew(const Lease& lease, absl::Time now, const Limits& limits);
+// How long the server holds the call of a worker that is at work and has nothing to say.
+absl::Duration HeartbeatInterval(const Limits& limits);
 // Whether a pending task has waited longer than it may.
 bool WaitedTooLong(const Task& task, absl::Time now);
 

@@ -151,6 +151,15 @@ END;
 CREATE TRIGGER pending_task_removed AFTER DELETE ON tasks WHEN OLD.state = 0 BEGIN
   UPDATE counters SET value = value - 1 WHERE name = 'pending_tasks';
 END;
+)sql",
+                                       // What a worker may get is found at once, however many tasks
+                                       // wait for a backend or for memory that it has not. A lease
+                                       // of before counts as begun: it is not given again.
+                                       R"sql(
+DROP INDEX tasks_pending;
+CREATE INDEX tasks_pending ON tasks (backend, priority DESC, number, memory_bytes)
+  WHERE state = 0;
+ALTER TABLE leases ADD COLUMN reported INTEGER NOT NULL DEFAULT 1;
 )sql"};
 
 }  // namespace

@@ -10,7 +10,8 @@ constexpr char kTaskColumns[] =
     "id, job_id, state, priority, queued_time, number, fencing_token, failures, backend, "
     "memory_bytes, max_run_time, max_queue_time";
 constexpr char kLeaseColumns[] =
-    "task_id, job_id, worker, session, fencing_token, expire_time, acknowledged_event";
+    "task_id, job_id, worker, session, fencing_token, expire_time, acknowledged_event, "
+    "reported";
 constexpr char kWorkerColumns[] =
     "name, session, last_seen, backends, threads, memory_bytes, free_memory_bytes, "
     "engine_version, isa, draining";
@@ -58,6 +59,7 @@ absl::StatusOr<std::vector<Lease>> SqliteTransaction::ReadLeases(SqliteStatement
     lease.fencing_token = statement.Int();
     lease.expire_time = statement.Time();
     lease.acknowledged_event = statement.Int();
+    lease.reported = statement.Int() != 0;
     leases.push_back(std::move(lease));
   }
 }
@@ -98,12 +100,14 @@ absl::StatusOr<std::optional<Task>> SqliteTransaction::FindTaskOfJob(std::string
   return FirstOf(std::move(tasks));
 }
 
-absl::StatusOr<std::vector<Task>> SqliteTransaction::PendingTasks(int skip, int limit) {
+absl::StatusOr<std::vector<Task>> SqliteTransaction::PendingTasks(std::string_view backend,
+                                                                  int64_t memory_bytes, int limit) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTaskColumns,
-                   " FROM tasks WHERE state = 0 ORDER BY priority DESC, number LIMIT ? OFFSET ?");
+                   " FROM tasks WHERE state = 0 AND backend = ? AND memory_bytes <= ? "
+                   "ORDER BY priority DESC, number LIMIT ?");
   QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
-  return ReadTasks(statement.Bind(static_cast<int64_t>(limit)).Bind(static_cast<int64_t>(skip)));
+  return ReadTasks(statement.Bind(backend).Bind(memory_bytes).Bind(static_cast<int64_t>(limit)));
 }
 
 absl::StatusOr<std::vector<Task>> SqliteTransaction::OverdueTasks(absl::Time now, int limit) {

@@ -32,7 +32,8 @@ class SqliteTransaction final : public StoreTransaction {
   // Reading tasks, leases and workers: sqlite_read_tasks.cc.
   absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) override;
   absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) override;
-  absl::StatusOr<std::vector<Task>> PendingTasks(int skip, int limit) override;
+  absl::StatusOr<std::vector<Task>> PendingTasks(std::string_view backend, int64_t memory_bytes,
+                                                 int limit) override;
   absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) override;
   absl::StatusOr<std::optional<Lease>> FindLease(std::string_view task_id) override;
   absl::StatusOr<std::optional<Lease>> FindLeaseOfWorker(std::string_view worker) override;

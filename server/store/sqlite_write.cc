@@ -186,8 +186,8 @@ absl::Status SqliteTransaction::PutLease(const Lease& lease) {
   QD_ASSIGN_OR_RETURN(
       SqliteStatement statement,
       connection_.Prepare("INSERT OR REPLACE INTO leases (task_id, job_id, worker, session, "
-                          "fencing_token, expire_time, acknowledged_event) "
-                          "VALUES (?, ?, ?, ?, ?, ?, ?)"));
+                          "fencing_token, expire_time, acknowledged_event, reported) "
+                          "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(std::string_view(lease.task_id))
       .Bind(std::string_view(lease.job_id))
       .Bind(std::string_view(lease.worker))
@@ -195,6 +195,7 @@ absl::Status SqliteTransaction::PutLease(const Lease& lease) {
       .Bind(lease.fencing_token)
       .Bind(lease.expire_time)
       .Bind(lease.acknowledged_event)
+      .Bind(static_cast<int64_t>(lease.reported))
       .Run();
 }
 

@@ -11,11 +11,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/error.h"
 #include "server/job.h"
 
 namespace quantd {
@@ -93,8 +96,10 @@ class StoreReader {
 
   virtual absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) = 0;
   virtual absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) = 0;
-  // Highest priority first, then first come; those after the first `skip`.
-  virtual absl::StatusOr<std::vector<Task>> PendingTasks(int skip, int limit) = 0;
+  // Of those that ask for `backend` (by its name, or "any") and at most so much memory: highest
+  // priority first, then first come. Costs no more when many wait for another backend.
+  virtual absl::StatusOr<std::vector<Task>> PendingTasks(std::string_view backend,
+                                                         int64_t memory_bytes, int limit) = 0;
   // Pending tasks with a max_queue_time that has passed.
   virtual absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) = 0;
 
@@ -141,6 +146,10 @@ class StoreTransaction : public StoreReader {
 };
 
 // Thread-safe.
+//
+// `work` may be run more than once before it is committed: a database may refuse a transaction that
+// met another one, which is then rolled back and run again. So it changes nothing but the
+// transaction; what it finds and decides it returns (ReadResult, WriteResult below).
 class Store {
  public:
   virtual ~Store() = default;
@@ -149,5 +158,26 @@ class Store {
   // Commits if `work` returns OK, else leaves everything as it was. Writers take turns.
   virtual absl::Status Write(const std::function<absl::Status(StoreTransaction&)>& work) = 0;
 };
+
+// What `work` returns, a StatusOr, as it was in the run that counts; or the store's own error.
+template <typename Work>
+std::invoke_result_t<const Work&, StoreReader&> ReadResult(Store& store, const Work& work) {
+  std::optional<std::invoke_result_t<const Work&, StoreReader&>> result;
+  QD_RETURN_IF_ERROR(store.Read([&](StoreReader& reader) -> absl::Status {
+    result.emplace(work(reader));
+    return result->status();
+  }));
+  return *std::move(result);
+}
+
+template <typename Work>
+std::invoke_result_t<const Work&, StoreTransaction&> WriteResult(Store& store, const Work& work) {
+  std::optional<std::invoke_result_t<const Work&, StoreTransaction&>> result;
+  QD_RETURN_IF_ERROR(store.Write([&](StoreTransaction& transaction) -> absl::Status {
+    result.emplace(work(transaction));
+    return result->status();
+  }));
+  return *std::move(result);
+}
 
 }  // namespace quantd

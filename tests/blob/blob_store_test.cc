@@ -1,6 +1,11 @@
 #include "blob/blob_store.h"
 
+#include <cerrno>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/file_faults.h"
 #include "base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -71,6 +76,63 @@ TEST_F(BlobStoreTest, ReadsBeyondTheEndAreErrors) {
   std::array<std::byte, 3> bytes{};
   EXPECT_TRUE((*reader)->Read(2, bytes).ok());
   EXPECT_FALSE((*reader)->Read(3, bytes).ok());
+}
+
+// What PutFile has answered for survives a loss of power: the bytes are synced before the name is
+// given, and each folder that got a new name before the answer.
+TEST_F(BlobStoreTest, PutSyncsTheBytesTheNameAndTheNewFolders) {
+  const std::string path = File("one");
+  const std::string blobs = folder_.path() + "/blobs";
+  const FileFaults faults;
+  ASSERT_TRUE(store_->PutFile("jobs/j1/1/a", path).ok());
+  EXPECT_THAT(faults.calls(), ElementsAre("sync-folder " + blobs, "sync-folder " + blobs + "/jobs",
+                                          "sync-folder " + blobs + "/jobs/j1", "sync " + path,
+                                          "rename " + path + " " + blobs + "/jobs/j1/1/a",
+                                          "sync-folder " + blobs + "/jobs/j1/1"));
+}
+
+TEST_F(BlobStoreTest, AcrossFileSystemsTheBytesAreCopied) {
+  const std::string path = File("one");
+  const FileFaults faults({.faults = {{.call = FileCall::kRename, .error_number = EXDEV}}});
+  ASSERT_TRUE(store_->PutFile("jobs/j1/1/a", path).ok());
+  EXPECT_EQ(Content("jobs/j1/1/a"), "one");
+  EXPECT_FALSE(PathExists(path));
+}
+
+// Every call that PutFile makes, with a plain move and with a copy, fails once; and the process is
+// killed at every one of them.
+TEST_F(BlobStoreTest, WhateverFailsABlobIsWholeOrNotThere) {
+  const FileFault across = {.call = FileCall::kRename, .error_number = EXDEV};
+  for (const std::vector<FileFault>& faults : {std::vector<FileFault>{}, {across}}) {
+    for (int at = 1;; ++at) {
+      const std::string name = absl::StrCat("jobs/j", faults.size(), "/", at, "/a");
+      const std::string path = File("content");
+      bool done = false;
+      {
+        const FileFaults fault({.faults = faults, .dead_from = at});
+        done = store_->PutFile(name, path).ok();
+      }
+      const auto reader = store_->Open(name);
+      EXPECT_TRUE(!reader.ok() || Content(name) == "content") << "killed at call " << at;
+      if (done) {
+        EXPECT_TRUE(reader.ok());
+        break;
+      }
+      EXPECT_TRUE(reader.ok() || PathExists(path)) << "lost when killed at call " << at;
+    }
+  }
+}
+
+TEST_F(BlobStoreTest, AFullDiskIsSaidSo) {
+  const FileFaults faults({.faults = {{.call = FileCall::kSync, .error_number = ENOSPC}}});
+  std::string path = folder_.path() + "/plain";
+  {
+    auto file = AtomicFile::Create(path, Durability::kNamed);
+    ASSERT_TRUE(file.ok() && file->Seal().ok());
+  }
+  EXPECT_EQ(ReasonOf(store_->PutFile("a", path)), Reason::kDiskFull);
+  EXPECT_EQ(ReasonOf(store_->Open("a").status()), Reason::kArtifactNotFound);
+  EXPECT_TRUE(PathExists(path));
 }
 
 TEST(OpenBlobStoreTest, UnknownKindsAreRefused) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -45,6 +46,25 @@ TEST(EventHubTest, NothingIsMissedBetweenLookingAndWaiting) {
   Signal woken;
   hub.Wait("a", seen, absl::InfiniteDuration(), [&] { woken.Notify(); });
   EXPECT_TRUE(woken.Wait());
+}
+
+TEST(EventHubTest, DeadlinesAreTheClocks) {
+  Executor executor(2);
+  ManualClock clock(absl::FromUnixSeconds(0));
+  EventHub hub(executor, clock);
+  Signal woken;
+  hub.Wait("a", hub.Seen("a"), absl::Hours(1), [&] { woken.Notify(); });
+  EXPECT_FALSE(woken.IsSet());
+  clock.Advance(absl::Hours(1));
+  EXPECT_TRUE(woken.Wait());
+}
+
+TEST(ExecutorTest, WhatThrowsIsLostAndTheThreadLivesOn) {
+  Executor executor(1);
+  executor.Run([] { throw std::runtime_error("a library's own"); });
+  Signal ran;
+  executor.Run([&] { ran.Notify(); });
+  EXPECT_TRUE(ran.Wait());
 }
 
 TEST(EventHubTest, WakesAtItsDeadlineOnRequestAndAtStop) {

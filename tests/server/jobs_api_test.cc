@@ -1,9 +1,12 @@
 // CreateJob, GetJob, ListJobs, CancelJob, DeleteJob, GetCapabilities and what they refuse.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <set>
+#include <stdexcept>
 
 #include "absl/strings/str_replace.h"
 #include "tests/server/running_server.h"
@@ -29,6 +32,45 @@ class JobsApiTest : public RunningServerTest {
     return User(&Stub::ListJobs, request);
   }
 };
+
+TEST_F(JobsApiTest, AModelThatMakesPlanningThrowIsRefusedAndTheServerLivesOn) {
+  options_.plan =
+      [](const QuantizeRequest&) -> absl::StatusOr<std::unique_ptr<PlannedQuantization>> {
+    throw std::length_error("vector::_M_default_append");
+  };
+  StartServer();
+  const absl::Status refused = Create(NewJob()).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInternal) << refused;
+  EXPECT_EQ(ReasonOf(refused), Reason::kInternal);
+  EXPECT_TRUE(User(&v1::QuantizationService::Stub::ListJobs, v1::ListJobsRequest()).ok());
+}
+
+// Bytes that this process has read so far, by read(2) and pread(2).
+int64_t BytesRead() {
+  std::ifstream file("/proc/self/io");
+  std::string key;
+  int64_t value = 0;
+  file >> key >> value;
+  return key == "rchar:" ? value : -1;
+}
+
+TEST_F(JobsApiTest, OfAHugeTextOnlyTheFirstBytesAreReadWhilePlanning) {
+  const std::string roots = *RealPath(folder_->path());
+  options_.model_roots.push_back(roots);
+  StartServer();
+  const std::string text = roots + "/text";
+  std::ofstream(text) << "some words";
+  ASSERT_EQ(truncate(text.c_str(), int64_t{1} << 30), 0);
+  v1::CreateJobRequest request = NewJob();
+  request.mutable_job()->mutable_spec()->mutable_evaluation()->set_disabled(false);
+  request.mutable_job()->mutable_spec()->mutable_evaluation()->mutable_dataset()->set_path(text);
+  const int64_t before = BytesRead();
+  const auto made = Create(request);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_LT(BytesRead() - before, int64_t{64} << 20);
+  ASSERT_EQ(truncate(text.c_str(), (int64_t{1} << 30) + 1), 0);
+  EXPECT_EQ(ReasonOf(Create(request).status()), Reason::kDatasetInvalid);
+}
 
 TEST_F(JobsApiTest, AJobIsMadeWithItsPlanAndIsFoundAgain) {
   v1::CreateJobRequest request = NewJob();

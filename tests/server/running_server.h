@@ -21,6 +21,7 @@
 #include "quantd/v1/quantization_service.grpc.pb.h"
 #include "quantd/v1/worker_service.grpc.pb.h"
 #include "server/api/server.h"
+#include "tests/server/retrying_store.h"
 
 namespace quantd {
 
@@ -36,6 +37,10 @@ class RunningServerTest : public testing::Test {
     options_.model_roots = {QUANTD_SOURCE_DIR "/models"};
     options_.reaper_period = absl::Milliseconds(20);
     options_.threads = 4;
+    // What the server does in a transaction may be done again: every test is one of that.
+    options_.wrap_store = [](std::unique_ptr<Store> store) -> std::unique_ptr<Store> {
+      return std::make_unique<RetryingStore>(std::move(store));
+    };
     StartServer();
   }
   void TearDown() override { server_.reset(); }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -239,7 +240,7 @@ TYPED_TEST_P(StoreConformance, PendingTasksComeByPriorityThenAge) {
   this->Add(this->NewJob("c", 3), 7);
   ASSERT_TRUE(this->store_
                   ->Write([&](StoreTransaction& store) -> absl::Status {
-                    QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks(0, 10));
+                    QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks("any", 0, 10));
                     EXPECT_EQ(tasks.size(), 3u);
                     EXPECT_EQ(tasks[0].job_id, "b");
                     EXPECT_EQ(tasks[1].job_id, "c");
@@ -251,9 +252,9 @@ TYPED_TEST_P(StoreConformance, PendingTasksComeByPriorityThenAge) {
                   .ok());
   ASSERT_TRUE(this->store_
                   ->Read([&](StoreReader& store) -> absl::Status {
-                    QD_ASSIGN_OR_RETURN(const auto tasks, store.PendingTasks(1, 10));
-                    EXPECT_EQ(tasks.size(), 1u);
-                    EXPECT_EQ(tasks[0].job_id, "a");
+                    QD_ASSIGN_OR_RETURN(const auto tasks, store.PendingTasks("any", 0, 10));
+                    EXPECT_EQ(tasks.size(), 2u);
+                    EXPECT_EQ(tasks[1].job_id, "a");
                     QD_ASSIGN_OR_RETURN(const auto leased, store.FindTaskOfJob("b"));
                     EXPECT_EQ(leased.value_or(Task{}).fencing_token, 9);
                     QD_ASSIGN_OR_RETURN(const int64_t pending, store.CountPendingTasks());
@@ -261,6 +262,40 @@ TYPED_TEST_P(StoreConformance, PendingTasksComeByPriorityThenAge) {
                     return absl::OkStatus();
                   })
                   .ok());
+}
+
+TYPED_TEST_P(StoreConformance, PendingTasksAreThoseOfABackendThatFitTheMemory) {
+  for (const auto& [id, backend, gigabytes] :
+       {std::tuple("a", "cuda", 1), std::tuple("b", "cpu", 9), std::tuple("c", "cpu", 2)}) {
+    Job job = this->NewJob(id, 1);
+    ASSERT_TRUE(this->store_
+                    ->Write([&, &backend = backend,
+                             &gigabytes = gigabytes](StoreTransaction& store) -> absl::Status {
+                      QD_RETURN_IF_ERROR(store.InsertJob(job, {}));
+                      Task task = this->NewTask(job);
+                      task.backend = backend;
+                      task.memory_bytes = int64_t{gigabytes} << 30;
+                      return store.InsertTask(task);
+                    })
+                    .ok());
+  }
+  const auto pending = [&](const char* backend, int64_t gigabytes) {
+    std::string ids;
+    EXPECT_TRUE(this->store_
+                    ->Read([&](StoreReader& store) -> absl::Status {
+                      ids.clear();
+                      QD_ASSIGN_OR_RETURN(const auto tasks,
+                                          store.PendingTasks(backend, gigabytes << 30, 10));
+                      for (const Task& task : tasks) ids += task.job_id;
+                      return absl::OkStatus();
+                    })
+                    .ok());
+    return ids;
+  };
+  EXPECT_EQ(pending("cpu", 9), "bc");
+  EXPECT_EQ(pending("cpu", 8), "c");
+  EXPECT_EQ(pending("cuda", 8), "a");
+  EXPECT_EQ(pending("any", 8), "");
 }
 
 TYPED_TEST_P(StoreConformance, CountsFollowEveryChange) {
@@ -414,7 +449,7 @@ TYPED_TEST_P(StoreConformance, ManyThreadsTakeEachTaskOnce) {
         std::string got;
         const absl::Status status =
             this->store_->Write([&](StoreTransaction& store) -> absl::Status {
-              QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks(0, 1));
+              QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks("any", 0, 1));
               if (tasks.empty()) return absl::OkStatus();
               tasks[0].state = TaskState::kLeased;
               got = tasks[0].id;
@@ -427,7 +462,7 @@ TYPED_TEST_P(StoreConformance, ManyThreadsTakeEachTaskOnce) {
         EXPECT_TRUE(this->store_
                         ->Read([&](StoreReader& store) -> absl::Status {
                           QD_ASSIGN_OR_RETURN(const int64_t pending, store.CountPendingTasks());
-                          QD_ASSIGN_OR_RETURN(const auto tasks, store.PendingTasks(0, 1000));
+                          QD_ASSIGN_OR_RETURN(const auto tasks, store.PendingTasks("any", 0, 1000));
                           EXPECT_EQ(static_cast<size_t>(pending), tasks.size());
                           return absl::OkStatus();
                         })
@@ -448,7 +483,8 @@ REGISTER_TYPED_TEST_SUITE_P(StoreConformance, KeepsAJobAsItIsAcrossReopening,
                             PagesMeetEveryJobOnceInBothOrders,
                             APageEndsAtItsBytesButHoldsAtLeastOneJob, EveryConditionFilters,
                             EventsAreNumberedWithoutGapsAndReadAfterASequence,
-                            PendingTasksComeByPriorityThenAge, CountsFollowEveryChange,
+                            PendingTasksComeByPriorityThenAge,
+                            PendingTasksAreThoseOfABackendThatFitTheMemory, CountsFollowEveryChange,
                             LeasesWorkersAndSessions, DeletingAJobTakesAllThatIsItsOwn,
                             FilesAreListedByPathAndReplaced, ManyThreadsTakeEachTaskOnce);
 

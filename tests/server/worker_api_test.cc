@@ -3,6 +3,8 @@
 
 #include <thread>
 
+#include "base/clock.h"
+#include "server/store/sqlite.h"
 #include "tests/server/running_server.h"
 
 namespace quantd {
@@ -69,6 +71,102 @@ TEST_F(WorkerApiTest, AnAnswerThatGotLostIsGivenAgain) {
   const v1::TaskAssignment first = Take();
   const v1::TaskAssignment again = Take();
   EXPECT_EQ(first.SerializeAsString(), again.SerializeAsString());
+}
+
+// The worker could not be reached for longer than its lease and has dropped the task; the server,
+// which was away as well, still holds the lease.
+TEST_F(WorkerApiTest, AWorkerThatDroppedItsTaskGetsANewTokenAndItsEventsCount) {
+  const std::string name = MakeJob();
+  const v1::TaskAssignment dropped = Take();
+  v1::SynchronizeRequest report = Report(dropped, v1::TaskReport::RUNNING);
+  for (int64_t number : {1, 2, 3}) AddEvent(report, number)->mutable_warning()->set_text("before");
+  ASSERT_TRUE(Synchronize(report).ok());
+  const v1::TaskAssignment task = Take();
+  EXPECT_EQ(task.job(), name);
+  EXPECT_GT(task.fencing_token(), dropped.fencing_token());
+  EXPECT_EQ(task.attempt(), 2);
+  const int64_t before = Get(name)->last_sequence();
+  report = Report(task, v1::TaskReport::RUNNING);
+  AddEvent(report, 1)->mutable_warning()->set_text("after");
+  EXPECT_EQ(Synchronize(report)->acknowledged_event(), 1);
+  EXPECT_EQ(Get(name)->last_sequence(), before + 1) << "the new attempt's event was dropped";
+}
+
+// A heartbeat that tells nothing is no transaction: SQLite's data_version stands still.
+TEST_F(WorkerApiTest, HeartbeatsAreNotWrittenAndStillKeepTheLease) {
+  ManualClock clock(absl::Now());
+  options_.clock = &clock;
+  StartServer();
+  const std::string name = MakeJob();
+  const v1::SynchronizeRequest heartbeat = Report(Take(), v1::TaskReport::RUNNING);
+  const auto connection =
+      SqliteConnection::Open(options_.data + "/quantd.db", SqliteConnection::Access::kReadOnly);
+  ASSERT_TRUE(connection.ok()) << connection.status();
+  const auto version = [&] {
+    auto statement = (*connection)->Prepare("PRAGMA data_version");
+    EXPECT_TRUE(statement.ok() && statement->Step().ok());
+    return statement->Int();
+  };
+  ASSERT_TRUE(Synchronize(heartbeat).ok());
+  const int64_t before = version();
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(Synchronize(heartbeat)->desired(), Desired::RUN);
+  EXPECT_EQ(version(), before) << "a heartbeat was written";
+  int writes = 0;
+  int64_t last = before;
+  for (int second = 0; second < 300; ++second) {
+    clock.Advance(absl::Seconds(1));
+    const auto answer = Synchronize(heartbeat);
+    ASSERT_TRUE(answer.ok()) << second << ": " << answer.status();
+    const int64_t now = version();
+    writes += now != last ? 1 : 0;
+    last = now;
+  }
+  EXPECT_LE(writes, 20) << "of 300 heartbeats";
+  EXPECT_EQ(Get(name)->attempts(), 1);
+  clock.Advance(2 * options_.limits.lease);
+  ASSERT_TRUE(EventuallyIn(name, v1::Job::PENDING)) << "silence is still noticed";
+}
+
+TEST_F(WorkerApiTest, WhatADeadAttemptLeavesOrWritesLaterIsSwept) {
+  options_.sweep_period = absl::Milliseconds(20);
+  StartServer();
+  const std::string name = MakeJob();
+  const v1::TaskAssignment zombie = Take("w1", "before");
+  const v1::TaskAssignment task = Take("w1", "after");
+  const std::string blobs = options_.data + "/blobs/";
+  Seal(zombie, "late.bin", "from the grave");
+  Seal(task, "unreported.bin", "of the attempt under way");
+  EXPECT_TRUE(Eventually([&] { return !PathExists(blobs + zombie.blob_prefix() + "late.bin"); }));
+  EXPECT_TRUE(PathExists(blobs + task.blob_prefix() + "unreported.bin"));
+  v1::SynchronizeRequest done = Report(task, v1::TaskReport::SUCCEEDED, "w1", "after");
+  *AddEvent(done, 1)->mutable_file_sealed() = Seal(task, "model.safetensors", "weights");
+  done.mutable_task()->mutable_result()->mutable_gate()->set_passed(true);
+  ASSERT_TRUE(Synchronize(done).ok());
+  Seal(zombie, "later.bin", "again");
+  EXPECT_TRUE(Eventually([&] { return !PathExists(blobs + zombie.blob_prefix() + "later.bin"); }));
+  EXPECT_TRUE(PathExists(blobs + task.blob_prefix() + "model.safetensors"));
+  ASSERT_TRUE(Delete(name).ok());
+  Seal(task, "much-later.bin", "of a job that is gone");
+  EXPECT_TRUE(
+      Eventually([&] { return !PathExists(blobs + task.blob_prefix() + "much-later.bin"); }));
+}
+
+TEST_F(WorkerApiTest, AWorkerThatHangsUpLeavesNoCallBehind) {
+  MakeJob();
+  v1::SynchronizeRequest heartbeat = Report(Take(), v1::TaskReport::RUNNING);
+  heartbeat.mutable_long_poll()->set_seconds(20);
+  const auto ended = [&] {
+    return server_->MetricsPage().find("code=\"CANCELLED\"") != std::string::npos;
+  };
+  // Long before the call would have been answered.
+  const absl::Time until = absl::Now() + absl::Seconds(8);
+  while (!ended() && absl::Now() < until) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
+    v1::SynchronizeResponse response;
+    workers_->Synchronize(&context, heartbeat, &response);
+  }
+  EXPECT_TRUE(ended()) << "the call is still held";
 }
 
 TEST_F(WorkerApiTest, AWorkerThatFallsSilentLosesItsLeaseAndChangesNothingMore) {

@@ -147,19 +147,6 @@ std::string MemoryCgroup() {
 
 }  // namespace
 
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  if (this != &other) {
-    Close();
-    value_ = std::exchange(other.value_, -1);
-  }
-  return *this;
-}
-
-void Descriptor::Close() {
-  if (value_ >= 0) close(value_);
-  value_ = -1;
-}
-
 absl::StatusOr<Pipe> Pipe::Make() {
   int ends[2] = {-1, -1};
   if (pipe2(ends, O_CLOEXEC) != 0) return ErrnoError("cannot make a pipe", "pipe", errno);

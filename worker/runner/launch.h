@@ -8,23 +8,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/descriptor.h"
 #include "worker/runner/child.h"
 
 namespace quantd {
-
-// A descriptor that closes itself. Thread-compatible.
-class Descriptor {
- public:
-  explicit Descriptor(int value = -1) : value_(value) {}
-  ~Descriptor() { Close(); }
-  Descriptor(Descriptor&& other) noexcept : value_(other.value_) { other.value_ = -1; }
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  int get() const { return value_; }
-  void Close();
-
- private:
-  int value_;
-};
 
 struct Pipe {
   Descriptor read, write;
