@@ -55,7 +55,7 @@ TEST_F(NumberFormatsTest, MethodsErrLessThanPlainRounding) {
     const double plain = Kl("method: rtn, scale_rule: absmax" + number);
     EXPECT_GT(plain, 0.001) << format;
     EXPECT_LT(Kl("method: rtn, scale_rule: weighted-mse" + number), plain) << format;
-    EXPECT_LT(Kl("method: awq" + number), 0.9 * plain) << format;
+    EXPECT_LT(Kl("method: awq" + number), 0.95 * plain) << format;
     EXPECT_LT(Kl("method: gptq" + number), 0.8 * plain) << format;
   }
 }
@@ -66,7 +66,7 @@ TEST_F(NumberFormatsTest, MoreBitsAreNearer) {
   const double fp8 = Kl("method: rtn, number_format: fp8-e4m3");
   EXPECT_LT(nvfp4, mxfp4);
   EXPECT_LT(fp8, 0.1 * nvfp4);
-  EXPECT_LT(Kl("method: rtn, number_format: mxfp8"), 0.1 * nvfp4);
+  EXPECT_LT(Kl("method: rtn, number_format: mxfp8"), 0.2 * nvfp4);
 }
 
 // Evaluation rounds the inputs too.
