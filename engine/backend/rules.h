@@ -10,12 +10,7 @@
 #include <cstdint>
 
 #include "engine/tensor/dtype.h"
-
-#if defined(__CUDACC__)
-#define QD_HOST_DEVICE __host__ __device__
-#else
-#define QD_HOST_DEVICE
-#endif
+#include "engine/tensor/small_float.h"
 
 namespace quantd::rules {
 

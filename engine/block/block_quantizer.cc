@@ -7,6 +7,7 @@
 #include "engine/block/block_statistics.h"
 #include "engine/block/choose_transforms.h"
 #include "engine/block/output_error.h"
+#include "engine/block/tensor_scale.h"
 #include "engine/block/transformed_block.h"
 
 namespace quantd {
@@ -112,10 +113,14 @@ absl::StatusOr<std::vector<QuantizedLinear>> BlockQuantizer::QuantizeLinears(
     Block& block, PackedTensors& tensors) {
   std::vector<QuantizedLinear> linears;
   PreparedCache prepared;
+  QD_ASSIGN_OR_RETURN(
+      const std::vector<float> scales,
+      TensorScales(block.linears, block.sources, block.transform.linears, run_.context.pool));
   // With samples the report is not complete before the block's weights are prepared.
   const bool sampled = !block.samples.inputs.empty();
   for (size_t i = 0; i < block.linears.size(); ++i) {
-    QD_ASSIGN_OR_RETURN(QuantizedLinear result, QuantizeLinear(block, i, prepared, tensors));
+    QD_ASSIGN_OR_RETURN(QuantizedLinear result,
+                        QuantizeLinear(block, i, scales[i], prepared, tensors));
     if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(result.report);
     linears.push_back(std::move(result));
     if (!run_.planned.request.evaluation.analyze) block.sources[i].Release();
@@ -127,6 +132,7 @@ absl::StatusOr<std::vector<QuantizedLinear>> BlockQuantizer::QuantizeLinears(
 // the file wherever that is free; then the digest keeps up with the writing, on whichever thread
 // has time, and nothing is read back. The result is empty for a linear that stays as it was.
 absl::StatusOr<QuantizedLinear> BlockQuantizer::QuantizeLinear(Block& block, size_t index,
+                                                               float tensor_scale,
                                                                PreparedCache& prepared,
                                                                PackedTensors& tensors) {
   const ResolvedLinear& entry = block.linears[index];
@@ -141,7 +147,8 @@ absl::StatusOr<QuantizedLinear> BlockQuantizer::QuantizeLinear(Block& block, siz
     const bool keep = run_.keep == KeepRows::kYes || NeedsQuantized();
     const LinearInputs inputs = {.source = block.sources[index],
                                  .prepared = shared.get(),
-                                 .transform = &block.transform.linears[index]};
+                                 .transform = &block.transform.linears[index],
+                                 .tensor_scale = tensor_scale};
     QD_ASSIGN_OR_RETURN(
         result, quantizer_.Run(entry, inputs, keep ? KeepRows::kYes : KeepRows::kNo, tensors));
     if (linear.expert >= 0 && needs) {

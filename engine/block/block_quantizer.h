@@ -46,7 +46,7 @@ class BlockQuantizer {
   absl::StatusOr<BlockWeights> Load(Block& block);
   absl::StatusOr<std::vector<QuantizedLinear>> QuantizeLinears(Block& block,
                                                                PackedTensors& tensors);
-  absl::StatusOr<QuantizedLinear> QuantizeLinear(Block& block, size_t index,
+  absl::StatusOr<QuantizedLinear> QuantizeLinear(Block& block, size_t index, float tensor_scale,
                                                  PreparedCache& prepared, PackedTensors& tensors);
   absl::StatusOr<BlockWeights> QuantizedWeights(const Block& block, const BlockWeights& original,
                                                 std::vector<QuantizedLinear>& results);

@@ -130,13 +130,11 @@ absl::Status Write(const LinearSpec& linear, const std::vector<TensorInfo>& part
 }  // namespace
 
 // Of the linear as a whole: stripes, if its format has them, and what does not depend on rows.
-absl::Status LinearQuantizer::WriteWhole(const ResolvedLinear& entry,
+absl::Status LinearQuantizer::WriteWhole(const LinearSpec& linear, const Scheme& scheme,
                                          const std::vector<TensorInfo>& parts,
                                          const std::optional<QuantizedRows>& rows,
                                          const std::optional<StaticInput>& input,
                                          PackedTensors& tensors) const {
-  const LinearSpec& linear = *entry.linear;
-  const Scheme& scheme = *entry.scheme;
   if (format_.pack == nullptr) {
     QD_RETURN_IF_ERROR(
         context_.pool.ForEach(format_.stripes(linear, scheme), [&](int64_t stripe) -> absl::Status {
@@ -151,7 +149,8 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
                                                      PackedTensors& tensors) const {
   const auto start = std::chrono::steady_clock::now();
   const LinearSpec& linear = *entry.linear;
-  const Scheme& scheme = *entry.scheme;
+  Scheme scheme = *entry.scheme;
+  scheme.tensor_scale = inputs.tensor_scale;
   const Method& method = *FindMethod(scheme.method);
   const std::vector<TensorInfo> parts = format_.tensors(linear, scheme);
 
@@ -204,7 +203,7 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   // A method that sees all rows at once has the pool to itself.
   QD_RETURN_IF_ERROR(panels == 1 ? quantize_panel(0)
                                  : context_.pool.ForEach(panels, quantize_panel));
-  QD_RETURN_IF_ERROR(WriteWhole(entry, parts, result.rows, input, tensors));
+  QD_RETURN_IF_ERROR(WriteWhole(linear, scheme, parts, result.rows, input, tensors));
   if (keep == KeepRows::kNo) result.rows.reset();
 
   AddFigures(scheme, inputs, sums, result.report);

@@ -33,6 +33,7 @@ struct LinearInputs {
   const WeightSource& source;
   const Prepared* prepared = nullptr;    // null if the method prepares nothing
   const Transform* transform = nullptr;  // null: the weight as it is
+  float tensor_scale = 0;                // Scheme::tensor_scale: tensor_scale.h
 };
 
 class LinearQuantizer {
@@ -49,7 +50,8 @@ class LinearQuantizer {
                                       KeepRows keep, PackedTensors& tensors) const;
 
  private:
-  absl::Status WriteWhole(const ResolvedLinear& entry, const std::vector<TensorInfo>& parts,
+  absl::Status WriteWhole(const LinearSpec& linear, const Scheme& scheme,
+                          const std::vector<TensorInfo>& parts,
                           const std::optional<QuantizedRows>& rows,
                           const std::optional<StaticInput>& input, PackedTensors& tensors) const;
 

@@ -33,7 +33,7 @@ std::string AbsoluteText(const std::string& text) {
 
 struct QuantizeFlags::Values {
   std::string recipe_file;
-  std::optional<std::string> method, scale_rule, granularity, activations, propagate;
+  std::optional<std::string> method, number_format, scale_rule, granularity, activations, propagate;
   std::optional<double> bits;
   std::optional<int64_t> group_size;
   bool symmetric = false, asymmetric = false;
@@ -61,6 +61,7 @@ Json SchemeOf(const Values& values) {
     const bool whole = bits >= 0 && bits < 1e6 && bits == std::floor(bits);
     scheme["bits"] = whole ? Json(static_cast<int64_t>(bits)) : Json(bits);
   }
+  if (values.number_format) scheme["number_format"] = *values.number_format;
   if (values.group_size) scheme["group_size"] = *values.group_size;
   if (values.granularity) scheme["granularity"] = *values.granularity;
   if (values.symmetric || values.asymmetric) scheme["symmetric"] = values.symmetric;
@@ -89,6 +90,8 @@ absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
   if (values.method && json["default"].value("method", *values.method) != *values.method) {
     json["default"] = Json::object();
   }
+  if (values.bits) json["default"].erase("number_format");
+  if (values.number_format) json["default"].erase("bits");
   json["default"].update(scheme);
   QD_RETURN_IF_ERROR(ApplyOptions(values, json["default"]));
   if (!values.skip.empty()) {
@@ -109,6 +112,9 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
   command.add_option("--method", values.method, "Quantization method (see `methods`); default rtn");
   command.add_option("--bits", values.bits,
                      "Bits per weight, 1 to 8; 1.58 for three levels (method hqq)");
+  command.add_option("--number-format", values.number_format,
+                     "What one weight is stored as, instead of --bits: fp8-e4m3, mxfp8, mxfp4, "
+                     "nvfp4, or int2 to int8");
   command.add_option("--group-size", values.group_size,
                      "Inputs that share one scale, for example 128");
   command.add_option("--granularity", values.granularity, "tensor, channel or group");

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "engine/backend/kernels.h"
+#include "engine/format/compressed_tensors_floats.h"
 #include "engine/format/packed_words.h"
 #include "engine/format/serving_rules.h"
 #include "engine/format/stored_tensors.h"
@@ -14,6 +15,8 @@ namespace {
 
 // Written by this version's rules; loaders from 0.10 on read it (tests/interop/check_ct_layout.py).
 constexpr std::string_view kVersion = "0.13.0";
+// Of those that have floating formats with scales of a type of their own.
+constexpr std::string_view kFloatingVersion = "0.20.0";
 
 constexpr LoaderRow kLoaders[] = {
     {"transformers", "any shape; weights are widened to 16 bit on loading"},
@@ -25,9 +28,13 @@ constexpr LoaderRow kLoaders[] = {
      "8 bits only symmetric; q, k, v alike or none; gate and up alike or none; no output head"},
 };
 
-bool IsPacked(const Scheme& scheme) { return scheme.activations == ActivationScheme::kNone; }
+// Integers in words, without activations.
+bool IsPacked(const Scheme& scheme) {
+  return scheme.activations == ActivationScheme::kNone && !scheme.floating();
+}
 
 std::string_view FormatNameOf(const Scheme& scheme) {
+  if (scheme.floating()) return FloatingLayout(scheme);
   return IsPacked(scheme) ? "pack-quantized" : "int-quantized";
 }
 
@@ -37,6 +44,7 @@ std::vector<int64_t> ScaleShape(const LinearSpec& linear, const Scheme& scheme) 
 }
 
 std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) {
+  if (scheme.floating()) return FloatingTensors(linear, scheme);
   const int64_t n = linear.out_features, k = linear.in_features;
   const TensorInfo scale = {"weight_scale", scheme.scale_dtype, ScaleShape(linear, scheme)};
   if (!IsPacked(scheme)) {
@@ -113,6 +121,7 @@ void AppendScales(const Scheme& scheme, int64_t row_begin, const QuantizedRows& 
 
 std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, int64_t row_begin,
                               const QuantizedRows& rows) {
+  if (scheme.floating()) return PackFloating(linear, scheme, row_begin, rows);
   std::vector<PackedPiece> pieces;
   if (IsPacked(scheme)) {
     const int64_t row_bytes = WordsFor(linear.in_features, scheme.bits) * 4;
@@ -140,6 +149,7 @@ std::vector<PackedPiece> InputConstants(const Scheme& scheme, const StaticInput&
 
 std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& scheme,
                                    const std::optional<StaticInput>& input) {
+  if (scheme.floating()) return FloatingConstants(linear, scheme, input);
   if (!IsPacked(scheme)) {
     if (!input.has_value()) return {};
     return InputConstants(scheme, *input);
@@ -152,6 +162,7 @@ std::vector<PackedPiece> Constants(const LinearSpec& linear, const Scheme& schem
 }
 
 Json WeightArguments(const Scheme& scheme) {
+  if (scheme.floating()) return FloatingWeightArguments(scheme);
   return {{"num_bits", scheme.bits},
           {"type", "int"},
           {"symmetric", scheme.symmetric},
@@ -166,6 +177,7 @@ Json WeightArguments(const Scheme& scheme) {
 }
 
 Json ActivationArguments(const Scheme& scheme) {
+  if (scheme.floating()) return FloatingInputArguments(scheme);
   if (scheme.activations == ActivationScheme::kNone) return nullptr;
   const bool is_static = HasStaticInput(scheme);
   return {{"num_bits", 8},
@@ -215,11 +227,12 @@ Json TargetsOf(const StoredGroup& group, size_t groups) {
 // sparsity configurations) are left out.
 Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   const std::vector<StoredGroup> groups = GroupByScheme(linears);
-  std::string_view format = "dense";
+  std::string_view format = "dense", version = kVersion;
   Json config_groups = Json::object();
   for (size_t i = 0; i < groups.size(); ++i) {
     const Scheme& scheme = *groups[i].scheme;
     const std::string_view group_format = FormatNameOf(scheme);
+    if (scheme.floating()) version = kFloatingVersion;
     format = i == 0 || format == group_format ? group_format : "mixed-precision";
     config_groups["group_" + std::to_string(i)] = {
         {"targets", TargetsOf(groups[i], groups.size())},
@@ -237,7 +250,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
     ignore.push_back("re:.*" + module + ".*");
   }
   return {{"quant_method", "compressed-tensors"}, {"format", std::string(format)},
-          {"quantization_status", "compressed"},  {"version", std::string(kVersion)},
+          {"quantization_status", "compressed"},  {"version", std::string(version)},
           {"global_compression_ratio", nullptr},  {"kv_cache_scheme", nullptr},
           {"ignore", std::move(ignore)},          {"config_groups", std::move(config_groups)}};
 }
@@ -246,7 +259,9 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
 
 const Format kCompressedTensors = {
     .name = "compressed-tensors",
-    .summary = "safetensors with packed 4- and 8-bit weights, or int8 weights for W8A8",
+    .summary =
+        "safetensors with packed 4- and 8-bit weights, int8 weights for W8A8, or fp8, mxfp8, "
+        "mxfp4, nvfp4",
     .loaders = kLoaders,
     .accepts = CompressedTensorsAccepts,
     .tensors = Tensors,
@@ -254,6 +269,7 @@ const Format kCompressedTensors = {
     .pack = Pack,
     .constants = Constants,
     .config = Config,
+    .floating = true,
 };
 
 }  // namespace quantd

@@ -13,6 +13,7 @@ namespace {
 
 void CheckWidth(const LinearSpec& linear, const Scheme& scheme,
                 std::vector<Violation>* violations) {
+  if (scheme.floating()) return;  // a method resolves none that has no layout
   if (scheme.bits != 4 && scheme.bits != 8) {
     violations->push_back(
         {linear.name, absl::StrCat("bits ", scheme.bits),
@@ -61,7 +62,8 @@ void CheckServing(const ServedLinear& served, std::string_view loader,
   if (!served.resolved.scheme.has_value()) return;
   CheckHead(*served.resolved.linear, *served.resolved.scheme, loader, violations);
   CheckParts(served, violations);
-  if (served.resolved.scheme->activations == ActivationScheme::kNone) {
+  if (served.resolved.scheme->activations == ActivationScheme::kNone &&
+      !served.resolved.scheme->floating()) {
     CheckMarlin(served, violations);
   }
 }

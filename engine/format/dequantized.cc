@@ -95,6 +95,7 @@ const Format kDequantized = {
     .pack = Pack,
     .constants = Constants,
     .config = Config,
+    .floating = true,
     .blocks = true,
 };
 

@@ -78,6 +78,8 @@ struct Format {
   int64_t (*stripes)(const LinearSpec& linear, const Scheme& scheme) = nullptr;
   std::vector<PackedPiece> (*pack_stripe)(const LinearSpec& linear, const Scheme& scheme,
                                           const QuantizedRows& all, int64_t stripe) = nullptr;
+  // Whether it can hold floating number formats (Scheme::number).
+  bool floating = false;
   // Whether it can hold schemes with blocks (Scheme::block); others hold those without.
   bool blocks = false;
   // For formats that are one file of their own kind; null: safetensors beside config.json.

@@ -98,9 +98,9 @@ std::string PerDevice(const ServedLinear& served, bool split) {
 }  // namespace
 
 std::string SchemeText(const Scheme& scheme) {
-  std::string text =
-      absl::StrCat("int", scheme.bits, scheme.symmetric ? " symmetric" : " asymmetric", " per ",
-                   ToAbsl(NameOf(scheme.granularity)));
+  std::string text = absl::StrCat(
+      scheme.floating() ? std::string(scheme.number->name) : absl::StrCat("int", scheme.bits),
+      scheme.symmetric ? " symmetric" : " asymmetric", " per ", ToAbsl(NameOf(scheme.granularity)));
   if (scheme.granularity == Granularity::kGroup) absl::StrAppend(&text, " of ", scheme.group_size);
   if (scheme.ordered_groups) absl::StrAppend(&text, " in the order of importance");
   absl::StrAppend(&text, ", activations ", ToAbsl(NameOf(scheme.activations)));
@@ -118,10 +118,10 @@ bool HasInputZero(const Scheme& scheme) {
 }
 
 bool StoredAlike(const Scheme& a, const Scheme& b) {
-  return a.bits == b.bits && a.granularity == b.granularity && a.group_size == b.group_size &&
-         a.ordered_groups == b.ordered_groups && a.symmetric == b.symmetric &&
-         a.activations == b.activations && HasInputZero(a) == HasInputZero(b) &&
-         a.scale_dtype == b.scale_dtype;
+  return a.bits == b.bits && a.number == b.number && a.granularity == b.granularity &&
+         a.group_size == b.group_size && a.ordered_groups == b.ordered_groups &&
+         a.symmetric == b.symmetric && a.activations == b.activations &&
+         HasInputZero(a) == HasInputZero(b) && a.scale_dtype == b.scale_dtype;
 }
 
 bool IsServingEngine(const LoaderTarget& target) {

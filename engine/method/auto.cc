@@ -52,6 +52,9 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (request.bits.has_value()) {
     reader.Wrong(absl::StrCat("bits ", *request.bits), "option bits_per_weight, or a method");
   }
+  if (request.number_format.has_value()) {
+    reader.Wrong("number_format " + *request.number_format, "option bits_per_weight, or a method");
+  }
   QD_ASSIGN_OR_RETURN(const Scheme asked, reader.Finish());
   const Method* base = FindMethod(asked.options.Text(kAutoBase));
   if (base == nullptr) {

@@ -24,7 +24,7 @@ constexpr std::array<OptionRow, 2> kOwnRows = {
       "with alpha = 0, 1/20, .., 19/20, its clip search; sets grid, loss, clip and scale_rule"}}};
 
 constexpr auto kOptions =
-    JoinRows(kBits2To8Row, kIntegerZeroRows, kRuleRow, kAwqSearchRows, kOwnRows);
+    JoinRows(kBits2To8Row, kNumberFormatRow, kIntegerZeroRows, kRuleRow, kAwqSearchRows, kOwnRows);
 
 // AutoAWQ's settings, but for those that the request names.
 void BeTheReference(const SchemeRequest& request, Scheme& scheme) {
@@ -77,8 +77,11 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (scheme.granularity == Granularity::kTensor) {
     reader.Wrong("granularity tensor", "group or channel");
   }
-  if (scheme.activations != ActivationScheme::kNone) {
-    reader.Wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))), "none");
+  reader.CheckInputs("none");
+  if (scheme.floating() && RoundsByCutRange(scheme)) {
+    reader.Wrong(absl::StrCat("option ", scheme.options.Flag("clip") ? "clip" : "reference",
+                              " with number_format ", ToAbsl(scheme.number->name)),
+                 "integers, or neither option");
   }
   return reader.Finish();
 }

@@ -9,8 +9,8 @@ namespace quantd {
 namespace {
 
 // AWQ's search and GPTQ's rounding as they are alone; asymmetric, as AWQ is.
-constexpr auto kOptions =
-    JoinRows(kBits2To8Row, kIntegerZeroRows, kGptqRuleRow, kAwqSearchRows, kGptqRoundingRows);
+constexpr auto kOptions = JoinRows(kBits2To8Row, kNumberFormatRow, kIntegerZeroRows, kGptqRuleRow,
+                                   kAwqSearchRows, kGptqRoundingRows);
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {

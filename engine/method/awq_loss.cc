@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/backend/number_kernels.h"
 #include "engine/backend/rules.h"
 
 namespace quantd {
@@ -124,10 +125,10 @@ double AwqLossMeter::Round(const Scheme& scheme, const Place& place, const float
   } else {
     AwqGroup group;
     const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
-    kernels.choose_scale(scaled, weighted ? importance : nullptr, place.count, scheme, &group.scale,
-                         &group.zero);
-    loss = kernels.rounding_error(scaled, importance, place.count, group.scale, group.zero,
-                                  scheme.bits, errors);
+    ChooseScale(kernels, scaled, weighted ? importance : nullptr, place.count, scheme, &group.scale,
+                &group.zero);
+    loss = RoundingError(kernels, scaled, importance, place.count, group.scale, group.zero, scheme,
+                         errors);
   }
   if (errors != nullptr) {
     kernels.multiply(errors, inverses_[place.candidate].data() + place.column, place.count, errors);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/backend/number_kernels.h"
 #include "engine/backend/real_zero_rules.h"
 #include "engine/backend/rules.h"
 
@@ -103,7 +104,7 @@ class CodeDescent {
     const float wanted = scale + along / curve;
     if ((wanted > 0) != (scale > 0)) return 0;
     if (!(rules::Magnitude(wanted) < kMostGrowth * rules::Magnitude(scale))) return 0;
-    const float change = rules::RoundScale(wanted, scheme_.scale_dtype) - scale;
+    const float change = StoredScale(wanted, scheme_) - scale;
     if (!(change * (2 * along - change * curve) > 0)) return 0;
     moved_ = true;
     return change;
@@ -139,6 +140,7 @@ class CodeDescent {
     float* error = panel_.error + channel * rows;
     const float inverse = 1.0f / hessian_.At(channel, channel);
     const rules::Steps steps = rules::StepsOf(scheme_.bits, 0);
+    if (scheme_.floating()) return MoveToLevels(channel, gradient, change);
     float most = 0;
     for (int64_t n = 0; n < rows; ++n) {
       const float wanted = step[n] * scale[n] + gradient[n] * inverse;
@@ -148,6 +150,28 @@ class CodeDescent {
               : rules::StepOf(wanted, scale[n], {steps.low - zero[n], steps.high - zero[n]});
       change[n] = (moved - step[n]) * scale[n];
       step[n] = moved;
+      error[n] -= change[n];
+      most = rules::Larger(rules::Magnitude(change[n]), most);
+    }
+    return most;
+  }
+
+  // The same on a floating grid.
+  float MoveToLevels(int64_t channel, const float* gradient, float* change) {
+    const int64_t rows = panel_.rows;
+    const float* scale = panel_.scales + channel / panel_.group_size * rows;
+    float* step = panel_.steps + channel * rows;
+    float* error = panel_.error + channel * rows;
+    const float inverse = 1.0f / hessian_.At(channel, channel);
+    std::vector<float> wanted(static_cast<size_t>(rows)), moved(wanted);
+    for (size_t n = 0; n < wanted.size(); ++n) {
+      wanted[n] = step[n] * scale[n] + gradient[n] * inverse;
+    }
+    RoundToLevels(wanted.data(), scale, rows, scheme_, moved.data());
+    float most = 0;
+    for (size_t n = 0; n < wanted.size(); ++n) {
+      change[n] = (moved[n] - step[n]) * scale[n];
+      step[n] = moved[n];
       error[n] -= change[n];
       most = rules::Larger(rules::Magnitude(change[n]), most);
     }

@@ -48,6 +48,9 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (request.bits.has_value()) {
     reader.Wrong(absl::StrCat("bits ", *request.bits), std::string(kByType));
   }
+  if (request.number_format.has_value()) {
+    reader.Wrong("number_format " + *request.number_format, std::string(kByType));
+  }
   if (request.group_size.has_value() || request.granularity.has_value()) {
     reader.Wrong("a group size or granularity", std::string(kByType));
   }

@@ -19,8 +19,8 @@ constexpr std::array<OptionRow, 1> kOwnRow = {
     {{"reference", "bool", "false", "true, false",
       "what the reference implementation does: scales by range, no refit"}}};
 
-constexpr auto kOptions =
-    JoinRows(kBits2To8Row, kIntegerZeroRows, kGptqRuleRow, kGptqRoundingRows, kOwnRow);
+constexpr auto kOptions = JoinRows(kBits2To8Row, kNumberFormatRow, kIntegerZeroRows, kGptqRuleRow,
+                                   kGptqRoundingRows, kOwnRow);
 
 ActOrder OrderOf(const Scheme& scheme) {
   const std::string text = scheme.options.Text("act_order");
@@ -97,9 +97,7 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   if (scheme.granularity == Granularity::kTensor) {
     reader.Wrong("granularity tensor", "granularity group or channel");
   }
-  if (scheme.activations != ActivationScheme::kNone) {
-    reader.Wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))), "none");
-  }
+  reader.CheckInputs("none");
   if (reference && scheme.scale_rule != ScaleRule::kAbsmax) {
     reader.Wrong(
         absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme.scale_rule)), " with option reference"),
@@ -164,6 +162,7 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareGptq(const Scheme& scheme
     prepared->hessian = prepared->hessian.InOrder(prepared->channel_at, prepared->ordered);
   }
   prepared->figures = {{"damping", factor.damping}};
+  AddFloatingInput(scheme, *statistics, *prepared);
   return prepared;
 }
 

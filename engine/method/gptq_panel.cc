@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/backend/number_kernels.h"
 #include "engine/backend/real_zero_rules.h"
 #include "engine/backend/rules.h"
 #include "engine/method/code_descent.h"
@@ -96,7 +97,7 @@ absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t
       continue;
     }
     int8_t zero = 0;
-    context_.kernels.choose_scale(row.data(), weighting, group_size_, scheme_, &scales[n], &zero);
+    ChooseScale(context_.kernels, row.data(), weighting, group_size_, scheme_, &scales[n], &zero);
     zeros[n] = static_cast<float>(zero);
   }
   if (prepared_.local.empty()) return absl::OkStatus();
@@ -193,7 +194,11 @@ void GptqPanel::RoundColumns(int64_t begin, int64_t end) {
     float* step = steps_.data() + p * rows_;
     float* error = error_.data() + p * rows_;
     const rules::Steps steps = rules::StepsOf(scheme_.bits, 0);
-    for (int64_t n = 0; n < rows_ && !scheme_.real_zero; ++n) {
+    if (scheme_.floating()) {
+      RoundToLevels(target, scale, rows_, scheme_, step);
+      for (int64_t n = 0; n < rows_; ++n) error[n] -= step[n] * scale[n];
+    }
+    for (int64_t n = 0; n < rows_ && !scheme_.real_zero && !scheme_.floating(); ++n) {
       step[n] = rules::StepOf(target[n], scale[n], {steps.low - zero[n], steps.high - zero[n]});
       error[n] -= step[n] * scale[n];
     }
@@ -229,6 +234,11 @@ void GptqPanel::Store(QuantizedRows* out) {
     const float* zero = zeros_.data() + group * rows_;
     const float* step = steps_.data() + p * rows_;
     int8_t* to = out->codes.data() + channel;
+    for (int64_t n = 0; n < rows_ && scheme_.floating(); ++n) {
+      to[n * columns_] =
+          static_cast<int8_t>(rules::SmallFloatCode(TypeOf(*scheme_.number), step[n]));
+    }
+    if (scheme_.floating()) continue;
     for (int64_t n = 0; n < rows_; ++n) {
       // With a real zero, near an integer.
       to[n * columns_] = static_cast<int8_t>(rules::RoundToInteger(step[n] + zero[n]));

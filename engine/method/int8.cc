@@ -53,6 +53,7 @@ absl::StatusOr<Scheme> ResolveInt8(std::string_view method, std::span<const Opti
         absl::StrCat("granularity group with activations ", ToAbsl(NameOf(scheme.activations))),
         "granularity channel or tensor, or activations none");
   }
+  reader.OnlyIntegers();
   return reader.Finish();
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/backend/number_kernels.h"
 #include "engine/backend/rules.h"
 
 namespace quantd {
@@ -17,8 +18,13 @@ constexpr float kMostGrowth = 3.0f;
 // Scales tried, as multiples of the one that came in.
 constexpr float kFineGrid[] = {0.85f, 0.90f, 0.95f, 1.05f, 1.10f};
 constexpr float kCoarseGrid[] = {0.70f, 0.80f, 0.88f, 0.94f, 1.06f, 1.14f, 1.25f};
-std::span<const float> GridOf(int bits) {
-  if (bits <= 3) return kCoarseGrid;
+// Of powers of two only doubling tells.
+constexpr float kPowers[] = {0.5f, 2.0f};
+std::span<const float> GridOf(const Scheme& scheme) {
+  if (scheme.floating()) {
+    return scheme.number->scale == ScaleKind::kE8M0 ? std::span<const float>(kPowers) : kCoarseGrid;
+  }
+  if (scheme.bits <= 3) return kCoarseGrid;
   return kFineGrid;
 }
 
@@ -48,13 +54,13 @@ class ScaleSearch {
     const int neighbours = scheme_.symmetric ? 0 : 1;
     for (int shift = -neighbours; shift <= neighbours; ++shift) {
       QD_RETURN_IF_ERROR(Try(scales, zeros, 1.0f, static_cast<float>(shift)));
-      for (const float multiple : GridOf(scheme_.bits)) {
+      for (const float multiple : GridOf(scheme_)) {
         QD_RETURN_IF_ERROR(Try(scales, zeros, multiple, static_cast<float>(shift)));
       }
     }
-    if (scheme_.symmetric && scheme_.bits <= 4) {
+    if (scheme_.symmetric && scheme_.bits <= 4 && !scheme_.floating()) {
       QD_RETURN_IF_ERROR(Try(scales, zeros, -1.0f, 0));
-      for (const float multiple : GridOf(scheme_.bits)) {
+      for (const float multiple : GridOf(scheme_)) {
         QD_RETURN_IF_ERROR(Try(scales, zeros, -multiple, 0));
       }
     }
@@ -72,8 +78,7 @@ class ScaleSearch {
   absl::Status Try(const float* scales, const float* zeros, float multiple, float shift) {
     const float low = static_cast<float>(scheme_.qmin()), high = static_cast<float>(scheme_.qmax());
     for (size_t n = 0; n < scales_.size(); ++n) {
-      scales_[n] = multiple == 1.0f ? scales[n]
-                                    : rules::RoundScale(scales[n] * multiple, scheme_.scale_dtype);
+      scales_[n] = multiple == 1.0f ? scales[n] : StoredScale(scales[n] * multiple, scheme_);
       zeros_[n] = rules::Clamp(zeros[n] + shift, low, high);
     }
     return Measure();
@@ -98,7 +103,8 @@ class ScaleSearch {
     for (int64_t k = 0; k < group_.size; ++k) {
       const float* weight = group_.weights + k * rows;
       float* step = steps_.data() + k * rows;
-      for (int64_t n = 0; n < rows; ++n) {
+      if (scheme_.floating()) RoundToLevels(weight, scales_.data(), rows, scheme_, step);
+      for (int64_t n = 0; n < rows && !scheme_.floating(); ++n) {
         const size_t at = static_cast<size_t>(n);
         step[n] = rules::StepOf(weight[n], scales_[at],
                                 {steps.low - zeros_[at], steps.high - zeros_[at]});
@@ -138,7 +144,7 @@ class ScaleSearch {
     const float refit = scales_[n] + along_[n] / curve_[n];
     if ((refit > 0) != (scales_[n] > 0)) return;
     if (!(rules::Magnitude(refit) < kMostGrowth * rules::Magnitude(scales_[n]))) return;
-    best_refit_[n] = rules::RoundScale(refit, scheme_.scale_dtype);
+    best_refit_[n] = StoredScale(refit, scheme_);
   }
 
   const GroupOfRows& group_;

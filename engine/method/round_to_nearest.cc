@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/backend/number_kernels.h"
 #include "engine/method/local_hessian.h"
 
 namespace quantd {
@@ -39,7 +40,7 @@ absl::StatusOr<TensorScale> ChooseTensorScale(const WeightRows& weight, const Sc
     range[1] = std::max(range[1], *high);
   }
   TensorScale chosen;
-  kernels.choose_scale(range, nullptr, 2, scheme, &chosen.scale, &chosen.zero);
+  ChooseScale(kernels, range, nullptr, 2, scheme, &chosen.scale, &chosen.zero);
   return chosen;
 }
 
@@ -61,8 +62,8 @@ absl::Status RoundByHessian(const WeightRows& weight, const Scheme& scheme,
       const float* from = wide.data() + n * columns + g * size;
       for (int64_t k = 0; k < size; ++k) transposed[static_cast<size_t>(k * rows + n)] = from[k];
       int8_t zero = 0;
-      kernels.choose_scale(from, prepared.importance.data() + g * size, size, scheme,
-                           &scales[static_cast<size_t>(n)], &zero);
+      ChooseScale(kernels, from, prepared.importance.data() + g * size, size, scheme,
+                  &scales[static_cast<size_t>(n)], &zero);
       zeros[static_cast<size_t>(n)] = static_cast<float>(zero);
     }
     QD_RETURN_IF_ERROR(ImproveScales({.weights = transposed.data(), .size = size, .rows = rows},
@@ -71,9 +72,9 @@ absl::Status RoundByHessian(const WeightRows& weight, const Scheme& scheme,
     for (int64_t n = 0; n < rows; ++n) {
       const float scale = scales[static_cast<size_t>(n)];
       const int8_t zero = static_cast<int8_t>(zeros[static_cast<size_t>(n)]);
-      kernels.quantize(wide.data() + n * columns + g * size, size, scale, zero, scheme.bits,
-                       out->codes.data() + n * columns + g * size, &out->weight_energy,
-                       &out->error_energy);
+      QuantizeGroup(kernels, wide.data() + n * columns + g * size, size, scale, zero, scheme,
+                    out->codes.data() + n * columns + g * size, &out->weight_energy,
+                    &out->error_energy);
       const size_t at = static_cast<size_t>(n * groups + g);
       out->scales[at] = scale;
       if (!scheme.symmetric) out->zeros[at] = zero;
@@ -106,18 +107,33 @@ std::vector<float> ImportanceOf(const InputStatistics& statistics) {
   return importance;
 }
 
+void AddFloatingInput(const Scheme& scheme, const InputStatistics& statistics, Prepared& prepared) {
+  if (!scheme.floating() || scheme.activations != ActivationScheme::kStatic) return;
+  float absmax = 0;
+  for (const float value : statistics.max_abs) absmax = std::max(absmax, value);
+  const bool second = scheme.number->scale == ScaleKind::kE4M3;
+  prepared.input = {.scale = second ? TensorScaleOf(absmax) : ScaleOfRange(absmax, scheme),
+                    .zero = 0};
+  prepared.figures.emplace_back("input_scale", static_cast<double>(prepared.input->scale));
+}
+
 StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme) {
   const bool hessian = scheme.scale_rule == ScaleRule::kHessian;
   const bool weighted = hessian || scheme.scale_rule == ScaleRule::kWeightedMse;
   const int64_t block = scheme.granularity == Granularity::kGroup ? scheme.group_size : kWholeGram;
-  return {.moments = weighted, .gram_block = hessian ? block : 0, .histogram = false};
+  const bool range = scheme.floating() && scheme.activations == ActivationScheme::kStatic;
+  return {.moments = weighted || range, .gram_block = hessian ? block : 0, .histogram = false};
 }
 
 absl::StatusOr<std::shared_ptr<const Prepared>> PrepareRoundToNearest(
     const Scheme& scheme, const InputStatistics* statistics, const MethodContext& context) {
   auto prepared = std::make_shared<PreparedRounding>();
   if (!RoundToNearestNeeds(scheme).any() || statistics == nullptr) return prepared;
-  prepared->importance = ImportanceOf(*statistics);
+  AddFloatingInput(scheme, *statistics, *prepared);
+  const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
+  if (weighted || scheme.scale_rule == ScaleRule::kHessian) {
+    prepared->importance = ImportanceOf(*statistics);
+  }
   if (scheme.scale_rule == ScaleRule::kHessian) {
     const int64_t channels = statistics->channels();
     QD_ASSIGN_OR_RETURN(
@@ -152,12 +168,12 @@ absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
       const float* weights = row.data() + g * group_size;
       TensorScale chosen = shared;
       if (!whole_tensor) {
-        kernels.choose_scale(weights, importance == nullptr ? nullptr : importance + g * group_size,
-                             group_size, scheme, &chosen.scale, &chosen.zero);
+        ChooseScale(kernels, weights, importance == nullptr ? nullptr : importance + g * group_size,
+                    group_size, scheme, &chosen.scale, &chosen.zero);
       }
-      kernels.quantize(weights, group_size, chosen.scale, chosen.zero, scheme.bits,
-                       out->codes.data() + n * columns + g * group_size, &out->weight_energy,
-                       &out->error_energy);
+      QuantizeGroup(kernels, weights, group_size, chosen.scale, chosen.zero, scheme,
+                    out->codes.data() + n * columns + g * group_size, &out->weight_energy,
+                    &out->error_energy);
       const size_t at = static_cast<size_t>(n * groups + g);
       out->scales[at] = chosen.scale;
       if (!scheme.symmetric) out->zeros[at] = chosen.zero;

@@ -30,6 +30,10 @@ StatisticsNeeds RoundToNearestNeeds(const Scheme& scheme);
 // of 1. All ones when x was always zero.
 std::vector<float> ImportanceOf(const InputStatistics& statistics);
 
+// With a floating format and static activations: the scale of the inputs by the largest that
+// calibration saw, into prepared.input and its figures.
+void AddFloatingInput(const Scheme& scheme, const InputStatistics& statistics, Prepared& prepared);
+
 // Row `index` in f32 into buffer[columns]; MODEL_NOT_FINITE naming row and column.
 absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
                       float* buffer);

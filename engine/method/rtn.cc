@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
+#include "engine/method/weight_only_rows.h"
 
 namespace quantd {
 namespace {
@@ -11,6 +12,7 @@ constexpr int kBits[] = {2, 3, 4, 5, 6, 7, 8};
 
 constexpr OptionRow kOptions[] = {
     {"bits", "int", "4", "2..8", "bits of one code"},
+    kNumberFormatRow[0],
     {"granularity", "enum", "group", "group, channel, tensor",
      "which weights share a scale: neighbouring inputs of a row, a row, all"},
     {"group_size", "int", "128", "multiples of 8 that divide the inputs",
@@ -34,10 +36,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (scheme.bits < 2 || scheme.bits > 8) {
     reader.Wrong(absl::StrCat("bits ", scheme.bits), "2..8");
   }
-  if (scheme.activations != ActivationScheme::kNone) {
-    reader.Wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))),
-                 "none (method int8 quantizes activations)");
-  }
+  reader.CheckInputs("none (method int8 quantizes activations)");
   return reader.Finish();
 }
 

@@ -26,8 +26,76 @@ SchemeReader::SchemeReader(const SchemeRequest& request, const LinearSpec& linea
   if (request.symmetric.has_value()) scheme_.symmetric = *request.symmetric;
   if (request.scale_rule.has_value()) scheme_.scale_rule = *request.scale_rule;
   if (request.activations.has_value()) scheme_.activations = *request.activations;
+  ReadNumberFormat(request);
   ReadGranularity(request);
   ReadOptions(request, rows);
+}
+
+// A format of integers is its bits. A floating one says how scales are shared, and has no zeros.
+void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
+  if (!request.number_format.has_value()) return;
+  const NumberFormat* format = FindNumberFormat(*request.number_format);
+  if (format == nullptr) {
+    Wrong("number_format " + *request.number_format, "one of " + NumberFormatNames());
+    return;
+  }
+  if (request.bits.has_value() && *request.bits != format->bits) {
+    Wrong(absl::StrCat("bits ", *request.bits, " with number_format ", ToAbsl(format->name)),
+          "one of the two");
+  }
+  scheme_.bits = format->bits;
+  if (!format->floating()) return;
+  const bool real = scheme_.real_zero;
+  scheme_.number = format;
+  scheme_.symmetric = true;
+  scheme_.granularity = format->group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
+  scheme_.group_size = format->group_size;
+  if (real) {
+    Wrong(absl::StrCat("number_format ", ToAbsl(format->name), " with real zero points"),
+          "integers");
+  }
+  if (request.symmetric == false) {
+    Wrong(absl::StrCat("symmetric false with number_format ", ToAbsl(format->name)),
+          "symmetric true");
+  }
+}
+
+// What a floating format fixes of the groups.
+void SchemeReader::CheckFloatingGroups() {
+  const NumberFormat& format = *scheme_.number;
+  const bool fits = format.group_size > 0 ? scheme_.granularity == Granularity::kGroup &&
+                                                scheme_.group_size == format.group_size
+                                          : scheme_.granularity != Granularity::kGroup;
+  if (fits) return;
+  Wrong(absl::StrCat("number_format ", ToAbsl(format.name), " per ",
+                     ToAbsl(NameOf(scheme_.granularity)),
+                     scheme_.group_size > 0 ? absl::StrCat(" of ", scheme_.group_size) : ""),
+        format.group_size > 0 ? absl::StrCat("groups of ", format.group_size)
+                              : "granularity channel or tensor");
+}
+
+void SchemeReader::OnlyIntegers() {
+  if (!scheme_.floating()) return;
+  Wrong(absl::StrCat("number_format ", ToAbsl(scheme_.number->name)),
+        absl::StrCat("integers (methods rtn, awq and gptq have floating formats)"));
+}
+
+void SchemeReader::CheckInputs(std::string_view wanted) {
+  const ActivationScheme activations = scheme_.activations;
+  if (activations == ActivationScheme::kNone) return;
+  const std::string got = absl::StrCat("activations ", ToAbsl(NameOf(activations)));
+  if (!scheme_.floating()) {
+    Wrong(got, std::string(wanted));
+    return;
+  }
+  // What is found at run time, and what cannot be.
+  const bool is_static = activations == ActivationScheme::kStatic;
+  const std::string with = absl::StrCat(got, " with number_format ", ToAbsl(scheme_.number->name));
+  if (scheme_.number->scale == ScaleKind::kE4M3 && !is_static) {
+    Wrong(with, "static or none: the tensor scale of inputs is found in calibration");
+  } else if (scheme_.number->scale == ScaleKind::kE8M0 && is_static) {
+    Wrong(with, "dynamic or none");
+  }
 }
 
 void SchemeReader::ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows) {
@@ -93,6 +161,7 @@ absl::StatusOr<Scheme> SchemeReader::Finish() {
         absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme_.scale_rule)), " with granularity tensor"),
         "scale_rule absmax, or granularity channel");
   }
+  if (scheme_.floating()) CheckFloatingGroups();
   if (!violations_.empty()) {
     return MakeError(Reason::kRecipeInvalid, "the scheme does not fit the linear",
                      std::move(violations_));

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -27,10 +28,17 @@ class SchemeReader {
   Scheme& scheme() { return scheme_; }
   // Adds a problem of this linear.
   void Wrong(std::string got, std::string wanted);
+  // Refuses floating number formats.
+  void OnlyIntegers();
+  // For methods of weights alone: refuses activations with integers, which `wanted` is for, and
+  // with floating formats those that do not go with their scales.
+  void CheckInputs(std::string_view wanted);
   // The scheme, or RECIPE_INVALID with every problem, `where` being the module name.
   absl::StatusOr<Scheme> Finish();
 
  private:
+  void ReadNumberFormat(const SchemeRequest& request);
+  void CheckFloatingGroups();
   void ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows);
   void ReadGranularity(const SchemeRequest& request);
   void CheckGroupSize();

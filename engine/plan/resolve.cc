@@ -29,7 +29,11 @@ SchemeRequest Merge(const SchemeRequest& base, const SchemeRequest& over) {
   const bool other_method = over.method.has_value() && over.method != base.method;
   SchemeRequest merged = other_method ? SchemeRequest{} : base;
   TakeIfSet(over.method, merged.method);
+  // Either says what numbers are; the later word replaces both.
+  if (over.bits.has_value()) merged.number_format.reset();
+  if (over.number_format.has_value()) merged.bits.reset();
   TakeIfSet(over.bits, merged.bits);
+  TakeIfSet(over.number_format, merged.number_format);
   TakeIfSet(over.granularity, merged.granularity);
   TakeIfSet(over.group_size, merged.group_size);
   TakeIfSet(over.symmetric, merged.symmetric);

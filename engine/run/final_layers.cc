@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "engine/block/prepared_cache.h"
+#include "engine/block/tensor_scale.h"
 #include "engine/evaluate/evaluation.h"
 #include "engine/model/forward.h"
 #include "engine/run/logits_file.h"
@@ -46,8 +47,13 @@ absl::StatusOr<std::optional<QuantizedRows>> FinalLayers::QuantizeLinear(KeepRow
   const LinearQuantizer quantizer(*plan_.format, pass_.context(),
                                   [this] { return sink_.Cancelled(); });
   QD_ASSIGN_OR_RETURN(
+      const std::vector<float> scales,
+      TensorScales(std::span(&entry, 1), std::span(&source, 1), {}, pass_.context().pool));
+  QD_ASSIGN_OR_RETURN(
       QuantizedLinear result,
-      quantizer.Run(entry, {.source = source, .prepared = shared.get()}, keep, artifact_));
+      quantizer.Run(entry,
+                    {.source = source, .prepared = shared.get(), .tensor_scale = scales.front()},
+                    keep, artifact_));
   sink_.OnLayer(result.report);
   report_.layers.push_back(std::move(result.report));
   return std::move(result.rows);

@@ -44,8 +44,9 @@ constexpr std::array kScaleRules = {ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRu
 constexpr std::array kActivations = {ActivationScheme::kNone, ActivationScheme::kDynamicToken,
                                      ActivationScheme::kStatic};
 // The fields of a scheme that every method may have.
-constexpr std::array<std::string_view, 7> kSchemeFields = {
-    "method", "bits", "granularity", "group_size", "symmetric", "scale_rule", "activations"};
+constexpr std::array<std::string_view, 8> kSchemeFields = {
+    "method",     "bits",      "number_format", "granularity",
+    "group_size", "symmetric", "scale_rule",    "activations"};
 
 template <typename Enum, size_t N>
 std::optional<Enum> EnumField(JsonFields& fields, std::string_view key,
@@ -74,6 +75,7 @@ SchemeRequest ReadScheme(JsonFields& fields) {
   } else if (fields.Has("bits")) {
     scheme.bits = static_cast<int>(fields.Integer("bits", 0, 1, 8));
   }
+  if (fields.Has("number_format")) scheme.number_format = fields.String("number_format", "");
   if (fields.Has("group_size"))
     scheme.group_size = fields.Integer("group_size", 0, 1, kMaxGroupSize);
   if (fields.Has("symmetric")) scheme.symmetric = fields.Bool("symmetric", true);
@@ -90,6 +92,7 @@ SchemeRequest ReadScheme(JsonFields& fields) {
 void WriteScheme(const SchemeRequest& scheme, Json& json) {
   if (scheme.method) json["method"] = *scheme.method;
   if (scheme.bits) json["bits"] = *scheme.bits;
+  if (scheme.number_format) json["number_format"] = *scheme.number_format;
   if (scheme.granularity) json["granularity"] = NameOf(*scheme.granularity);
   if (scheme.group_size) json["group_size"] = *scheme.group_size;
   if (scheme.symmetric) json["symmetric"] = *scheme.symmetric;
@@ -312,6 +315,7 @@ Json ToJson(const Scheme& scheme) {
                {"scale_rule", NameOf(scheme.scale_rule)},
                {"activations", NameOf(scheme.activations)},
                {"options", ToJson(scheme.options)}};
+  if (scheme.number != nullptr) json["number_format"] = scheme.number->name;
   if (scheme.block != nullptr) json["block_type"] = scheme.block->name;
   return json;
 }

@@ -49,8 +49,11 @@ std::string Describe(const Scheme& scheme) {
     return absl::StrCat(text, ToAbsl(scheme.block->name), " ", ToAbsl(NameOf(scheme.scale_rule)));
   }
   const bool integers = scheme.activations != ActivationScheme::kNone;
-  absl::StrAppend(&text, integers ? "w" : "int", scheme.bits);
-  if (integers) absl::StrAppend(&text, "a8");
+  if (scheme.floating()) {
+    absl::StrAppend(&text, ToAbsl(scheme.number->name), integers ? " with inputs" : "");
+  } else {
+    absl::StrAppend(&text, integers ? "w" : "int", scheme.bits, integers ? "a8" : "");
+  }
   if (scheme.activations == ActivationScheme::kStatic) absl::StrAppend(&text, " static");
   if (scheme.granularity == Granularity::kGroup) {
     absl::StrAppend(&text, " g", scheme.group_size, scheme.ordered_groups ? " ordered" : "");
@@ -65,7 +68,8 @@ std::string Describe(const Scheme& scheme) {
 
 int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_features) {
   if (scheme.block != nullptr) return 8 * out_features * scheme.block->RowBytes(in_features);
-  const int64_t scale_bits = 8 * SizeOf(scheme.scale_dtype);
+  const bool bytes = scheme.floating() && scheme.number->scale != ScaleKind::kFloat;
+  const int64_t scale_bits = bytes ? 8 : 8 * SizeOf(scheme.scale_dtype);
   int64_t zero_bits = 0;
   if (!scheme.symmetric) zero_bits = scheme.real_zero ? scale_bits : scheme.bits;
   const int64_t scales = scheme.granularity == Granularity::kTensor
@@ -82,6 +86,15 @@ void QuantizedRows::Dequantize(int64_t row, float* to) const {
     return;
   }
   const int8_t* from = codes.data() + row * columns;
+  if (number != nullptr && number->floating()) {
+    const float* levels = LevelsOf(number->element);
+    const int64_t size = columns / groups;
+    for (int64_t k = 0; k < columns; ++k) {
+      to[k] = levels[static_cast<uint8_t>(from[k])] *
+              scales[static_cast<size_t>(row * groups + k / size)];
+    }
+    return;
+  }
   const auto zero_of = [&](size_t at) {
     if (!zeros.empty()) return static_cast<float>(zeros[at]);
     return real_zeros.empty() ? 0.0f : real_zeros[at];
@@ -111,6 +124,7 @@ QuantizedRows RoomFor(const Scheme& scheme, int64_t rows, int64_t columns) {
     return room;
   }
   room.groups = scheme.GroupsPerRow(columns);
+  room.number = scheme.number;
   const auto groups = static_cast<size_t>(rows * room.groups);
   room.codes.resize(static_cast<size_t>(rows * columns));
   room.scales.resize(groups);

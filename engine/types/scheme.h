@@ -11,6 +11,7 @@
 
 #include "engine/tensor/block_type.h"
 #include "engine/tensor/dtype.h"
+#include "engine/types/number_format.h"
 #include "engine/types/options.h"
 
 namespace quantd {
@@ -39,6 +40,8 @@ std::string_view NameOf(ActivationScheme activations);  // "none", "dynamic", "s
 struct Scheme {
   std::string method;  // registry name: "rtn", "int8"
   int bits = 4;        // 1..8; what one code takes in storage
+  // Of floating formats, with `bits` theirs; null: integers of `bits`. They are symmetric.
+  const NumberFormat* number = nullptr;
   Granularity granularity = Granularity::kGroup;
   int64_t group_size = 128;  // 0 unless granularity is kGroup
   // With kGroup: groups are of inputs in falling order of their importance, wherever they lie, and
@@ -49,12 +52,16 @@ struct Scheme {
   ScaleRule scale_rule = ScaleRule::kMse;
   ActivationScheme activations = ActivationScheme::kNone;
   DType scale_dtype = DType::kBF16;  // scales are rounded to this before codes are chosen
-  Options options;                   // of the method alone, all of them
-  std::string layout;                // which of the format's layouts, where it has several
+  // With ScaleKind::kE4M3: what scales are divided by once they are rounded, one for the linear. 0
+  // until all its weights are known, which is while they are quantized.
+  float tensor_scale = 0;
+  Options options;     // of the method alone, all of them
+  std::string layout;  // which of the format's layouts, where it has several
   // Blocks of a file format instead of codes, scales and zeros; `bits` is that of their codes, the
   // fields about scales do not apply.
   const BlockType* block = nullptr;
 
+  bool floating() const { return number != nullptr && number->floating(); }
   int qmin() const { return -(1 << (bits - 1)); }
   int qmax() const { return (1 << (bits - 1)) - 1; }
   // Scales per row of K inputs; K is a multiple of group_size when granularity is kGroup.
@@ -71,7 +78,9 @@ int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_featu
 // "rtn int4 g128 sym mse", for tables and logs.
 std::string Describe(const Scheme& scheme);
 
-// The int8 codes of a linear's inputs, the same for all tokens: x ~ (code - zero) * scale.
+// The int8 codes of a linear's inputs, the same for all tokens: x ~ (code - zero) * scale. With a
+// floating format the scale is that of its codes, or, with ScaleKind::kE4M3, the tensor scale of
+// the inputs, and zero is 0.
 struct StaticInput {
   float scale = 1;
   int zero = 0;
@@ -83,19 +92,21 @@ using Figures = std::vector<std::pair<std::string, double>>;
 
 // Quantized rows: w[n][k] ~ (code[n][k] - zero[n][g]) * scale[n][g], g the group of k. Codes and
 // zeros are signed, in [scheme.qmin(), scheme.qmax()]; zero is 0 when the scheme is symmetric. With
-// kTensor all rows carry the same scale.
+// kTensor all rows carry the same scale. With a floating format codes are the bits of an element,
+// and scales what they are multiplied by: of ScaleKind::kE4M3 that over the tensor scale.
 struct QuantizedRows {
   int64_t rows = 0, columns = 0, groups = 0;  // groups per row
   std::vector<int8_t> codes;                  // [rows, columns]
   std::vector<float>
       scales;  // [rows, groups], exactly representable in scale_dtype; may be negative
-  std::vector<int8_t> zeros;         // [rows, groups]; empty when symmetric or real_zero
-  std::vector<float> real_zeros;     // [rows, groups], with real_zero alone; representable in
-                                     // scale_dtype
-  std::vector<int32_t> group_of;     // [columns] with Scheme::ordered_groups; empty: neighbours
-  const BlockType* block = nullptr;  // with Scheme::block: these instead of all of the above
-  std::vector<std::byte> blocks;     // [rows, block->RowBytes(columns)]
-  std::optional<StaticInput> input;  // with ActivationScheme::kStatic
+  std::vector<int8_t> zeros;             // [rows, groups]; empty when symmetric or real_zero
+  std::vector<float> real_zeros;         // [rows, groups], with real_zero alone; representable in
+                                         // scale_dtype
+  std::vector<int32_t> group_of;         // [columns] with Scheme::ordered_groups; empty: neighbours
+  const NumberFormat* number = nullptr;  // as Scheme::number
+  const BlockType* block = nullptr;      // with Scheme::block: these instead of all of the above
+  std::vector<std::byte> blocks;         // [rows, block->RowBytes(columns)]
+  std::optional<StaticInput> input;      // with ActivationScheme::kStatic
   // Sums over these rows, for the report: of w^2 and of (w - dequantized)^2.
   double weight_energy = 0, error_energy = 0;
 

@@ -31,7 +31,10 @@ class Cpu final : public Backend {
   absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareQuantized(const QuantizedRows& weight,
                                                                    const Scheme& scheme,
                                                                    ComputeType compute) override {
-    if (scheme.activations != ActivationScheme::kNone) return PrepareInt8(weight);
+    if (scheme.activations != ActivationScheme::kNone) {
+      if (!scheme.floating()) return PrepareInt8(weight);
+      return PrepareFloating(weight, scheme, Resolve(compute, DType::kF32));
+    }
     return PrepareDequantized(weight, Resolve(compute, DType::kF32));
   }
 

@@ -9,6 +9,7 @@
 #include "engine/backend/cpu/row_ops.h"
 #include "engine/backend/cpu/workspace.h"
 #include "engine/backend/kernels.h"
+#include "engine/backend/number_kernels.h"
 
 namespace quantd {
 namespace {
@@ -224,6 +225,33 @@ class Int8Weight : public CpuWeight {
   std::vector<int32_t> code_sums_;  // [groups, N], of a row's codes; where inputs have a zero
 };
 
+// Inputs rounded to the scheme's floating format, then a dense product: codes of both sides times
+// their scales are exact in f32, so only the order of sums is the library's.
+class FloatingWeight : public CpuWeight {
+ public:
+  FloatingWeight(const QuantizedRows& weight, const Scheme& scheme,
+                 std::unique_ptr<PreparedWeight> dense)
+      : CpuWeight(weight.rows, weight.columns),
+        scheme_(scheme),
+        input_(weight.input),
+        dense_(std::move(dense)) {}
+
+  absl::Status Multiply(const float* x, int64_t tokens, const float* bias,
+                        float* y) const override {
+    auto* rounded = Workspace<float>(Scratch::kWeights, tokens * k_);
+    for (int64_t t = 0; t < tokens; ++t) {
+      RoundInputs(x + t * k_, k_, scheme_, input_.has_value() ? &*input_ : nullptr,
+                  rounded + t * k_);
+    }
+    return static_cast<const CpuWeight&>(*dense_).Multiply(rounded, tokens, bias, y);
+  }
+
+ private:
+  Scheme scheme_;
+  std::optional<StaticInput> input_;
+  std::unique_ptr<PreparedWeight> dense_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDense(const WeightRows& weight,
@@ -253,6 +281,13 @@ absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDequantized(const Quantiz
 
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareInt8(const QuantizedRows& weight) {
   return Int8Weight::Make(weight);
+}
+
+absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareFloating(const QuantizedRows& weight,
+                                                                const Scheme& scheme,
+                                                                ComputeType compute) {
+  QD_ASSIGN_OR_RETURN(auto dense, PrepareDequantized(weight, compute));
+  return std::make_unique<FloatingWeight>(weight, scheme, std::move(dense));
 }
 
 }  // namespace quantd

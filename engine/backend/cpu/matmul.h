@@ -28,6 +28,11 @@ absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDense(const WeightRows& w
 // (code - zero) * scale as a dense weight.
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareDequantized(const QuantizedRows& weight,
                                                                    ComputeType compute);
+// The same, with inputs rounded as RoundInputs does before they are multiplied: a floating scheme
+// with activations.
+absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareFloating(const QuantizedRows& weight,
+                                                                const Scheme& scheme,
+                                                                ComputeType compute);
 // For integer products: inputs are quantized to int8 by weight.input, or without one per token.
 absl::StatusOr<std::unique_ptr<PreparedWeight>> PrepareInt8(const QuantizedRows& weight);
 

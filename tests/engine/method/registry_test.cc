@@ -186,5 +186,58 @@ TEST(Methods, ThatOnlyRoundAskForStatisticsOnlyWhenTheyWeigh) {
   }
 }
 
+TEST(NumberFormats, IntegersAreTheirBits) {
+  SchemeRequest by_name, by_bits;
+  by_name.number_format = "int3";
+  by_bits.bits = 3;
+  for (const char* method : {"rtn", "awq", "gptq", "awq+gptq"}) {
+    const auto named = Resolve(method, by_name), counted = Resolve(method, by_bits);
+    ASSERT_TRUE(named.ok() && counted.ok()) << method;
+    EXPECT_TRUE(*named == *counted) << method;
+  }
+}
+
+TEST(NumberFormats, FloatingOnesFixHowScalesAreShared) {
+  SchemeRequest request;
+  request.number_format = "nvfp4";
+  for (const char* method : {"rtn", "awq", "gptq", "awq+gptq"}) {
+    const auto scheme = Resolve(method, request);
+    ASSERT_TRUE(scheme.ok()) << scheme.status();
+    EXPECT_EQ(scheme->bits, 4);
+    EXPECT_EQ(scheme->group_size, 16);
+    EXPECT_TRUE(scheme->symmetric);
+    EXPECT_EQ(StorageBits(*scheme, 256, 640), 256 * 640 * 4 + 256 * 40 * 8);
+  }
+  request.group_size = 32;
+  EXPECT_EQ(OnlyViolation(Resolve("rtn", request)).wanted, "groups of 16");
+  request = {};
+  request.number_format = "fp8-e4m3";
+  EXPECT_EQ(Resolve("gptq", request)->granularity, Granularity::kChannel);
+  request.symmetric = false;
+  EXPECT_EQ(OnlyViolation(Resolve("rtn", request)).wanted, "symmetric true");
+}
+
+TEST(NumberFormats, RefusesWhatDoesNotGoTogether) {
+  SchemeRequest request;
+  request.number_format = "fp5";
+  EXPECT_THAT(OnlyViolation(Resolve("rtn", request)).wanted, HasSubstr("int8, fp8-e4m3"));
+  request.number_format = "int4";
+  request.bits = 3;
+  EXPECT_EQ(OnlyViolation(Resolve("rtn", request)).wanted, "one of the two");
+  request.bits.reset();
+  request.activations = ActivationScheme::kDynamicToken;
+  EXPECT_THAT(OnlyViolation(Resolve("gptq", request)).got, HasSubstr("activations dynamic"));
+  request.number_format = "nvfp4";
+  EXPECT_THAT(OnlyViolation(Resolve("rtn", request)).wanted, HasSubstr("static or none"));
+  request.number_format = "mxfp8";
+  EXPECT_TRUE(Resolve("awq", request).ok());
+  request.activations = ActivationScheme::kStatic;
+  EXPECT_THAT(OnlyViolation(Resolve("awq", request)).wanted, HasSubstr("dynamic or none"));
+  request.activations.reset();
+  EXPECT_FALSE(Resolve("int8", request).ok());
+  EXPECT_FALSE(Resolve("hqq", request).ok());
+  EXPECT_FALSE(Resolve("gguf", request).ok());
+}
+
 }  // namespace
 }  // namespace quantd

@@ -1,0 +1,182 @@
+// Floating number formats from weights to bytes, against what compressed-tensors makes of the same
+// weights (tests/golden/make_floating_golden.py).
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "engine/backend/number_kernels.h"
+#include "engine/format/compressed_tensors.h"
+#include "engine/method/registry.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/engine/method/method_context.h"
+
+namespace quantd {
+namespace {
+
+const nlohmann::json& Golden() {
+  static const auto* const golden = [] {
+    std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/floating_compressed_tensors.json");
+    return new nlohmann::json(nlohmann::json::parse(file));
+  }();
+  return *golden;
+}
+
+float AbsmaxOf(const std::vector<float>& values) {
+  float absmax = 0;
+  for (const float value : values) absmax = std::max(absmax, std::fabs(value));
+  return absmax;
+}
+
+// Whatever the order of its keys.
+nlohmann::json Sorted(const Json& json) { return nlohmann::json::parse(json.dump()); }
+
+struct Case {
+  const nlohmann::json& wanted;
+  LinearSpec linear;
+  Scheme scheme;
+  std::vector<float> weights, inputs;
+  QuantizedRows rows;
+
+  explicit Case(const nlohmann::json& json) : wanted(json) {
+    linear.name = "model.layers.0.mlp.down_proj";
+    linear.role = LinearRole::kDown;
+    linear.out_features = Golden()["rows"];
+    linear.in_features = Golden()["columns"];
+    weights = Golden()["weights"].get<std::vector<float>>();
+    inputs = Golden()["inputs"].get<std::vector<float>>();
+    SchemeRequest request;
+    request.number_format = json["number_format"].get<std::string>();
+    request.scale_rule = ScaleRule::kAbsmax;
+    if (json["granularity"] == "tensor") request.granularity = Granularity::kTensor;
+    if (json["activations"] == "static") request.activations = ActivationScheme::kStatic;
+    if (json["activations"] == "dynamic") request.activations = ActivationScheme::kDynamicToken;
+    const auto resolved = FindMethod("rtn")->resolve(request, linear, DType::kF32);
+    EXPECT_TRUE(resolved.ok()) << resolved.status();
+    scheme = *resolved;
+    const bool second = scheme.number->scale == ScaleKind::kE4M3;
+    if (second) scheme.tensor_scale = TensorScaleOf(AbsmaxOf(weights));
+    const WeightRows source = {weights.data(), DType::kF32, linear.out_features,
+                               linear.in_features};
+    EXPECT_TRUE(FindMethod("rtn")->quantize(source, scheme, nullptr, TestContext(), &rows).ok());
+    if (scheme.activations != ActivationScheme::kStatic) return;
+    const float absmax = AbsmaxOf(inputs);
+    rows.input =
+        StaticInput{.scale = second ? TensorScaleOf(absmax) : ScaleOfRange(absmax, scheme)};
+  }
+
+  // The tensors by name, as bytes.
+  std::map<std::string, std::string> Packed() const {
+    const std::vector<TensorInfo> infos = kCompressedTensors.tensors(linear, scheme);
+    std::vector<std::string> bytes;
+    for (const TensorInfo& info : infos) {
+      bytes.emplace_back(static_cast<size_t>(info.bytes()), '\0');
+    }
+    auto pieces = kCompressedTensors.pack(linear, scheme, 0, rows);
+    for (auto& piece : kCompressedTensors.constants(linear, scheme, rows.input)) {
+      pieces.push_back(std::move(piece));
+    }
+    for (const PackedPiece& piece : pieces) {
+      std::copy_n(reinterpret_cast<const char*>(piece.bytes.data()), piece.bytes.size(),
+                  bytes[piece.index].begin() + piece.offset);
+    }
+    std::map<std::string, std::string> named;
+    for (size_t i = 0; i < infos.size(); ++i) named[infos[i].name] = bytes[i];
+    return named;
+  }
+};
+
+class FloatingGolden : public ::testing::TestWithParam<size_t> {
+ protected:
+  FloatingGolden() : case_(Golden()["cases"][GetParam()]) {}
+  Case case_;
+};
+
+TEST_P(FloatingGolden, TensorsHaveTheNamesTypesShapesAndBytesOfCompressedTensors) {
+  const auto packed = case_.Packed();
+  ASSERT_EQ(packed.size(), case_.wanted["tensors"].size());
+  const auto infos = kCompressedTensors.tensors(case_.linear, case_.scheme);
+  for (const nlohmann::json& wanted : case_.wanted["tensors"]) {
+    const std::string name = wanted["name"];
+    const auto info = std::find_if(infos.begin(), infos.end(),
+                                   [&](const TensorInfo& one) { return one.name == name; });
+    ASSERT_NE(info, infos.end()) << name;
+    EXPECT_EQ("torch." + std::string(TorchNameOf(info->dtype)), wanted["dtype"]) << name;
+    EXPECT_EQ(info->shape, wanted["shape"].get<std::vector<int64_t>>()) << name;
+    std::string bytes;
+    ASSERT_TRUE(absl::Base64Unescape(wanted["bytes"].get<std::string>(), &bytes));
+    EXPECT_EQ(packed.at(name), bytes) << name;
+  }
+}
+
+// It decompresses to bfloat16 unless scales are of the model's type.
+TEST_P(FloatingGolden, DequantizedIsWhatItDecompressesTo) {
+  const auto wanted = case_.wanted["decompressed"].get<std::vector<float>>();
+  const bool narrow = case_.wanted["decompressed_dtype"] == "torch.bfloat16";
+  std::vector<float> row(static_cast<size_t>(case_.linear.in_features));
+  for (int64_t n = 0; n < case_.linear.out_features; ++n) {
+    case_.rows.Dequantize(n, row.data());
+    for (size_t k = 0; k < row.size(); ++k) {
+      float got = row[k];
+      if (narrow) {
+        const float rounded = rules::RoundToBF16(std::fabs(got));
+        got = std::signbit(got) ? -rounded : rounded;
+      }
+      EXPECT_EQ(got, wanted[static_cast<size_t>(n) * row.size() + k]) << n << ", " << k;
+    }
+  }
+}
+
+TEST_P(FloatingGolden, InputsAreRoundedAsItDoesAtRunTime) {
+  if (case_.wanted["inputs"].is_null()) {
+    EXPECT_EQ(case_.scheme.activations, ActivationScheme::kNone);
+    return;
+  }
+  const auto wanted = case_.wanted["inputs"].get<std::vector<float>>();
+  const int64_t columns = case_.linear.in_features;
+  std::vector<float> got(wanted.size());
+  for (int64_t t = 0; t < case_.linear.out_features; ++t) {
+    RoundInputs(case_.inputs.data() + t * columns, columns, case_.scheme,
+                case_.rows.input.has_value() ? &*case_.rows.input : nullptr,
+                got.data() + t * columns);
+  }
+  EXPECT_EQ(got, wanted);
+}
+
+TEST_P(FloatingGolden, ConfigurationSaysWhatItsOwnSays) {
+  const ResolvedLinear resolved = {&case_.linear, case_.scheme};
+  const Json config = kCompressedTensors.config(std::span(&resolved, 1), ModelSpec{});
+  EXPECT_EQ(config["format"], case_.wanted["layout"]);
+  EXPECT_EQ(config["version"], "0.20.0");
+  const Json& group = config["config_groups"]["group_0"];
+  EXPECT_EQ(group["format"], case_.wanted["layout"]);
+  EXPECT_EQ(Sorted(group["weights"]), case_.wanted["weight_arguments"]);
+  EXPECT_EQ(Sorted(group["input_activations"]), case_.wanted["input_arguments"]);
+}
+
+// What the search finds is never worse than the range, whatever the scale can be.
+TEST_P(FloatingGolden, SearchedScalesAreStoredExactlyAndErrLess) {
+  if (case_.scheme.granularity == Granularity::kTensor) return;  // by range alone
+  Scheme searched = case_.scheme;
+  searched.scale_rule = ScaleRule::kMse;
+  const WeightRows source = {case_.weights.data(), DType::kF32, case_.linear.out_features,
+                             case_.linear.in_features};
+  QuantizedRows rows;
+  ASSERT_TRUE(FindMethod("rtn")->quantize(source, searched, nullptr, TestContext(), &rows).ok());
+  EXPECT_LE(rows.error_energy, case_.rows.error_energy);
+  // E4M3 under another power of two has the same values, but for those at its ends.
+  if (case_.scheme.number->name != "mxfp8") {
+    EXPECT_LT(rows.error_energy, case_.rows.error_energy);
+  }
+  for (const float scale : rows.scales) EXPECT_EQ(StoredScale(scale, searched), scale);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FloatingGolden, ::testing::Range(size_t{0}, size_t{8}));
+
+}  // namespace
+}  // namespace quantd

@@ -1,0 +1,132 @@
+// Floating number formats end to end.
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "engine/backend/number_kernels.h"
+#include "engine/run/quantize.h"
+#include "engine/tensor/checkpoint.h"
+#include "gtest/gtest.h"
+#include "tests/engine/silent_sink.h"
+
+namespace quantd {
+namespace {
+
+class NumberFormatsTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<Report> Run(const std::string& scheme, int threads = 0,
+                             const std::string& format = "compressed-tensors") {
+    QuantizeRequest request;
+    request.model_folder = model_;
+    request.output_folder = artifact();
+    request.output.format = format;
+    std::filesystem::remove_all(artifact());
+    request.recipe = *ParseRecipe("default: {" + scheme + "}");
+    request.evaluation.windows = 4;
+    request.evaluation.tokens_per_window = 256;
+    request.calibration.samples = 8;
+    request.calibration.tokens_per_sample = 256;
+    request.resources.threads = threads;
+    auto planned = MakePlan(request);
+    if (!planned.ok()) return planned.status();
+    SilentSink nobody;
+    return Quantize(**planned, nobody);
+  }
+  double Kl(const std::string& scheme) {
+    const absl::StatusOr<Report> report = Run(scheme);
+    EXPECT_TRUE(report.ok()) << report.status();
+    return report.ok() ? report->evaluation->kl_mean : 1e9;
+  }
+  std::string artifact() const { return folder_.path() + "/out"; }
+  std::string Digest() const {
+    return Sha256Hex(*ReadFile(artifact() + "/model.safetensors", int64_t{1} << 30));
+  }
+
+  const std::string model_ = QUANTD_SOURCE_DIR "/models/books-3m";
+  TemporaryFolder folder_ = *TemporaryFolder::Create("number-formats-test");
+};
+
+TEST_F(NumberFormatsTest, MethodsErrLessThanPlainRounding) {
+  for (const std::string format : {"nvfp4", "mxfp4"}) {
+    const std::string number = ", number_format: " + format;
+    const double plain = Kl("method: rtn, scale_rule: absmax" + number);
+    EXPECT_GT(plain, 0.001) << format;
+    EXPECT_LT(Kl("method: rtn, scale_rule: weighted-mse" + number), plain) << format;
+    EXPECT_LT(Kl("method: awq" + number), 0.95 * plain) << format;
+    EXPECT_LT(Kl("method: gptq" + number), 0.8 * plain) << format;
+  }
+}
+
+TEST_F(NumberFormatsTest, MoreBitsAreNearer) {
+  const double mxfp4 = Kl("method: rtn, number_format: mxfp4");
+  const double nvfp4 = Kl("method: rtn, number_format: nvfp4");
+  const double fp8 = Kl("method: rtn, number_format: fp8-e4m3");
+  EXPECT_LT(nvfp4, mxfp4);
+  EXPECT_LT(fp8, 0.1 * nvfp4);
+  EXPECT_LT(Kl("method: rtn, number_format: mxfp8"), 0.2 * nvfp4);
+}
+
+// Evaluation rounds the inputs too.
+TEST_F(NumberFormatsTest, RoundedInputsCostSomething) {
+  const double alone = Kl("method: rtn, number_format: nvfp4");
+  const double both = Kl("method: rtn, number_format: nvfp4, activations: static");
+  EXPECT_GT(both, 1.1 * alone);
+  EXPECT_LT(both, 10 * alone);
+  EXPECT_GT(Kl("method: rtn, number_format: fp8-e4m3, activations: dynamic"),
+            1.1 * Kl("method: rtn, number_format: fp8-e4m3"));
+}
+
+TEST_F(NumberFormatsTest, FusedLinearsShareTheirTensorScale) {
+  const auto report = Run("method: rtn, number_format: nvfp4, activations: static");
+  ASSERT_TRUE(report.ok()) << report.status();
+  const auto checkpoint = Checkpoint::Open(artifact());
+  const auto original = Checkpoint::Open(model_);
+  ASSERT_TRUE(checkpoint.ok() && original.ok());
+  const auto value = [&](const std::string& name) {
+    const auto values = checkpoint->ReadF32(name);
+    EXPECT_TRUE(values.ok()) << values.status();
+    return values->data()[0];
+  };
+  const std::string block = "model.layers.1.";
+  for (const auto& parts :
+       {std::vector<std::string>{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+        std::vector<std::string>{"mlp.gate_proj", "mlp.up_proj"},
+        std::vector<std::string>{"mlp.down_proj"}}) {
+    float absmax = 0;
+    for (const std::string& part : parts) {
+      const auto weights = original->ReadF32(block + part + ".weight");
+      ASSERT_TRUE(weights.ok());
+      for (const float weight : weights->span()) absmax = std::max(absmax, std::fabs(weight));
+    }
+    for (const std::string& part : parts) {
+      EXPECT_EQ(value(block + part + ".weight_global_scale"), 2688.0f / absmax) << part;
+      EXPECT_GT(value(block + part + ".input_global_scale"), 0) << part;
+    }
+  }
+}
+
+TEST_F(NumberFormatsTest, SameBytesForAnyNumberOfThreads) {
+  for (const std::string scheme :
+       {"method: gptq, number_format: nvfp4", "method: awq, number_format: mxfp4",
+        "method: rtn, number_format: fp8-e4m3, granularity: tensor"}) {
+    ASSERT_TRUE(Run(scheme, 1).ok()) << scheme;
+    const std::string one = Digest();
+    ASSERT_TRUE(Run(scheme, 3).ok()) << scheme;
+    EXPECT_EQ(Digest(), one) << scheme;
+  }
+}
+
+TEST_F(NumberFormatsTest, FormatsOfIntegersRefuse) {
+  for (const std::string format : {"awq", "gptq", "gguf", "hqq"}) {
+    const auto report = Run("method: rtn, number_format: nvfp4", 1, format);
+    ASSERT_FALSE(report.ok()) << format;
+    EXPECT_EQ(ReasonOf(report.status()), Reason::kFormatCannotHold) << format;
+  }
+  EXPECT_TRUE(Run("method: rtn, number_format: nvfp4", 1, "dequantized").ok());
+}
+
+}  // namespace
+}  // namespace quantd
