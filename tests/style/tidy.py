@@ -3,8 +3,8 @@
     tidy.py --build FOLDER --stamps FOLDER [--jobs N] [--clang-tidy PROGRAM] FILE...
 
 Files that the build does not compile are left out. A file has passed when an empty file named after
-its key lies among the stamps; the key is a digest of clang-tidy's version, the list of checks, the
-compile command, and every file that was read to compile it (as ninja remembers), system headers too.
+its key lies among the stamps. The key digests clang-tidy's version, the list of checks, the compile
+command, and every file read to compile it (as ninja remembers), system headers too.
 Exit 1 if clang-tidy finds anything.
 """
 
