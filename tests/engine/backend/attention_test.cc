@@ -4,12 +4,14 @@
 
 #include "engine/backend/backend.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/every_backend.h"
 #include "tests/engine/backend/random_values.h"
 
 namespace quantd {
 namespace {
 
-Backend& Cpu() { return **FindBackend("cpu"); }
+class AttentionTest : public EveryBackend {};
+QD_EVERY_BACKEND(AttentionTest);
 
 // The definition, in f64.
 std::vector<double> Reference(const std::vector<float>& q, const std::vector<float>& k,
@@ -55,7 +57,8 @@ constexpr Case kCases[] = {{1, 1, 1, 2, 0},     {1, 8, 2, 64, 0},    {5, 2, 2, 6
                            {200, 2, 1, 24, 64}, {200, 2, 2, 24, 65}, {90, 4, 1, 16, 1000},
                            {1200, 2, 1, 8, 0},  {1200, 2, 1, 8, 100}};
 
-void Check(const Case& test, ComputeType compute, float spread, double tolerance) {
+void Check(Backend& backend, const Case& test, ComputeType compute, float spread,
+           double tolerance) {
   Random random(static_cast<uint64_t>(test.tokens));
   const AttentionShape shape{
       .tokens = test.tokens,
@@ -69,9 +72,9 @@ void Check(const Case& test, ComputeType compute, float spread, double tolerance
   const auto v = random.Floats(test.tokens * test.kv_heads * test.head_dim);
   std::vector<float> out(q.size(), 1e30F);
   const absl::Status status =
-      Cpu().Attention(q.data(), k.data(), v.data(), shape, compute, out.data());
+      backend.Attention(q.data(), k.data(), v.data(), shape, compute, out.data());
   if (compute == ComputeType::kBF16 && absl::IsUnavailable(status)) {
-    GTEST_SKIP() << "this machine does not multiply bf16";
+    GTEST_SKIP() << backend.name() << " does not multiply bf16 here";
   }
   ASSERT_TRUE(status.ok()) << status;
   const std::vector<double> wanted = Reference(q, k, v, shape);
@@ -81,26 +84,26 @@ void Check(const Case& test, ComputeType compute, float spread, double tolerance
   }
 }
 
-TEST(AttentionTest, F32) {
-  for (const Case& test : kCases) Check(test, ComputeType::kF32, 2.0F, 5e-6);
+TEST_P(AttentionTest, F32) {
+  for (const Case& test : kCases) Check(backend(), test, ComputeType::kF32, 2.0F, 5e-6);
 }
 
 // Scores of some hundreds: the softmax is close to a choice of one.
-TEST(AttentionTest, F32WithLargeScores) {
-  for (const Case& test : kCases) Check(test, ComputeType::kF32, 30.0F, 5e-4);
+TEST_P(AttentionTest, F32WithLargeScores) {
+  for (const Case& test : kCases) Check(backend(), test, ComputeType::kF32, 30.0F, 5e-4);
 }
 
-TEST(AttentionTest, Bf16) {
-  for (const Case& test : kCases) Check(test, ComputeType::kBF16, 1.0F, 2e-2);
+TEST_P(AttentionTest, Bf16) {
+  for (const Case& test : kCases) Check(backend(), test, ComputeType::kBF16, 1.0F, 2e-2);
 }
 
-TEST(AttentionTest, HeadsThatDoNotDivideAreRefused) {
+TEST_P(AttentionTest, HeadsThatDoNotDivideAreRefused) {
   const AttentionShape shape{
       .tokens = 1, .heads = 3, .kv_heads = 2, .head_dim = 2, .window = 0, .scale = 1};
   const std::vector<float> x(6);
   std::vector<float> out(6);
   EXPECT_FALSE(
-      Cpu().Attention(x.data(), x.data(), x.data(), shape, ComputeType::kF32, out.data()).ok());
+      backend().Attention(x.data(), x.data(), x.data(), shape, ComputeType::kF32, out.data()).ok());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Matrix products of the CPU backend against sums in f64 and exact integers.
+// Matrix products of every backend against sums in f64 and exact integers.
 #include <bit>
 #include <cmath>
 #include <string>
@@ -8,6 +8,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/kernels.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/every_backend.h"
 #include "tests/engine/backend/random_values.h"
 
 namespace quantd {
@@ -20,7 +21,8 @@ constexpr Size kSizes[] = {{1, 1, 1},     {1, 64, 64},    {2, 3, 5},     {7, 33,
                            {16, 16, 16},  {17, 100, 65},  {64, 48, 96},  {5, 172, 64},
                            {128, 65, 31}, {33, 256, 640}, {512, 64, 128}};
 
-Backend& Cpu() { return **FindBackend("cpu"); }
+class MatMulTest : public EveryBackend {};
+QD_EVERY_BACKEND(MatMulTest);
 
 float Bf16(float value) {
   uint16_t bits = 0;
@@ -28,10 +30,10 @@ float Bf16(float value) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
-// Whether this machine multiplies bf16 at all.
-bool HasBf16() {
+// Whether the backend multiplies bf16 at all.
+bool HasBf16(Backend& backend) {
   const float one = 1;
-  return Cpu().Prepare({&one, DType::kF32, 1, 1}, ComputeType::kBF16).ok();
+  return backend.Prepare({&one, DType::kF32, 1, 1}, ComputeType::kBF16).ok();
 }
 
 // |y - wanted| <= tolerance * sum |x w|, wanted = x w^T + bias in f64.
@@ -54,7 +56,7 @@ void ExpectProduct(const std::vector<float>& x, const std::vector<float>& w,
   }
 }
 
-void CheckDense(ComputeType compute, DType stored, bool with_bias) {
+void CheckDense(Backend& backend, ComputeType compute, DType stored, bool with_bias) {
   for (const Size& size : kSizes) {
     Random random(static_cast<uint64_t>(size.n));
     std::vector<float> x = random.Floats(size.tokens * size.k, 3.0F),
@@ -67,13 +69,13 @@ void CheckDense(ComputeType compute, DType stored, bool with_bias) {
       WidenToF32(narrow.data(), stored, size.n * size.k, w.data());
       data = narrow.data();
     }
-    const auto prepared = Cpu().Prepare({data, stored, size.n, size.k}, compute);
+    const auto prepared = backend.Prepare({data, stored, size.n, size.k}, compute);
     ASSERT_TRUE(prepared.ok()) << prepared.status();
     EXPECT_EQ((*prepared)->out_features(), size.n);
     EXPECT_EQ((*prepared)->in_features(), size.k);
     std::vector<float> y(static_cast<size_t>(size.tokens * size.n), 1e30F);
     ASSERT_TRUE(
-        Cpu()
+        backend
             .MatMul(x.data(), size.tokens, **prepared, with_bias ? bias.data() : nullptr, y.data())
             .ok());
     if (compute ==
@@ -85,29 +87,31 @@ void CheckDense(ComputeType compute, DType stored, bool with_bias) {
   }
 }
 
-TEST(MatMulTest, DenseF32) {
+TEST_P(MatMulTest, DenseF32) {
   for (const DType stored : {DType::kF32, DType::kBF16, DType::kF16})
-    CheckDense(ComputeType::kF32, stored, false);
+    CheckDense(backend(), ComputeType::kF32, stored, false);
 }
 
-TEST(MatMulTest, DenseF32WithBias) { CheckDense(ComputeType::kF32, DType::kF32, true); }
+TEST_P(MatMulTest, DenseF32WithBias) {
+  CheckDense(backend(), ComputeType::kF32, DType::kF32, true);
+}
 
-TEST(MatMulTest, DenseBf16) {
-  if (!HasBf16()) GTEST_SKIP() << "this machine does not multiply bf16";
+TEST_P(MatMulTest, DenseBf16) {
+  if (!HasBf16(backend())) GTEST_SKIP() << GetParam() << " does not multiply bf16 here";
   for (const DType stored : {DType::kF32, DType::kBF16, DType::kF16})
-    CheckDense(ComputeType::kBF16, stored, false);
+    CheckDense(backend(), ComputeType::kBF16, stored, false);
 }
 
-TEST(MatMulTest, DenseBf16WithBias) {
-  if (!HasBf16()) GTEST_SKIP() << "this machine does not multiply bf16";
-  CheckDense(ComputeType::kBF16, DType::kBF16, true);
+TEST_P(MatMulTest, DenseBf16WithBias) {
+  if (!HasBf16(backend())) GTEST_SKIP() << GetParam() << " does not multiply bf16 here";
+  CheckDense(backend(), ComputeType::kBF16, DType::kBF16, true);
 }
 
-TEST(MatMulTest, NoTokensIsNoWork) {
+TEST_P(MatMulTest, NoTokensIsNoWork) {
   const float w = 1;
-  const auto prepared = Cpu().Prepare({&w, DType::kF32, 1, 1}, ComputeType::kF32);
+  const auto prepared = backend().Prepare({&w, DType::kF32, 1, 1}, ComputeType::kF32);
   ASSERT_TRUE(prepared.ok());
-  EXPECT_TRUE(Cpu().MatMul(nullptr, 0, **prepared, nullptr, nullptr).ok());
+  EXPECT_TRUE(backend().MatMul(nullptr, 0, **prepared, nullptr, nullptr).ok());
 }
 
 struct QuantizedCase {
@@ -139,29 +143,30 @@ std::vector<float> Dequantized(const QuantizedRows& rows) {
 constexpr QuantizedCase kQuantized[] = {
     {8, 1, true}, {4, 1, true}, {4, 4, true}, {4, 4, false}, {8, 2, false}};
 
-TEST(MatMulTest, WeightOnlyMultipliesTheDequantizedWeight) {
+TEST_P(MatMulTest, WeightOnlyMultipliesTheDequantizedWeight) {
   for (const QuantizedCase& quantized : kQuantized) {
     Random random(11);
     const Size size{9, 40, 128};
     const QuantizedRows rows = RandomRows(random, size.n, size.k, quantized);
     const std::vector<float> x = random.Floats(size.tokens * size.k), bias = random.Floats(size.n);
-    const auto prepared = Cpu().PrepareQuantized(rows, Scheme{}, ComputeType::kF32);
+    const auto prepared = backend().PrepareQuantized(rows, Scheme{}, ComputeType::kF32);
     ASSERT_TRUE(prepared.ok()) << prepared.status();
     std::vector<float> y(static_cast<size_t>(size.tokens * size.n));
-    ASSERT_TRUE(Cpu().MatMul(x.data(), size.tokens, **prepared, bias.data(), y.data()).ok());
+    ASSERT_TRUE(backend().MatMul(x.data(), size.tokens, **prepared, bias.data(), y.data()).ok());
     ExpectProduct(x, Dequantized(rows), bias, y, size, 2e-6);
   }
 }
 
 // What a server computes: tokens to int8, exact integer sums, then the scales.
-void CheckDynamic(const Size& size, const QuantizedCase& quantized, const std::vector<float>& x,
-                  const QuantizedRows& rows, const std::vector<float>& bias) {
+void CheckDynamic(Backend& backend, const Size& size, const QuantizedCase& quantized,
+                  const std::vector<float>& x, const QuantizedRows& rows,
+                  const std::vector<float>& bias) {
   const Scheme scheme = DynamicTokenScheme();
-  const auto prepared = Cpu().PrepareQuantized(rows, scheme, ComputeType::kF32);
+  const auto prepared = backend.PrepareQuantized(rows, scheme, ComputeType::kF32);
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   std::vector<float> y(static_cast<size_t>(size.tokens * size.n));
   ASSERT_TRUE(
-      Cpu()
+      backend
           .MatMul(x.data(), size.tokens, **prepared, bias.empty() ? nullptr : bias.data(), y.data())
           .ok());
   const int64_t width = size.k / quantized.groups;
@@ -188,7 +193,7 @@ void CheckDynamic(const Size& size, const QuantizedCase& quantized, const std::v
   }
 }
 
-TEST(MatMulTest, DynamicTokensAreExactIntegers) {
+TEST_P(MatMulTest, DynamicTokensAreExactIntegers) {
   for (const QuantizedCase& quantized : kQuantized) {
     for (const Size& size :
          {Size{1, 8, 64}, Size{9, 40, 128}, Size{33, 100, 2560}, Size{64, 64, 4096}}) {
@@ -196,14 +201,15 @@ TEST(MatMulTest, DynamicTokensAreExactIntegers) {
       const QuantizedRows rows = RandomRows(random, size.n, size.k, quantized);
       const std::vector<float> bias =
           size.tokens % 2 == 0 ? random.Floats(size.n) : std::vector<float>();
-      CheckDynamic(size, quantized, random.Floats(size.tokens * size.k, 8.0F), rows, bias);
+      CheckDynamic(backend(), size, quantized, random.Floats(size.tokens * size.k, 8.0F), rows,
+                   bias);
     }
   }
 }
 
 // Every product at its largest and of one sign: sums of pairs in 16 bits would saturate, f32 sums
 // over the whole row would round.
-TEST(MatMulTest, DynamicTokensAreExactAtTheExtremes) {
+TEST_P(MatMulTest, DynamicTokensAreExactAtTheExtremes) {
   const Size size{4, 48, 4096};
   for (const int code : {-128, -127, 127}) {
     QuantizedRows rows = EmptyRows(size.n, size.k, 1);
@@ -213,23 +219,24 @@ TEST(MatMulTest, DynamicTokensAreExactAtTheExtremes) {
     for (const float sign : {-1.0F, 1.0F}) {
       std::vector<float> x(static_cast<size_t>(size.tokens * size.k), 3.5F * sign);
       x[1] = 0.11F;
-      CheckDynamic(size, {8, 1, true}, x, rows, {});
+      CheckDynamic(backend(), size, {8, 1, true}, x, rows, {});
     }
   }
 }
 
-TEST(MatMulTest, SameBitsFromTwoThreadsAtOnce) {
+TEST_P(MatMulTest, SameBitsFromTwoThreadsAtOnce) {
   const Size size{65, 256, 300};
   Random random(13);
   const std::vector<float> w = random.Floats(size.n * size.k),
                            x = random.Floats(size.tokens * size.k);
-  const auto prepared = Cpu().Prepare({w.data(), DType::kF32, size.n, size.k}, ComputeType::kF32);
+  const auto prepared =
+      backend().Prepare({w.data(), DType::kF32, size.n, size.k}, ComputeType::kF32);
   ASSERT_TRUE(prepared.ok());
   std::vector<std::vector<float>> y(3,
                                     std::vector<float>(static_cast<size_t>(size.tokens * size.n)));
   const auto run = [&](size_t i) {
     for (int repeat = 0; repeat < 20; ++repeat) {
-      ASSERT_TRUE(Cpu().MatMul(x.data(), size.tokens, **prepared, nullptr, y[i].data()).ok());
+      ASSERT_TRUE(backend().MatMul(x.data(), size.tokens, **prepared, nullptr, y[i].data()).ok());
     }
   };
   run(0);
@@ -240,20 +247,22 @@ TEST(MatMulTest, SameBitsFromTwoThreadsAtOnce) {
   EXPECT_EQ(y[0], y[2]);
 }
 
+TEST_P(MatMulTest, PrecisionThatIsAskedForIsKept) {
+  EXPECT_EQ(backend().Resolve(ComputeType::kBF16, DType::kF32), ComputeType::kBF16);
+  EXPECT_EQ(backend().Resolve(ComputeType::kF32, DType::kBF16), ComputeType::kF32);
+  EXPECT_EQ(backend().Resolve(ComputeType::kAuto, DType::kF32), ComputeType::kF32);
+  EXPECT_EQ(backend().Resolve(ComputeType::kAuto, DType::kF16), ComputeType::kF32);
+  EXPECT_NE(backend().Resolve(ComputeType::kAuto, DType::kBF16), ComputeType::kAuto);
+}
+
+TEST_P(MatMulTest, ABackendIsFoundByTheNameItTells) { EXPECT_EQ(backend().name(), GetParam()); }
+
 TEST(BackendTest, AnyIsTheBestAndUnknownNamesAreRefused) {
   EXPECT_EQ((*FindBackend("any"))->name(), "cpu");
   EXPECT_EQ((*FindBackend("cpu"))->name(), "cpu");
   EXPECT_EQ(FindBackend("cuda").status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(FindBackend("tpu").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(AvailableBackends(), std::vector<std::string_view>{"cpu"});
-}
-
-TEST(BackendTest, PrecisionThatIsAskedForIsKept) {
-  EXPECT_EQ(Cpu().Resolve(ComputeType::kBF16, DType::kF32), ComputeType::kBF16);
-  EXPECT_EQ(Cpu().Resolve(ComputeType::kF32, DType::kBF16), ComputeType::kF32);
-  EXPECT_EQ(Cpu().Resolve(ComputeType::kAuto, DType::kF32), ComputeType::kF32);
-  EXPECT_EQ(Cpu().Resolve(ComputeType::kAuto, DType::kF16), ComputeType::kF32);
-  EXPECT_NE(Cpu().Resolve(ComputeType::kAuto, DType::kBF16), ComputeType::kAuto);
 }
 
 }  // namespace

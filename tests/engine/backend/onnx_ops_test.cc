@@ -9,6 +9,7 @@
 
 #include "engine/backend/backend.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/every_backend.h"
 #include "tests/engine/backend/random_values.h"
 #include "tests/onnx_tensor.h"
 #include "tests/shared_data.h"
@@ -16,7 +17,8 @@
 namespace quantd {
 namespace {
 
-Backend& Cpu() { return **FindBackend("cpu"); }
+class OnnxTest : public EveryBackend {};
+QD_EVERY_BACKEND(OnnxTest);
 
 struct OnnxCase {
   std::map<std::string, double> attributes;
@@ -41,7 +43,7 @@ void ExpectClose(const std::vector<float>& got, const OnnxTensor& wanted, double
   for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], wanted.values[i], tolerance) << i;
 }
 
-TEST(OnnxTest, RmsNormalization) {
+TEST_P(OnnxTest, RmsNormalization) {
   QD_SHARED_DATA_OR_SKIP(data);
   for (const char* name : {"test_rms_normalization_2d_axis_negative_1",
                            "test_rms_normalization_3d_axis_negative_1_epsilon",
@@ -51,15 +53,15 @@ TEST(OnnxTest, RmsNormalization) {
     const std::vector<float> x = test.inputs[0].As<float>(), gain = test.inputs[1].As<float>();
     std::vector<float> y(x.size());
     const int64_t width = test.inputs[1].elements();
-    Cpu().RmsNorm(x.data(), gain.data(), test.inputs[0].elements() / width, width,
-                  static_cast<float>(epsilon), y.data());
+    backend().RmsNorm(x.data(), gain.data(), test.inputs[0].elements() / width, width,
+                      static_cast<float>(epsilon), y.data());
     ExpectClose(y, test.output, 1e-6);
   }
 }
 
 // x is [batch, heads, tokens, d], or [batch, tokens, heads * d]. The caches hold a row per
 // position, chosen by input 3, or without it a row per token.
-void CheckRotary(const OnnxCase& read, bool has_positions) {
+void CheckRotary(Backend& backend, const OnnxCase& read, bool has_positions) {
   OnnxCase test = read;
   const std::vector<int64_t>& dims = test.inputs[0].dims;
   const bool flat = dims.size() == 3;
@@ -89,7 +91,7 @@ void CheckRotary(const OnnxCase& read, bool has_positions) {
             static_cast<float>(test.inputs[2].values[static_cast<size_t>(row * half + i)]));
       }
     }
-    Cpu().Rope(rows.data(), tokens, heads, d, half, cos.data(), sin.data());
+    backend.Rope(rows.data(), tokens, heads, d, half, cos.data(), sin.data());
     size_t at = 0;
     for (int64_t t = 0; t < tokens; ++t) {
       for (int64_t h = 0; h < heads; ++h) {
@@ -100,21 +102,21 @@ void CheckRotary(const OnnxCase& read, bool has_positions) {
   ExpectClose(got, test.output, 1e-6);
 }
 
-TEST(OnnxTest, RotaryEmbedding) {
+TEST_P(OnnxTest, RotaryEmbedding) {
   QD_SHARED_DATA_OR_SKIP(data);
   for (const char* name : {"test_rotary_embedding", "test_rotary_embedding_3d_input",
                            "test_rotary_embedding_with_rotary_dim"}) {
-    CheckRotary(ReadCase(data, name, 4), true);
+    CheckRotary(backend(), ReadCase(data, name, 4), true);
   }
   for (const char* name : {"test_rotary_embedding_no_position_ids",
                            "test_rotary_embedding_no_position_ids_rotary_dim"}) {
-    CheckRotary(ReadCase(data, name, 3), false);
+    CheckRotary(backend(), ReadCase(data, name, 3), false);
   }
 }
 
 // One batch entry as our operation takes it. Query i stands at position positions[i] of a window as
 // long as the keys, so it sees the keys up to there.
-std::vector<float> Attend(const OnnxCase& test, int64_t batch,
+std::vector<float> Attend(Backend& backend, const OnnxCase& test, int64_t batch,
                           const std::vector<int64_t>& positions) {
   const std::vector<int64_t>&q = test.inputs[0].dims, &k = test.inputs[1].dims;
   const int64_t heads = q[1], queries = q[2], d = q[3], kv_heads = k[1], keys = k[2];
@@ -156,7 +158,7 @@ std::vector<float> Attend(const OnnxCase& test, int64_t batch,
       }
     }
     EXPECT_TRUE(
-        Cpu()
+        backend
             .Attention(rows.data(), key.data(), value.data(), shape, ComputeType::kF32, out.data())
             .ok());
     for (int64_t h = 0; h < heads; ++h) {
@@ -166,30 +168,30 @@ std::vector<float> Attend(const OnnxCase& test, int64_t batch,
   return result;
 }
 
-void CheckAttention(const OnnxCase& test, const std::vector<int64_t>& positions) {
+void CheckAttention(Backend& backend, const OnnxCase& test, const std::vector<int64_t>& positions) {
   std::vector<float> got;
   for (int64_t batch = 0; batch < test.inputs[0].dims[0]; ++batch) {
-    const std::vector<float> part = Attend(test, batch, positions);
+    const std::vector<float> part = Attend(backend, test, batch, positions);
     got.insert(got.end(), part.begin(), part.end());
   }
   ExpectClose(got, test.output, 1e-6);
 }
 
-TEST(OnnxTest, AttentionCausal) {
+TEST_P(OnnxTest, AttentionCausal) {
   QD_SHARED_DATA_OR_SKIP(data);
-  CheckAttention(ReadCase(data, "test_attention_4d_causal", 3), {0, 1, 2, 3});
+  CheckAttention(backend(), ReadCase(data, "test_attention_4d_causal", 3), {0, 1, 2, 3});
 }
 
 // Not causal: every query stands at the end.
-TEST(OnnxTest, AttentionGroupedQuery) {
+TEST_P(OnnxTest, AttentionGroupedQuery) {
   QD_SHARED_DATA_OR_SKIP(data);
-  CheckAttention(ReadCase(data, "test_attention_4d_gqa", 3), {5, 5, 5, 5});
+  CheckAttention(backend(), ReadCase(data, "test_attention_4d_gqa", 3), {5, 5, 5, 5});
 }
 
 // u8 x u8 with zero points: A goes in as the tokens, B as the weight shifted to int8. The scales
 // are 1, so the sums come out as they are. A token's codes are its values when one of them is 127
 // in size, which a zero-padded column supplies.
-TEST(OnnxTest, MatMulInteger) {
+TEST_P(OnnxTest, MatMulInteger) {
   QD_SHARED_DATA_OR_SKIP(data);
   const OnnxCase test = ReadCase(data, "test_matmulinteger", 4);
   const int64_t rows = test.inputs[0].dims[0], k = test.inputs[0].dims[1],
@@ -215,10 +217,10 @@ TEST(OnnxTest, MatMulInteger) {
   weight.scales.assign(static_cast<size_t>(n), 1.0F);
   weight.zeros.assign(static_cast<size_t>(n), static_cast<int8_t>(zero_b - 128));
   const Scheme scheme = DynamicTokenScheme();
-  const auto prepared = Cpu().PrepareQuantized(weight, scheme, ComputeType::kF32);
+  const auto prepared = backend().PrepareQuantized(weight, scheme, ComputeType::kF32);
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   std::vector<float> y(static_cast<size_t>(rows * n));
-  ASSERT_TRUE(Cpu().MatMul(x.data(), rows, **prepared, nullptr, y.data()).ok());
+  ASSERT_TRUE(backend().MatMul(x.data(), rows, **prepared, nullptr, y.data()).ok());
   ExpectClose(y, test.output, 0);
 }
 

@@ -6,28 +6,30 @@
 
 #include "engine/backend/backend.h"
 #include "gtest/gtest.h"
+#include "tests/engine/backend/every_backend.h"
 #include "tests/engine/backend/random_values.h"
 
 namespace quantd {
 namespace {
 
-Backend& Cpu() { return **FindBackend("cpu"); }
+class StaticMatMulTest : public EveryBackend {};
+QD_EVERY_BACKEND(StaticMatMulTest);
 
 int CodeOf(float x, const StaticInput& input) {
   const float code = std::nearbyint(x / input.scale) + static_cast<float>(input.zero);
   return static_cast<int>(std::clamp(code, -128.0F, 127.0F));
 }
 
-void CheckStatic(const QuantizedRows& rows, const std::vector<float>& x,
+void CheckStatic(Backend& backend, const QuantizedRows& rows, const std::vector<float>& x,
                  const std::vector<float>& bias) {
   Scheme scheme;
   scheme.activations = ActivationScheme::kStatic;
-  const auto prepared = Cpu().PrepareQuantized(rows, scheme, ComputeType::kF32);
+  const auto prepared = backend.PrepareQuantized(rows, scheme, ComputeType::kF32);
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   const int64_t tokens = static_cast<int64_t>(x.size()) / rows.columns;
   std::vector<float> y(static_cast<size_t>(tokens * rows.rows));
   const float* added = bias.empty() ? nullptr : bias.data();
-  ASSERT_TRUE(Cpu().MatMul(x.data(), tokens, **prepared, added, y.data()).ok());
+  ASSERT_TRUE(backend.MatMul(x.data(), tokens, **prepared, added, y.data()).ok());
   const int64_t width = rows.columns / rows.groups;
   const StaticInput& input = *rows.input;
   for (int64_t t = 0; t < tokens; ++t) {
@@ -49,7 +51,7 @@ void CheckStatic(const QuantizedRows& rows, const std::vector<float>& x,
   }
 }
 
-TEST(StaticMatMulTest, IsExactIntegers) {
+TEST_P(StaticMatMulTest, IsExactIntegers) {
   Random random(21);
   for (const int zero : {0, 1, -37, -128, 127}) {
     for (const int64_t groups : {1, 4}) {
@@ -61,7 +63,7 @@ TEST(StaticMatMulTest, IsExactIntegers) {
         if (!symmetric) rows.zeros = random.Codes(n * groups, -128, 127);
         rows.input = StaticInput{.scale = 0.031F, .zero = zero};
         // Some lie outside the codes.
-        CheckStatic(rows, random.Floats(9 * k, 6.0F),
+        CheckStatic(backend(), rows, random.Floats(9 * k, 6.0F),
                     zero == 1 ? random.Floats(n) : std::vector<float>());
       }
     }
@@ -70,7 +72,7 @@ TEST(StaticMatMulTest, IsExactIntegers) {
 
 // Every product at its largest and of one sign: sums of pairs in 16 bits would saturate, f32 sums
 // over the whole row would round.
-TEST(StaticMatMulTest, IsExactAtTheExtremes) {
+TEST_P(StaticMatMulTest, IsExactAtTheExtremes) {
   const int64_t n = 16, k = 4096;
   for (const int code : {-128, 127}) {
     QuantizedRows rows = EmptyRows(n, k, 1);
@@ -82,7 +84,7 @@ TEST(StaticMatMulTest, IsExactAtTheExtremes) {
       for (const float value : {-1e6F, 1e6F}) {
         std::vector<float> x(static_cast<size_t>(2 * k), value);
         x[1] = 0.6F;
-        CheckStatic(rows, x, {});
+        CheckStatic(backend(), rows, x, {});
       }
     }
   }
