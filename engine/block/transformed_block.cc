@@ -1,5 +1,6 @@
 #include "engine/block/transformed_block.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,13 +10,12 @@
 namespace quantd {
 namespace {
 
-// The bias times the rows' factors; as it was where there are none.
+// As it was where the transform leaves it alone.
 SharedVector TransformedBias(const SharedVector& bias, const Transform& transform) {
-  if (transform.rows.empty() || bias == nullptr) return bias;
+  if (!transform.changes_bias() || bias == nullptr) return bias;
   AlignedBuffer<float> values(bias->size());
-  for (int64_t n = 0; n < values.size(); ++n) {
-    values.data()[n] = bias->data()[n] * transform.rows[static_cast<size_t>(n)];
-  }
+  std::copy(bias->span().begin(), bias->span().end(), values.data());
+  transform.ApplyToBias(values.span());
   return std::make_shared<const AlignedBuffer<float>>(std::move(values));
 }
 
@@ -39,11 +39,9 @@ absl::Status WriteBias(const Block& block, size_t index, const Checkpoint& check
   if (!linear.has_bias) return absl::OkStatus();
   const Transform& transform = block.transform.linears[index];
   const std::string tensor = linear.name + ".bias";
-  if (transform.rows.empty()) return tensors.Copy(checkpoint, tensor);
+  if (!transform.changes_bias()) return tensors.Copy(checkpoint, tensor);
   QD_ASSIGN_OR_RETURN(AlignedBuffer<float> bias, checkpoint.ReadF32(tensor));
-  for (int64_t n = 0; n < bias.size(); ++n) {
-    bias.data()[n] *= transform.rows[static_cast<size_t>(n)];
-  }
+  transform.ApplyToBias(bias.span());
   return tensors.WriteValues(tensor, bias.span());
 }
 

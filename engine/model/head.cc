@@ -24,6 +24,12 @@ Head Head::WithLinear(PreparedLinear linear) const {
   return head;
 }
 
+Head Head::WithNorm(NormWeights norm) const {
+  Head head = *this;
+  head.norm_ = std::move(norm);
+  return head;
+}
+
 absl::Status Head::Logits(const float* x, int64_t tokens, float* logits) const {
   thread_local AlignedBuffer<float> normed;
   if (normed.size() < tokens * model_->hidden)

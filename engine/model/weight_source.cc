@@ -6,6 +6,13 @@
 #include "base/error.h"
 
 namespace quantd {
+namespace {
+
+absl::Status Gone(const std::string& tensor) {
+  return MakeError(Reason::kInternal, "an edited weight that was released is read: " + tensor);
+}
+
+}  // namespace
 
 WeightSource::WeightSource(const Checkpoint& checkpoint, const LinearSpec& linear,
                            std::string tensor)
@@ -20,20 +27,31 @@ absl::Status WeightSource::Hold() {
   return absl::OkStatus();
 }
 
+absl::Status WeightSource::HoldEdited(const std::function<absl::Status(float* values)>& edit) {
+  AlignedBuffer<std::byte> all(linear_->parameters() * SizeOf(DType::kF32));
+  auto* values = reinterpret_cast<float*>(all.data());
+  QD_RETURN_IF_ERROR(ReadF32(0, linear_->out_features, values));
+  QD_RETURN_IF_ERROR(edit(values));
+  held_ = std::move(all);
+  edited_ = true;
+  return absl::OkStatus();
+}
+
 std::optional<WeightRows> WeightSource::Held() const {
   if (held_.size() == 0) return std::nullopt;
   return WeightRows{.data = held_.data(),
-                    .dtype = dtype_,
+                    .dtype = dtype(),
                     .rows = linear_->out_features,
                     .columns = linear_->in_features};
 }
 
 absl::Status WeightSource::Read(int64_t row, int64_t count, std::span<std::byte> out) const {
   if (held_.size() > 0) {
-    const int64_t row_bytes = linear_->in_features * SizeOf(dtype_);
+    const int64_t row_bytes = linear_->in_features * SizeOf(dtype());
     std::copy_n(held_.data() + row * row_bytes, count * row_bytes, out.data());
     return absl::OkStatus();
   }
+  if (edited_) return Gone(tensor_);
   return linear_->transposed ? checkpoint_->ReadColumns(tensor_, row, count, out)
                              : checkpoint_->ReadRows(tensor_, row, count, out);
 }
@@ -41,10 +59,11 @@ absl::Status WeightSource::Read(int64_t row, int64_t count, std::span<std::byte>
 absl::Status WeightSource::ReadF32(int64_t row, int64_t count, float* out) const {
   const int64_t values = count * linear_->in_features;
   if (held_.size() > 0) {
-    const std::byte* from = held_.data() + row * linear_->in_features * SizeOf(dtype_);
-    WidenToF32(from, dtype_, values, out);
+    const std::byte* from = held_.data() + row * linear_->in_features * SizeOf(dtype());
+    WidenToF32(from, dtype(), values, out);
     return absl::OkStatus();
   }
+  if (edited_) return Gone(tensor_);
   if (!linear_->transposed) return checkpoint_->ReadRowsF32(tensor_, row, count, out);
   AlignedBuffer<std::byte> stored(values * SizeOf(dtype_));
   QD_RETURN_IF_ERROR(checkpoint_->ReadColumns(tensor_, row, count, stored.span()));

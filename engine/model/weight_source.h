@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,13 +24,18 @@ class WeightSource {
 
   const LinearSpec& linear() const { return *linear_; }
   const std::string& tensor() const { return tensor_; }
-  DType dtype() const { return dtype_; }
+  // Of what is read: f32 once it was edited.
+  DType dtype() const { return edited_ ? DType::kF32 : dtype_; }
+  // In the checkpoint.
   int64_t bytes() const { return linear_->parameters() * SizeOf(dtype_); }
 
   // Reads all of it now, once, and keeps it: what follows copies out of memory. Not while others
   // read. Memory: the weight as it is stored.
   absl::Status Hold();
-  // Gives the memory back; reads go to the checkpoint again.
+  // The same in f32, with what `edit` makes of values[N, K]. Memory: 4 bytes per weight.
+  absl::Status HoldEdited(const std::function<absl::Status(float* values)>& edit);
+  // Gives the memory back; reads go to the checkpoint again. What was edited is gone: reading it is
+  // INTERNAL.
   void Release() { held_ = {}; }
   // All N rows; nothing unless held.
   std::optional<WeightRows> Held() const;
@@ -45,6 +51,7 @@ class WeightSource {
   const LinearSpec* linear_;
   std::string tensor_;
   DType dtype_ = DType::kF32;
+  bool edited_ = false;
   AlignedBuffer<std::byte> held_;
 };
 
