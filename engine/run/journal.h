@@ -10,7 +10,7 @@
 //   boundary-00013.safetensors      the activations of every stream as they enter block 13
 //   boundary-00013.json             their digest
 // Files have their names when they are whole; nothing is flushed to the disk: after a loss of power
-// what does not match its digest is not used. Layout and reasons: docs/adr/0012.
+// what does not match its digest is not used. Layout and reasons: docs/adr/0013.
 #pragma once
 
 #include <cstdint>

@@ -269,6 +269,7 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(spec));
   QD_RETURN_IF_ERROR(CheckMethods(request.recipe));
   QD_RETURN_IF_ERROR(ResolvePaths(api, request, spec));
+  request.model_roots = api.model_roots;
   QD_ASSIGN_OR_RETURN(const auto planned, api.plan(request));
   SplitMessage plan = Split(ToProto(planned->plan));
   made.job.id = NewJobId();

@@ -367,6 +367,7 @@ class Visit : public VisitResult {
     assignment->mutable_spec()->ParseFromString(job.spec);
     assignment->set_blob_prefix(BlobPrefix(job.id, lease.fencing_token) + "/");
     *assignment->mutable_max_run_time() = ToProto(task.max_run_time);
+    for (const std::string& root : api_.model_roots) assignment->add_model_roots(root);
     *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
     *response.mutable_next_call_delay() = ToProto(HeartbeatInterval(api_.limits));
     return absl::OkStatus();

@@ -29,6 +29,8 @@ TEST_F(WorkerApiTest, AJobRunsToItsResult) {
   EXPECT_EQ(task.attempt(), 1);
   EXPECT_EQ(task.spec().model().path(), *RealPath(ModelFolder()));
   EXPECT_GT(task.max_run_time().seconds(), 0);
+  ASSERT_GE(task.model_roots_size(), 1);  // where files may lie when the worker opens them
+  EXPECT_TRUE(task.spec().model().path().starts_with(task.model_roots(0)));
   EXPECT_EQ(Get(name)->state(), v1::Job::RUNNING);
   EXPECT_EQ(Get(name)->worker(), "workers/w1");
 

@@ -118,6 +118,7 @@ absl::StatusOr<QuantizeRequest> LeasedTask::Request() const {
   }
   QuantizeRequest request = *std::move(read);
   request.output_folder = absl::StrCat(folder_, "/", kOutputFolder);
+  request.model_roots.assign(assignment_.model_roots().begin(), assignment_.model_roots().end());
   ResourceRequest& resources = request.resources;
   resources.threads = Stricter(resources.threads, resources_.threads);
   resources.max_memory_bytes = Stricter(resources.max_memory_bytes, resources_.memory_bytes);
