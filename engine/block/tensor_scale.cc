@@ -37,7 +37,9 @@ absl::StatusOr<float> AbsmaxOf(const WeightSource& source, const Transform* tran
     const int64_t row = panel * panel_rows, count = std::min(panel_rows, rows - row);
     AlignedBuffer<float> values(count * columns);
     QD_RETURN_IF_ERROR(source.ReadF32(row, count, values.data()));
-    if (transform != nullptr) transform->Apply(row, count, columns, values.data());
+    if (transform != nullptr) {
+      QD_RETURN_IF_ERROR(transform->Apply(row, count, columns, values.data()));
+    }
     float& own = most[static_cast<size_t>(panel)];
     for (const float value : values.span()) {
       if (std::isfinite(value)) own = std::max(own, std::fabs(value));

@@ -215,6 +215,15 @@ bool Journal::IsIn(const std::string& folder) {
   return PathExists(absl::StrCat(folder, "/", ToAbsl(kJournal)));
 }
 
+absl::Status Journal::RemoveIfEmpty(const std::string& folder) {
+  if (!IsFolder(folder)) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  const bool holds = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return NumberIn(name, kBlock).has_value() || name.starts_with("journal-");
+  });
+  return holds ? absl::OkStatus() : RemoveFiles(folder);
+}
+
 // Files are read in any order, and taken in that of their names.
 absl::Status Journal::ReadFolder(const std::string& folder, ThreadPool& pool) {
   QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));

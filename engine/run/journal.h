@@ -71,6 +71,8 @@ class Journal {
                                                        const Json& fingerprint, ThreadPool& pool);
   // Whether there is one.
   static bool IsIn(const std::string& folder);
+  // Removes one that holds nothing worth going on from: no sealed block, no choice of a recipe.
+  static absl::Status RemoveIfEmpty(const std::string& folder);
 
   bool Has(int64_t block) const { return blocks_.contains(block); }
   // The first block in [first, last) that is not sealed; `last` if all are.

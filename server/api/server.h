@@ -33,7 +33,7 @@ struct ServerOptions {
   const Clock* clock = &Clock::System();
   // What plans a job, and what may stand between the server and its store: for tests.
   std::function<absl::StatusOr<std::unique_ptr<PlannedQuantization>>(const QuantizeRequest&)> plan =
-      &MakePlan;
+      [](const QuantizeRequest& request) { return MakePlan(request); };
   std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)> wrap_store = nullptr;
 };
 

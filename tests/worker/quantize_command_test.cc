@@ -214,12 +214,50 @@ TEST_F(QuantizeCommandTest, AFullDiskFailsAndLeavesNothing) {
 TEST_F(QuantizeCommandTest, CtrlCStopsItAndLeavesNothing) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const ProcessResult result =
-        Run({kModel, "--out", out_, "-v", "--method", "rtn"},
+        Run({kModel, "--out", out_, "-v", "--method", "rtn", "--no-journal"},
             {.arguments = {}, .signal_at = "model.layers.0", .signal = signal});
     EXPECT_EQ(result.exit_code, kExitInterrupted) << result.err;
     EXPECT_EQ(result.out, "");
     EXPECT_FALSE(PathExists(out_)) << testing::PrintToString(Left());
   }
+}
+
+TEST_F(QuantizeCommandTest, WhatIsDoneWhenItStopsIsGoneOnFrom) {
+  const std::vector<std::string> arguments = {
+      kModel, "--out", out_, "-v", "--method", "rtn", "--seq-len", "64", "--eval-windows", "2"};
+  const ProcessResult stopped =
+      Run(arguments, {.arguments = {}, .signal_at = "model.layers.0", .signal = SIGINT});
+  EXPECT_EQ(stopped.exit_code, kExitInterrupted) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("the same command goes on from there"));
+  EXPECT_TRUE(PathExists(out_ + "/.quantd-journal/block-00000.json"));
+  const ProcessResult done = Run(arguments);
+  EXPECT_EQ(done.exit_code, kExitDone) << done.err;
+  EXPECT_THAT(done.err, HasSubstr("goes on with a run that did not end"));
+  EXPECT_FALSE(PathExists(out_ + "/.quantd-journal"));
+}
+
+TEST_F(QuantizeCommandTest, PartsMakeTheWhole) {
+  const std::string journal = folder_.path() + "/journal";
+  const auto part = [&](std::vector<std::string> flags) {
+    std::vector<std::string> arguments = {kModel, "--method",  "awq", "--samples",
+                                          "2",    "--seq-len", "64",  "--no-evaluation"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    return Run(arguments);
+  };
+  const ProcessResult relay = part({"--relay", "2", "--journal", journal, "--out", out_});
+  EXPECT_EQ(relay.exit_code, kExitDone) << relay.err;
+  const ProcessResult first = part({"--blocks", "0:2", "--journal", journal, "--out", out_});
+  EXPECT_EQ(first.exit_code, kExitDone) << first.err;
+  const ProcessResult early = part({"--assemble", journal, "--out", out_});
+  EXPECT_EQ(early.exit_code, kExitRefused) << early.err;
+  const ProcessResult last = part({"--blocks", "2:4", "--journal", journal, "--out", out_});
+  EXPECT_EQ(last.exit_code, kExitDone) << last.err;
+  const ProcessResult whole = part({"--assemble", journal, "--out", out_});
+  EXPECT_EQ(whole.exit_code, kExitDone) << whole.err;
+  EXPECT_TRUE(PathExists(out_ + "/model.safetensors"));
+  const ProcessResult strange = part({"--blocks", "2-4", "--journal", journal, "--out", out_});
+  EXPECT_EQ(strange.exit_code, kExitRefused);
+  EXPECT_THAT(strange.err, HasSubstr("FIRST:END"));
 }
 
 TEST_F(QuantizeCommandTest, AMissedGateHasAnExitCodeAndKeepsTheResult) {

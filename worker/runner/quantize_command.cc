@@ -309,6 +309,7 @@ class QuantizeCommand : public WorkerCommand {
     if (!report.ok()) {
       // The agent clears its folder itself, and may have taken files out of it already.
       if (options_.events_descriptor < 0) {
+        Journal::RemoveIfEmpty(journal_.FolderOf(*request)).IgnoreError();
         RemoveFiles(request->output_folder, audience.files(), folder_is_new);
       }
       const int code =
