@@ -72,7 +72,7 @@ TEST_P(AwqReferenceTest, Losses) {
 }
 
 TEST_P(AwqReferenceTest, RatioAndScales) {
-  const auto choice = FindMethod("awq")->fold(linear_->Request(scheme_), TestContext());
+  const auto choice = FindMethod("awq")->transform(linear_->Request(scheme_), TestContext());
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_EQ(choice->figures.front().first, "alpha");
   EXPECT_NEAR(choice->figures.front().second, case_.at("ratio").get<double>(), 1e-12);

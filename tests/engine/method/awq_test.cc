@@ -83,7 +83,7 @@ TEST(Awq, ScalesLowerTheErrorOfTheOutputs) {
   for (const int bits : {2, 3, 4}) {
     for (const char* loss : {"diagonal", "blocks", "gram"}) {
       const Scheme scheme = AwqScheme(linear.spec, bits, With("loss", std::string(loss)));
-      const auto choice = FindMethod("awq")->fold(linear.Request(scheme), TestContext());
+      const auto choice = FindMethod("awq")->transform(linear.Request(scheme), TestContext());
       ASSERT_TRUE(choice.ok()) << choice.status();
       ASSERT_EQ(choice->scales.size(), 128U);
       const double plain = OutputError(linear, scheme, std::vector<float>(128, 1.0F));
@@ -164,7 +164,7 @@ TEST(Awq, ChannelsAlikeAreLeftAlone) {
   SchemeRequest request;
   request.group_size = 32;
   const Scheme scheme = *FindMethod("awq")->resolve(request, linear.spec, DType::kF32);
-  const auto choice = FindMethod("awq")->fold(linear.Request(scheme), TestContext());
+  const auto choice = FindMethod("awq")->transform(linear.Request(scheme), TestContext());
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_TRUE(choice->scales.empty());
 }

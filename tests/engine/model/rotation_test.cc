@@ -13,6 +13,7 @@
 #include "engine/model/residual_stream.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 
 namespace quantd {
 namespace {
@@ -154,9 +155,9 @@ TEST(ResidualStreamTest, WhatCannotBeRotatedIsRefusedByName) {
   };
   for (const auto& [name, why] : wanted) {
     const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/" + name;
-    const auto checkpoint = Checkpoint::Open(folder);
+    const auto checkpoint = OpenCheckpoint(folder);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    const auto model = ReadModelSpec(folder, *checkpoint);
+    const auto model = ReadModelSpec(**OpenModelFolder(folder), *checkpoint);
     ASSERT_TRUE(model.ok()) << model.status();
     const absl::Status status = CheckRotatable(*model);
     if (why.empty()) {
@@ -174,8 +175,8 @@ TEST(ResidualStreamTest, WhatCannotBeRotatedIsRefusedByName) {
 // What no family does today: each is named.
 TEST(ResidualStreamTest, PartsInTheWayAreNamed) {
   const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/llama";
-  const auto checkpoint = Checkpoint::Open(folder);
-  const ModelSpec llama = *ReadModelSpec(folder, *checkpoint);
+  const auto checkpoint = OpenCheckpoint(folder);
+  const ModelSpec llama = *ReadModelSpec(**OpenModelFolder(folder), *checkpoint);
   const auto where = [](const ModelSpec& model) {
     const auto violations = ViolationsOf(CheckRotatable(model));
     return violations.empty() ? std::string() : violations.front().where;
