@@ -10,6 +10,7 @@
 #include "engine/run/quantize.h"
 #include "engine/tensor/checkpoint.h"
 #include "gtest/gtest.h"
+#include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
 
 namespace quantd {
@@ -82,8 +83,8 @@ TEST_F(NumberFormatsTest, RoundedInputsCostSomething) {
 TEST_F(NumberFormatsTest, FusedLinearsShareTheirTensorScale) {
   const auto report = Run("method: rtn, number_format: nvfp4, activations: static");
   ASSERT_TRUE(report.ok()) << report.status();
-  const auto checkpoint = Checkpoint::Open(artifact());
-  const auto original = Checkpoint::Open(model_);
+  const auto checkpoint = OpenCheckpoint(artifact());
+  const auto original = OpenCheckpoint(model_);
   ASSERT_TRUE(checkpoint.ok() && original.ok());
   const auto value = [&](const std::string& name) {
     const auto values = checkpoint->ReadF32(name);
