@@ -312,8 +312,10 @@ class QuantizeCommand : public WorkerCommand {
         Journal::RemoveIfEmpty(journal_.FolderOf(*request)).IgnoreError();
         RemoveFiles(request->output_folder, audience.files(), folder_is_new);
       }
-      const int code =
-          Fail(audience, report.status(), ReasonOf(report.status()) == Reason::kInvalidField);
+      // A journal that cannot serve is found before the work begins.
+      const bool insists =
+          run.journaling == Journaling::kResume || run.journaling == Journaling::kAssemble;
+      const int code = Fail(audience, report.status(), insists);
       TellOfJournal(run);
       return code;
     }
