@@ -13,6 +13,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -34,6 +35,12 @@ def read_before(build):
     return deps
 
 
+def output_of(command):
+    """The object file of a compile command: CMake before 3.29 names it in the command alone."""
+    words = shlex.split(command["command"])
+    return command.get("output") or words[words.index("-o") + 1]
+
+
 class Keys:
     """What a file's passing rests on, as one digest."""
 
@@ -50,7 +57,7 @@ class Keys:
 
     def of(self, path, command):
         """None where ninja does not know what the file reads: it is never taken for passed."""
-        read = self.deps.get(command["output"])
+        read = self.deps.get(output_of(command))
         if not read:
             return None
         total = hashlib.sha256(self.common)
