@@ -12,25 +12,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace quantd {
 namespace {
-
-// An open descriptor, closed with this.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 std::string OwnPath(int descriptor) { return absl::StrCat("/proc/self/fd/", descriptor); }
 
@@ -53,7 +39,7 @@ class ModelFolder : public ModelFiles {
 
   absl::StatusOr<std::vector<std::string>> List() const override {
     // A descriptor of its own: the place in the list is the descriptor's.
-    const int copy = ::openat(folder_.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int copy = ::openat(folder_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR* const list = copy < 0 ? nullptr : ::fdopendir(copy);
     if (list == nullptr) {
       const int error_number = errno;
@@ -62,7 +48,7 @@ class ModelFolder : public ModelFiles {
     }
     std::vector<std::string> names;
     for (const dirent* entry = ::readdir(list); entry != nullptr; entry = ::readdir(list)) {
-      if (!IsFolderAt(folder_.number(), entry->d_name)) names.emplace_back(entry->d_name);
+      if (!IsFolderAt(folder_.get(), entry->d_name)) names.emplace_back(entry->d_name);
     }
     ::closedir(list);
     std::sort(names.begin(), names.end());
@@ -71,8 +57,8 @@ class ModelFolder : public ModelFiles {
 
   bool Has(std::string_view name) const override {
     struct stat status{};
-    return CheckName(name).ok() && ::fstatat(folder_.number(), std::string(name).c_str(), &status,
-                                             AT_SYMLINK_NOFOLLOW) == 0;
+    return CheckName(name).ok() &&
+           ::fstatat(folder_.get(), std::string(name).c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
   }
 
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const override {
@@ -80,12 +66,12 @@ class ModelFolder : public ModelFiles {
     // Without waiting: a pipe is refused, not waited for.
     constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
     if (roots_.empty()) {
-      const int file = ::openat(folder_.number(), std::string(name).c_str(), kFlags);
+      const int file = ::openat(folder_.get(), std::string(name).c_str(), kFlags);
       if (file < 0) return OpenError(name, errno);
       return RandomAccessFile::FromDescriptor(file, Where(name));
     }
     QD_ASSIGN_OR_RETURN(const Descriptor found, FindInside(name));
-    const int file = ::open(OwnPath(found.number()).c_str(), kFlags);
+    const int file = ::open(OwnPath(found.get()).c_str(), kFlags);
     if (file < 0) return OpenError(name, errno);
     return RandomAccessFile::FromDescriptor(file, Where(name));
   }
@@ -114,16 +100,16 @@ class ModelFolder : public ModelFiles {
 
   // The file, opened for nothing but to be looked at: neither a device nor a pipe notices.
   absl::StatusOr<Descriptor> FindInside(std::string_view name) const {
-    Descriptor found(::openat(folder_.number(), std::string(name).c_str(), O_PATH | O_CLOEXEC));
-    if (found.number() < 0 && !Has(name)) return NoSuchFile(name);
-    if (found.number() < 0 || !LiesInside(found)) return Outside(Where(name));
+    Descriptor found(::openat(folder_.get(), std::string(name).c_str(), O_PATH | O_CLOEXEC));
+    if (found.get() < 0 && !Has(name)) return NoSuchFile(name);
+    if (found.get() < 0 || !LiesInside(found)) return Outside(Where(name));
     return found;
   }
 
   // The kernel says where what is open lies; renaming a link cannot change it any more.
   bool LiesInside(const Descriptor& found) const {
     char real[PATH_MAX];
-    const ssize_t length = ::readlink(OwnPath(found.number()).c_str(), real, sizeof(real));
+    const ssize_t length = ::readlink(OwnPath(found.get()).c_str(), real, sizeof(real));
     if (length <= 0 || length == static_cast<ssize_t>(sizeof(real))) return false;
     const std::string_view path(real, static_cast<size_t>(length));
     return std::any_of(roots_.begin(), roots_.end(),
@@ -140,7 +126,7 @@ class ModelFolder : public ModelFiles {
 absl::StatusOr<std::shared_ptr<const ModelFiles>> OpenModelFolder(
     const std::string& path, const ModelFolderOptions& options) {
   Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.number() < 0) {
+  if (folder.get() < 0) {
     if (errno != ENOENT && errno != ENOTDIR) return ErrnoError("cannot open", path, errno);
     return MakeError(Reason::kModelNotFound, "cannot open the model",
                      Violation{.where = path,
