@@ -65,12 +65,9 @@ absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& ten
   return result;
 }
 
-absl::Status BlockQuantizer::Replay(Block& block, const BlockResult* result) {
-  const bool calibrates = !run_.streams.calibration.empty();
-  const bool propagates_quantized =
-      calibrates && run_.planned.request.recipe.propagate == Propagate::kQuantized;
+absl::Status BlockQuantizer::Replay(Block& block, BlockResult* result) {
   QD_ASSIGN_OR_RETURN(const BlockWeights original, Load(block));
-  if (calibrates && !propagates_quantized) {
+  if (!run_.streams.calibration.empty() && !PropagatesQuantized()) {
     run_.progress.Enter(Stage::kCalibrate);
     QD_RETURN_IF_ERROR(run_.streams.calibration.Forward(*run_.forward, block.spec, original));
   }
@@ -78,22 +75,25 @@ absl::Status BlockQuantizer::Replay(Block& block, const BlockResult* result) {
     run_.progress.Enter(Stage::kEvaluate);
     QD_RETURN_IF_ERROR(run_.streams.original.Forward(*run_.forward, block.spec, original));
   }
-  if (run_.streams.evaluated.empty() && !propagates_quantized) return absl::OkStatus();
+  if (run_.streams.evaluated.empty() && !PropagatesQuantized()) return absl::OkStatus();
   if (result == nullptr || result->rows.size() != block.linears.size()) {
     return MakeError(Reason::kInternal, "a block that nothing runs again",
                      Violation{.where = block.spec.prefix, .got = "no rows", .wanted = "its rows"});
   }
-  block.transform = result->transform;
+  block.transform = std::move(result->transform);
   std::vector<QuantizedLinear> linears(block.linears.size());
-  for (size_t i = 0; i < linears.size(); ++i) linears[i].rows = result->rows[i];
+  for (size_t i = 0; i < linears.size(); ++i) linears[i].rows = std::move(result->rows[i]);
   QD_ASSIGN_OR_RETURN(const BlockWeights quantized, QuantizedWeights(block, original, linears));
   return RunQuantized(block, quantized);
 }
 
+bool BlockQuantizer::PropagatesQuantized() const {
+  return !run_.streams.calibration.empty() &&
+         run_.planned.request.recipe.propagate == Propagate::kQuantized;
+}
+
 bool BlockQuantizer::NeedsQuantized() const {
-  const bool propagates_quantized = !run_.streams.calibration.empty() &&
-                                    run_.planned.request.recipe.propagate == Propagate::kQuantized;
-  return !run_.streams.original.empty() || propagates_quantized;
+  return !run_.streams.original.empty() || PropagatesQuantized();
 }
 
 // Where there is a forward pass, the weights stay in memory until the last who reads them: read
@@ -216,8 +216,7 @@ absl::Status BlockQuantizer::RunQuantized(const Block& block, const BlockWeights
     QD_RETURN_IF_ERROR(streams.evaluated.Forward(*run_.forward, block.spec, quantized));
     run_.progress.AddTokens(2 * streams.evaluated.windows().total_tokens());
   }
-  if (!streams.calibration.empty() &&
-      run_.planned.request.recipe.propagate == Propagate::kQuantized) {
+  if (PropagatesQuantized()) {
     run_.progress.Enter(Stage::kCalibrate);
     QD_RETURN_IF_ERROR(streams.calibration.Forward(*run_.forward, block.spec, quantized));
   }

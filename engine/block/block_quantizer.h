@@ -38,9 +38,9 @@ class BlockQuantizer {
   // where the plan holds them. Deterministic for any number of threads. Errors: MODEL_NOT_FINITE
   // naming tensor or block, DISK_FULL, CANCELLED. Memory: docs/numerics.md.
   absl::StatusOr<BlockResult> Run(Block& block, PackedTensors& tensors);
-  // Lets the streams go through a block that was quantized before: `result` has what runs it again.
-  // Null where no stream needs the quantized block: then it is as it was.
-  absl::Status Replay(Block& block, const BlockResult* result);
+  // Lets the streams go through a block that was quantized before: `result` has what runs it again,
+  // and gives it up. Null where no stream needs the quantized block: then it is as it was.
+  absl::Status Replay(Block& block, BlockResult* result);
 
  private:
   absl::StatusOr<BlockWeights> Load(Block& block);
@@ -53,6 +53,8 @@ class BlockQuantizer {
   absl::Status Analyze(const Block& block, std::vector<QuantizedLinear>& results);
   absl::Status RunQuantized(const Block& block, const BlockWeights& quantized);
   void Warn(const std::vector<std::string>& warnings, BlockResult& result);
+  // Whether the calibration stream goes through quantized blocks.
+  bool PropagatesQuantized() const;
   // Whether somebody computes with the quantized block.
   bool NeedsQuantized() const;
 
