@@ -73,9 +73,9 @@ function(quantd_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES} ${QUANTD_PROGRAM_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} quantd_options GTest::gtest GTest::gmock GTest::gtest_main)
-  # Relative, so that ccache serves every checkout: the programs run in the source folder.
+  # Relative, for tests/paths.h.
   file(RELATIVE_PATH binaries ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
-  target_compile_definitions(${name} PRIVATE QUANTD_SOURCE_DIR="." QUANTD_BINARY_DIR="${binaries}")
+  target_compile_definitions(${name} PRIVATE QUANTD_BINARY_DIR="${binaries}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} DISCOVERY_TIMEOUT 60
     DISCOVERY_MODE PRE_TEST PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 
@@ -14,7 +15,7 @@ namespace quantd {
 inline std::string SharedDataFolder() {
   const char* named = std::getenv("QUANTD_SHARED_DATA");
   const std::string folder =
-      named != nullptr && *named != '\0' ? named : QUANTD_SOURCE_DIR "/../shared/data";
+      named != nullptr && *named != '\0' ? named : SourcePath("../shared/data");
   return std::filesystem::is_directory(folder) ? folder : "";
 }
 

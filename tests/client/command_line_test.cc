@@ -17,6 +17,7 @@
 #include "client/cli/out_folder.h"
 #include "engine/types/report.h"
 #include "tests/client/scripted_server.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -378,7 +379,7 @@ TEST_F(QuantctlTest, EveryCommandHasHelpWithTheExitCodes) {
 
 TEST(CliPage, IsInStepWithTheProgram) {
   const CommandLine command_line;
-  const auto page = ReadFile(QUANTD_SOURCE_DIR "/docs/cli.md", 1 << 20);
+  const auto page = ReadFile(SourcePath("docs/cli.md"), 1 << 20);
   ASSERT_TRUE(page.ok()) << page.status();
   EXPECT_TRUE(*page == HelpPage(CatalogueOf(command_line.app())))
       << "write it anew: quantctl --help-all > docs/cli.md";
@@ -404,7 +405,7 @@ TEST(ExitCode, FollowsTheError) {
 }
 
 TEST_F(QuantctlTest, InspectShowsAModelAndNeedsNoServer) {
-  const std::string model = QUANTD_SOURCE_DIR "/models/books-3m";
+  const std::string model = SourcePath("models/books-3m");
   const Outcome whole = Run({"inspect", model, "--tensors"});
   EXPECT_EQ(whole.code, ExitCode::kDone) << whole.err;
   EXPECT_THAT(whole.out, AllOf(HasSubstr("llama (LlamaForCausalLM)"), HasSubstr("3.28 M"),
@@ -420,7 +421,7 @@ TEST_F(QuantctlTest, InspectShowsAModelAndNeedsNoServer) {
 }
 
 TEST_F(QuantctlTest, InspectOfADamagedModelHasItsExitCode) {
-  const std::string model = QUANTD_SOURCE_DIR "/models/books-3m", copy = Folder("copy");
+  const std::string model = SourcePath("models/books-3m"), copy = Folder("copy");
   std::filesystem::copy(model, copy);
   std::filesystem::resize_file(copy + "/model.safetensors", 1'000'000);
   const Outcome cut = Run({"inspect", copy});

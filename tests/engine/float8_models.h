@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "tests/paths.h"
 
 namespace quantd {
 
@@ -14,7 +15,7 @@ inline std::vector<std::string> Float8Models() {
 }
 
 inline std::string Float8Folder(const std::string& name) {
-  return QUANTD_SOURCE_DIR "/tests/golden/fp8/" + name;
+  return SourcePath("tests/golden/fp8/") + name;
 }
 
 // A folder with the weights that `name` stands for, as their library multiplied them out.

@@ -9,12 +9,13 @@
 
 #include "base/files.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 
 // The files of tests/fuzz/seeds/<name>, in the order of their names.
 inline std::vector<std::string> FuzzSeeds(const std::string& name) {
-  const std::string folder = QUANTD_SOURCE_DIR "/tests/fuzz/seeds/" + name;
+  const std::string folder = SourcePath("tests/fuzz/seeds/") + name;
   std::vector<std::string> seeds;
   const std::vector<std::string> files = *ListFolder(folder);
   for (const std::string& file : files) {

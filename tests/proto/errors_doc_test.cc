@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -31,7 +32,7 @@ std::string Page() {
 }
 
 TEST(ErrorsDocTest, IsInStepWithTheTable) {
-  const std::string path = QUANTD_SOURCE_DIR "/docs/errors.md";
+  const std::string path = SourcePath("docs/errors.md");
   if (std::getenv("QUANTD_UPDATE_DOCS") != nullptr) {
     ASSERT_TRUE(WriteFileAtomic(path, Page()).ok());
   }

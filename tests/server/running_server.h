@@ -21,11 +21,12 @@
 #include "quantd/v1/quantization_service.grpc.pb.h"
 #include "quantd/v1/worker_service.grpc.pb.h"
 #include "server/api/server.h"
+#include "tests/paths.h"
 #include "tests/server/retrying_store.h"
 
 namespace quantd {
 
-inline const char* ModelFolder() { return QUANTD_SOURCE_DIR "/models/books-3m"; }
+inline std::string ModelFolder() { return SourcePath("models/books-3m"); }
 
 class RunningServerTest : public testing::Test {
  protected:
@@ -34,7 +35,7 @@ class RunningServerTest : public testing::Test {
     ASSERT_TRUE(folder.ok()) << folder.status();
     folder_ = std::make_unique<TemporaryFolder>(*std::move(folder));
     options_.data = folder_->path() + "/data";
-    options_.model_roots = {QUANTD_SOURCE_DIR "/models"};
+    options_.model_roots = {SourcePath("models")};
     options_.reaper_period = absl::Milliseconds(20);
     options_.threads = 4;
     // What the server does in a transaction may be done again: every test is one of that.

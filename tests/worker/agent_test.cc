@@ -25,6 +25,7 @@
 #include "gtest/gtest.h"
 #include "proto/convert.h"
 #include "proto/grpc_status.h"
+#include "tests/paths.h"
 #include "worker/agent/scratch.h"
 
 namespace quantd {
@@ -124,7 +125,7 @@ class AgentTest : public testing::Test {
   AgentTest() : folder_(TemporaryFolder::Create("agent").value()) {
     options_.worker = "tester";
     options_.session = "session";
-    options_.resources.program = QUANTD_BINARY_DIR "/bin/quantd-worker";
+    options_.resources.program = BuiltPath("bin/quantd-worker");
     options_.resources.scratch_folder = folder_.path() + "/scratch";
     options_.resources.cancel_grace = absl::Milliseconds(200);
     options_.first_retry = absl::Milliseconds(5);
@@ -135,7 +136,7 @@ class AgentTest : public testing::Test {
   // The runner becomes a program that misbehaves in `mode`.
   void UseMisbehavingChild(const std::string& mode) {
     const std::string script = folder_.path() + "/runner";
-    std::ofstream(script) << "#!/bin/sh\nexec " QUANTD_BINARY_DIR "/tests/misbehaving_child "
+    std::ofstream(script) << "#!/bin/sh\nexec " << BuiltPath("tests/misbehaving_child") << " "
                           << mode << "\n";
     chmod(script.c_str(), 0755);
     options_.resources.program = script;
@@ -162,7 +163,7 @@ class AgentTest : public testing::Test {
   // RUN with a weight-only job on the bundled model.
   static grpc::Status Assign(v1::SynchronizeResponse& response, int64_t token = 7) {
     QuantizeRequest request;
-    request.model_folder = QUANTD_SOURCE_DIR "/models/books-3m";
+    request.model_folder = SourcePath("models/books-3m");
     request.evaluation.enabled = false;
     v1::TaskAssignment& assignment = *response.mutable_assignment();
     assignment.set_task("tasks/t1");

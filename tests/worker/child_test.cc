@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -25,7 +26,7 @@ class ChildTest : public testing::Test {
   ChildTest() : folder_(TemporaryFolder::Create("child").value()) {}
 
   std::unique_ptr<Child> Start(const std::string& mode, ChildLimits limits = {}) {
-    auto child = Child::Start({.program = QUANTD_BINARY_DIR "/tests/misbehaving_child",
+    auto child = Child::Start({.program = BuiltPath("tests/misbehaving_child"),
                                .arguments = {mode},
                                .folder = folder_.path(),
                                .limits = limits},

@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "process.h"
+#include "tests/paths.h"
 #include "worker/runner/child.h"
 #include "worker/runner/exit_codes.h"
 
@@ -26,8 +27,8 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-const char kModel[] = QUANTD_SOURCE_DIR "/models/books-3m";
-const char kProgram[] = QUANTD_BINARY_DIR "/bin/quantd-worker";
+const std::string kModel = SourcePath("models/books-3m");
+const std::string kProgram = BuiltPath("bin/quantd-worker");
 
 class QuantizeCommandTest : public testing::Test {
  protected:

@@ -18,6 +18,7 @@
 #include "engine/model/residual_stream.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/whole_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -47,7 +48,7 @@ std::vector<float> RandomOrthogonal(size_t n, uint32_t seed) {
 class RotatedModelTest : public testing::TestWithParam<std::tuple<std::string, Kind>> {
  protected:
   void SetUp() override {
-    folder_ = QUANTD_SOURCE_DIR "/tests/golden/models/" + std::get<0>(GetParam());
+    folder_ = SourcePath("tests/golden/models/") + std::get<0>(GetParam());
     auto model = WholeModel::Open(folder_);
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
@@ -228,7 +229,7 @@ TEST_F(TransformRowsTest, PartsOfMixedRowsAreRefused) {
 }
 
 TEST(HeldEditedTest, ReadsAsEditedUntilReleased) {
-  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/llama-biases");
+  const auto model = WholeModel::Open(SourcePath("tests/golden/models/llama-biases"));
   ASSERT_TRUE(model.ok()) << model.status();
   std::vector<WeightSource> sources = SourcesOf((*model)->checkpoint(), (*model)->spec().blocks[0]);
   WeightSource& source = sources[0];

@@ -9,6 +9,7 @@
 #include "engine/run/quantize.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -44,7 +45,7 @@ class SavedStatisticsTest : public ::testing::Test {
   QuantizeRequest Request(const std::string& recipe, const std::string& from,
                           const std::string& to) const {
     QuantizeRequest request;
-    request.model_folder = QUANTD_SOURCE_DIR "/models/books-3m";
+    request.model_folder = SourcePath("models/books-3m");
     request.output_folder = Path("out");
     request.recipe = *ParseRecipe(recipe);
     request.evaluation.enabled = false;

@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/method/method_context.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -50,7 +51,7 @@ std::vector<InputStatistics> UnevenStatistics(const BlockSpec& block, uint32_t s
 class TransformTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/" + GetParam();
+    const std::string folder = SourcePath("tests/golden/models/") + GetParam();
     auto checkpoint = OpenCheckpoint(folder);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     planned_.checkpoint = *std::move(checkpoint);
@@ -246,8 +247,7 @@ TEST_P(SevenLinearsTransformTest, ThatDifferKeepTheirScaleAndSaySo) {
 
 std::vector<std::string> Variants() {
   std::vector<std::string> names;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(QUANTD_SOURCE_DIR "/tests/golden/models")) {
+  for (const auto& entry : std::filesystem::directory_iterator(SourcePath("tests/golden/models"))) {
     names.push_back(entry.path().filename());
   }
   std::sort(names.begin(), names.end());

@@ -10,6 +10,7 @@
 #include "engine/run/quantize.h"
 #include "gtest/gtest.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -20,7 +21,7 @@ class ChooseRecipeTest : public ::testing::Test {
     auto folder = TemporaryFolder::Create("choose_recipe_test");
     ASSERT_TRUE(folder.ok()) << folder.status();
     folder_.emplace(*std::move(folder));
-    request_.model_folder = QUANTD_SOURCE_DIR "/models/books-3m";
+    request_.model_folder = SourcePath("models/books-3m");
     request_.output_folder = folder_->path() + "/out";
     request_.output.format = "dequantized";
     request_.calibration.samples = 4;
@@ -95,7 +96,7 @@ TEST_F(ChooseRecipeTest, BeatsTheInterpolationOfUniformWidths) {
 
 // A mixture of experts that reads letters.
 void WriteMixture(const std::string& folder) {
-  const std::string model = QUANTD_SOURCE_DIR "/tests/golden/models/mixtral/";
+  const std::string model = SourcePath("tests/golden/models/mixtral/");
   for (const char* name : {"config.json", "model.safetensors"}) {
     ASSERT_TRUE(CopyFileAtomic(model + name, folder + "/" + name).ok());
   }

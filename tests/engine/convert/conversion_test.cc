@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/inspect/model_folder.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -282,7 +283,7 @@ TEST_F(ConversionTest, WhatCannotBeConvertedIsRefusedWithAReason) {
   ModelFolder awq;
   WriteAwq(awq, 1);
   EXPECT_EQ(ReasonOf(Refusal(awq, "hqq")), Reason::kInvalidField);
-  const std::string dense = QUANTD_SOURCE_DIR "/models/books-3m";
+  const std::string dense = SourcePath("models/books-3m");
   EXPECT_EQ(ReasonOf(Convert({.model_folder = dense,
                               .output_folder = Path("refused"),
                               .format = "awq",

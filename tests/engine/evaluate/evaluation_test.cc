@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/whole_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -23,10 +24,10 @@ constexpr ComputeType kF32 = ComputeType::kF32;
 class EvaluationTest : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string path = QUANTD_SOURCE_DIR "/tests/golden/perplexity.json";
+    const std::string path = SourcePath("tests/golden/perplexity.json");
     golden_ = *ParseJson(*ReadFile(path, 1 << 24), path);
     ids_ = golden_.at("ids").get<std::vector<std::vector<int32_t>>>();
-    auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/models/books-3m");
+    auto model = WholeModel::Open(SourcePath("models/books-3m"));
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
     auto head = Head::Load(model_->spec(), model_->checkpoint(), backend_, kF32);

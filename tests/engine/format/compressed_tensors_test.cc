@@ -8,6 +8,7 @@
 #include "engine/method/registry.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 // What a test does not name keeps its default: that is the point of naming.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -89,7 +90,7 @@ std::vector<T> As(const std::vector<std::byte>& bytes) {
 
 // The golden cases of 4 and 8 bits: codes in, words out.
 TEST(CompressedTensors, PacksAsTheLibraryDoes) {
-  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/rtn_compressed_tensors.json");
+  std::ifstream file(SourcePath("tests/golden/rtn_compressed_tensors.json"));
   const auto golden = nlohmann::json::parse(file);
   const LinearSpec linear =
       Linear("l", LinearRole::kOther, golden["rows"].get<int64_t>(), golden["columns"]);

@@ -15,13 +15,14 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/method/method_context.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
 
 const nlohmann::json& Golden() {
   static const auto* const golden = [] {
-    std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/floating_compressed_tensors.json");
+    std::ifstream file(SourcePath("tests/golden/floating_compressed_tensors.json"));
     return new nlohmann::json(nlohmann::json::parse(file));
   }();
   return *golden;

@@ -13,11 +13,12 @@
 #include "engine/format/registry.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/paths.h"
 
 namespace quantd {
 
 inline nlohmann::json GoldenPacking(const std::string& library) {
-  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/packing_" + library + ".json");
+  std::ifstream file(SourcePath("tests/golden/packing_") + library + ".json");
   return nlohmann::json::parse(file);
 }
 

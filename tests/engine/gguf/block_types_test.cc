@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -22,7 +23,7 @@ std::string Decoded(const Json& text) {
 }
 
 TEST(BlockTypes, DecodeAsTheGgufPackageDoes) {
-  const auto text = ReadFile(QUANTD_SOURCE_DIR "/tests/golden/gguf_blocks.json", 16 << 20);
+  const auto text = ReadFile(SourcePath("tests/golden/gguf_blocks.json"), 16 << 20);
   ASSERT_TRUE(text.ok());
   const Json golden = *ParseJson(*text, "gguf_blocks.json");
   EXPECT_EQ(golden["types"].size(), 10);

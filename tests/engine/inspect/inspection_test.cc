@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/inspect/model_folder.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -357,7 +358,7 @@ TEST(InspectTest, NothingThereIsAnError) {
 }
 
 TEST(InspectTest, ModulesAreGroupedOverBlocks) {
-  const auto inspection = Inspect(QUANTD_SOURCE_DIR "/models/books-3m", {});
+  const auto inspection = Inspect(SourcePath("models/books-3m"), {});
   ASSERT_TRUE(inspection.ok()) << inspection.status();
   EXPECT_THAT(inspection->findings.problems, IsEmpty());
   int64_t parameters = 0, fours = 0;

@@ -9,12 +9,13 @@
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
 
 nlohmann::json GoldenOf(const std::string& type) {
-  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/floating_compressed_tensors.json");
+  std::ifstream file(SourcePath("tests/golden/floating_compressed_tensors.json"));
   return nlohmann::json::parse(file)["types"][type];
 }
 

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/method/awq_request.h"
 #include "tests/engine/method/method_context.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 class AwqReferenceTest : public testing::TestWithParam<int> {
  protected:
   void SetUp() override {
-    const std::string path = QUANTD_SOURCE_DIR "/tests/engine/method/golden/awq_autoawq.json";
+    const std::string path = SourcePath("tests/engine/method/golden/awq_autoawq.json");
     golden_ = *ParseJson(*ReadFile(path, 1 << 24), path);
     case_ = golden_.at("cases").at(static_cast<size_t>(GetParam()));
     linear_ = std::make_unique<AwqLinear>(golden_.at("rows").get<int64_t>(),

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/method/method_context.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -47,7 +48,7 @@ Scheme ReferenceScheme(const nlohmann::json& wanted, const nlohmann::json& golde
 // codes either way, and the rest of its row goes another way: of the 12 rows of a case one may, all
 // others are equal in every code and zero, and in scales but for rounding.
 TEST(GptqGolden, CodesScalesAndZerosAreThoseOfGptqModel) {
-  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/gptq_gptqmodel.json");
+  std::ifstream file(SourcePath("tests/golden/gptq_gptqmodel.json"));
   const nlohmann::json golden = nlohmann::json::parse(file);
   const auto weights = golden["weights"].get<std::vector<float>>();
   const WeightRows rows = {weights.data(), DType::kF32, golden["rows"], golden["columns"]};

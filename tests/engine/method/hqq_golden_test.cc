@@ -8,12 +8,13 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/method/method_context.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
 
 nlohmann::json Golden() {
-  std::ifstream file(QUANTD_SOURCE_DIR "/tests/engine/method/golden/hqq.json");
+  std::ifstream file(SourcePath("tests/engine/method/golden/hqq.json"));
   return nlohmann::json::parse(file);
 }
 

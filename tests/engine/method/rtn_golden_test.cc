@@ -9,12 +9,13 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/method/method_context.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
 
 nlohmann::json Golden() {
-  std::ifstream file(QUANTD_SOURCE_DIR "/tests/golden/rtn_compressed_tensors.json");
+  std::ifstream file(SourcePath("tests/golden/rtn_compressed_tensors.json"));
   return nlohmann::json::parse(file);
 }
 

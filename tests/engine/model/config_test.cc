@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -192,7 +193,7 @@ TEST(ConfigTest, WhatWeLackIsUnsupported) {
 // The whole reader, on a folder with a changed config.json beside a real checkpoint.
 class ReadModelSpecTest : public testing::Test {
  protected:
-  static constexpr const char* kModel = QUANTD_SOURCE_DIR "/tests/golden/models/llama";
+  inline static const std::string kModel = SourcePath("tests/golden/models/llama");
 
   absl::StatusOr<ModelSpec> Read(const std::string& config) {
     const auto folder = TemporaryFolder::Create("config");

@@ -10,6 +10,7 @@
 #include "engine/model/tensor_names.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -20,7 +21,7 @@ using ::testing::SizeIs;
 
 // The config of a golden model with `changes` laid over it; a key that is null is removed.
 absl::StatusOr<ModelSpec> Parse(const std::string& variant, const std::string& changes = "{}") {
-  const std::string path = QUANTD_SOURCE_DIR "/tests/golden/models/" + variant + "/config.json";
+  const std::string path = SourcePath("tests/golden/models/") + variant + "/config.json";
   Json config = *ParseJson(*ReadFile(path, 1 << 20), path);
   const Json laid = *ParseJson(changes, "changes");
   for (const auto& [key, value] : laid.items()) {

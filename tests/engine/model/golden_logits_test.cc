@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/whole_model.h"
+#include "tests/paths.h"
 #include "tests/shared_data.h"
 
 namespace quantd {
@@ -42,7 +43,7 @@ double LargestDifference(const std::vector<float>& got, const std::vector<double
 
 class TinyModelTest : public testing::TestWithParam<std::string> {
  protected:
-  std::string folder() const { return QUANTD_SOURCE_DIR "/tests/golden/models/" + GetParam(); }
+  std::string folder() const { return SourcePath("tests/golden/models/") + GetParam(); }
 };
 
 TEST_P(TinyModelTest, LogitsAreThoseOfTransformers) {
@@ -75,8 +76,7 @@ TEST_P(TinyModelTest, Bf16IsClose) {
 
 std::vector<std::string> Variants() {
   std::vector<std::string> names;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(QUANTD_SOURCE_DIR "/tests/golden/models")) {
+  for (const auto& entry : std::filesystem::directory_iterator(SourcePath("tests/golden/models"))) {
     names.push_back(entry.path().filename());
   }
   std::sort(names.begin(), names.end());
@@ -114,7 +114,7 @@ TEST(Stories260KTest, LogitsAreThoseOfAFloat64Pass) {
 }
 
 TEST(ForwardTest, SameBitsWithOneAndTwoThreads) {
-  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/models/books-3m");
+  const auto model = WholeModel::Open(SourcePath("models/books-3m"));
   ASSERT_TRUE(model.ok()) << model.status();
   std::vector<int32_t> ids;
   for (int i = 0; i < 200; ++i) ids.push_back(i * 37 % 2048);
@@ -146,7 +146,7 @@ class Recorder : public InputObserver {
 };
 
 TEST(ForwardTest, ObserverSeesEachInputOnce) {
-  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/qwen3");
+  const auto model = WholeModel::Open(SourcePath("tests/golden/models/qwen3"));
   ASSERT_TRUE(model.ok()) << model.status();
   Recorder recorder;
   const std::vector<int32_t> ids = {1, 2, 3};
@@ -157,7 +157,7 @@ TEST(ForwardTest, ObserverSeesEachInputOnce) {
 }
 
 TEST(ForwardTest, ActivationsThatAreNotFiniteAreReported) {
-  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/llama");
+  const auto model = WholeModel::Open(SourcePath("tests/golden/models/llama"));
   ASSERT_TRUE(model.ok()) << model.status();
   Backend& backend = **FindBackend("cpu");
   const ModelSpec& spec = (*model)->spec();
@@ -181,7 +181,7 @@ TEST(ForwardTest, ActivationsThatAreNotFiniteAreReported) {
 
 // An expert is shown the tokens that chose it, and one that none chose is shown none.
 TEST(ForwardTest, EveryExpertIsShownWhatItGets) {
-  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/mixtral");
+  const auto model = WholeModel::Open(SourcePath("tests/golden/models/mixtral"));
   ASSERT_TRUE(model.ok()) << model.status();
   class Counter : public InputObserver {
    public:
@@ -205,7 +205,7 @@ TEST(ForwardTest, EveryExpertIsShownWhatItGets) {
 }
 
 TEST(EmbeddingTest, IdsOutsideTheVocabularyAreRefused) {
-  const auto model = WholeModel::Open(QUANTD_SOURCE_DIR "/tests/golden/models/llama");
+  const auto model = WholeModel::Open(SourcePath("tests/golden/models/llama"));
   ASSERT_TRUE(model.ok()) << model.status();
   for (const int32_t id : {-1, 128, 1 << 30}) {
     const std::vector<int32_t> ids = {0, id};

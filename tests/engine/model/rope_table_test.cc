@@ -7,12 +7,13 @@
 #include "engine/model/forward.h"
 #include "engine/model/rope_config.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
 
 TEST(RopeTableTest, IsThatOfTransformers) {
-  const std::string path = QUANTD_SOURCE_DIR "/tests/golden/rope.json";
+  const std::string path = SourcePath("tests/golden/rope.json");
   const Json golden = *ParseJson(*ReadFile(path, 1 << 24), path);
   ASSERT_GE(golden.size(), 12U);
   for (const Json& test : golden) {

@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -154,7 +155,7 @@ TEST(ResidualStreamTest, WhatCannotBeRotatedIsRefusedByName) {
       {"starcoder2", "LayerNorm"},
   };
   for (const auto& [name, why] : wanted) {
-    const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/" + name;
+    const std::string folder = SourcePath("tests/golden/models/") + name;
     const auto checkpoint = OpenCheckpoint(folder);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     const auto model = ReadModelSpec(**OpenModelFolder(folder), *checkpoint);
@@ -174,7 +175,7 @@ TEST(ResidualStreamTest, WhatCannotBeRotatedIsRefusedByName) {
 
 // What no family does today: each is named.
 TEST(ResidualStreamTest, PartsInTheWayAreNamed) {
-  const std::string folder = QUANTD_SOURCE_DIR "/tests/golden/models/llama";
+  const std::string folder = SourcePath("tests/golden/models/llama");
   const auto checkpoint = OpenCheckpoint(folder);
   const ModelSpec llama = *ReadModelSpec(**OpenModelFolder(folder), *checkpoint);
   const auto where = [](const ModelSpec& model) {

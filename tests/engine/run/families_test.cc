@@ -17,6 +17,7 @@
 #include "tests/engine/model/whole_model.h"
 #include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -26,7 +27,7 @@ using ::testing::SizeIs;
 
 namespace fs = std::filesystem;
 
-const std::string kModels = QUANTD_SOURCE_DIR "/tests/golden/models";
+const std::string kModels = SourcePath("tests/golden/models");
 
 QuantizeRequest Request(const std::string& model, const std::string& out) {
   QuantizeRequest request;

@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -26,7 +27,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const std::string kModel = QUANTD_SOURCE_DIR "/models/books-3m";
+const std::string kModel = SourcePath("models/books-3m");
 
 class GgufTest : public ::testing::Test {
  protected:

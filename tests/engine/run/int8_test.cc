@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 #include "tests/shared_data.h"
 
 namespace quantd {
@@ -40,7 +41,7 @@ class Int8Test : public ::testing::Test {
   }
   std::string artifact() const { return folder_.path() + "/out"; }
 
-  const std::string plain_ = QUANTD_SOURCE_DIR "/models/books-3m";
+  const std::string plain_ = SourcePath("models/books-3m");
   TemporaryFolder folder_ = *TemporaryFolder::Create("int8-test");
 };
 

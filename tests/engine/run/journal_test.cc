@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -23,7 +24,7 @@ using ::testing::HasSubstr;
 
 namespace fs = std::filesystem;
 
-const std::string kModel = QUANTD_SOURCE_DIR "/models/books-3m";
+const std::string kModel = SourcePath("models/books-3m");
 
 // Stops a run when so many blocks are done, as a kill would: what is sealed stays.
 class StoppingSink : public SilentSink {

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -18,7 +19,7 @@ class LayerFiguresTest : public ::testing::Test {
  protected:
   QuantizeRequest Request(const std::string& recipe) const {
     QuantizeRequest request;
-    request.model_folder = QUANTD_SOURCE_DIR "/models/books-3m";
+    request.model_folder = SourcePath("models/books-3m");
     request.output_folder = folder_.path() + "/out";
     request.recipe = *ParseRecipe(recipe);
     request.evaluation.windows = 2;

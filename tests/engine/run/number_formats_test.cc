@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
 #include "tests/engine/silent_sink.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -46,7 +47,7 @@ class NumberFormatsTest : public ::testing::Test {
     return Sha256Hex(*ReadFile(artifact() + "/model.safetensors", int64_t{1} << 30));
   }
 
-  const std::string model_ = QUANTD_SOURCE_DIR "/models/books-3m";
+  const std::string model_ = SourcePath("models/books-3m");
   TemporaryFolder folder_ = *TemporaryFolder::Create("number-formats-test");
 };
 

@@ -9,6 +9,7 @@
 #include "engine/format/registry.h"
 #include "engine/plan/plan.h"
 #include "gtest/gtest.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 using Listing = std::map<std::string, std::pair<std::string, std::vector<int64_t>>>;
 
 Json PeerCheckpoint(const std::string& library) {
-  const std::string path = QUANTD_SOURCE_DIR "/tests/golden/peer_checkpoint_" + library + ".json";
+  const std::string path = SourcePath("tests/golden/peer_checkpoint_") + library + ".json";
   return *ParseJson(*ReadFile(path, 1 << 20), path);
 }
 
@@ -57,7 +58,7 @@ class LaidOutAs : public ::testing::TestWithParam<Peer> {};
 TEST_P(LaidOutAs, IsLaidOutAlike) {
   const Peer& peer = GetParam();
   QuantizeRequest request;
-  request.model_folder = QUANTD_SOURCE_DIR "/models/books-3m";
+  request.model_folder = SourcePath("models/books-3m");
   request.evaluation.enabled = false;
   request.recipe = *ParseRecipe(peer.recipe);
   request.output.format = peer.format;

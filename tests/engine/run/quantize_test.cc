@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -25,7 +26,7 @@ using ::testing::Not;
 
 namespace fs = std::filesystem;
 
-const std::string kModel = QUANTD_SOURCE_DIR "/models/books-3m";
+const std::string kModel = SourcePath("models/books-3m");
 
 class Recorder : public ProgressSink {
  public:

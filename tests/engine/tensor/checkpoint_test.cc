@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
 #include "tests/engine/tensor/safetensors_file.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -56,7 +57,7 @@ class CheckpointTest : public ::testing::Test {
 };
 
 TEST_F(CheckpointTest, ReadsTheShippedModel) {
-  const auto checkpoint = OpenCheckpoint(QUANTD_SOURCE_DIR "/models/books-3m");
+  const auto checkpoint = OpenCheckpoint(SourcePath("models/books-3m"));
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_THAT(checkpoint->files(), ElementsAre(kSingle));
   const TensorInfo* embedding = checkpoint->Find("model.embed_tokens.weight");
@@ -81,7 +82,7 @@ TEST_F(CheckpointTest, ReadsTheShippedModel) {
 }
 
 TEST(CheckpointColumnsTest, AreTheRowsOfTheTransposed) {
-  const auto checkpoint = OpenCheckpoint(QUANTD_SOURCE_DIR "/tests/golden/models/gpt2");
+  const auto checkpoint = OpenCheckpoint(SourcePath("tests/golden/models/gpt2"));
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const char* const kName = "transformer.h.0.mlp.c_fc.weight";  // [32, 48], f32
   const auto whole = checkpoint->ReadF32(kName);

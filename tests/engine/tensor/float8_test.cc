@@ -12,6 +12,7 @@
 #include "tests/engine/float8_models.h"
 #include "tests/engine/open_model.h"
 #include "tests/engine/tensor/safetensors_file.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Float8Test, EveryCodeHasTheValueOfMlDtypes) {
-  const std::string path = QUANTD_SOURCE_DIR "/tests/golden/float8.json";
+  const std::string path = SourcePath("tests/golden/float8.json");
   const Json golden = *ParseJson(*ReadFile(path, 1 << 20), path);
   std::string codes;
   for (int code = 0; code < 256; ++code) codes.push_back(static_cast<char>(code));

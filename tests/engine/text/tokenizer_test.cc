@@ -18,6 +18,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 #include "tests/shared_data.h"
 
 namespace quantd {
@@ -25,7 +26,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr const char* kModel = QUANTD_SOURCE_DIR "/models/books-3m";
+const std::string kModel = SourcePath("models/books-3m");
 
 Json Golden() {
   return *ParseJson(*ReadFile(QUANTD_GOLDEN_DIR "/tokenizer.json", 1 << 24), "golden");

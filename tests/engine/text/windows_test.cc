@@ -17,13 +17,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
+#include "tests/paths.h"
 
 namespace quantd {
 namespace {
 
 using ::testing::HasSubstr;
 
-constexpr const char* kModel = QUANTD_SOURCE_DIR "/models/books-3m";
+const std::string kModel = SourcePath("models/books-3m");
 
 class WindowsTest : public ::testing::Test {
  protected:
