@@ -72,6 +72,17 @@ absl::StatusOr<Activations> Activations::Embed(Windows windows, const Embedding&
   return stream;
 }
 
+Activations Activations::First(int64_t windows) const {
+  Activations first;
+  first.windows_ = windows_;
+  first.windows_.ids.resize(static_cast<size_t>(std::min(windows, size())));
+  for (size_t i = 0; i < first.windows_.ids.size(); ++i) {
+    first.x_.emplace_back(x_[i].size());
+    std::copy_n(x_[i].data(), x_[i].size(), first.x_[i].data());
+  }
+  return first;
+}
+
 absl::Status Activations::Forward(const ForwardContext& context, const BlockSpec& block,
                                   const BlockWeights& weights) {
   return context.pool.ForEach(size(), [&](int64_t window) {

@@ -58,6 +58,9 @@ class Activations {
                                                       const BlockWeights& weights,
                                                       Gathering gathering) const;
 
+  // A copy of the first `windows` windows, or of all where there are fewer.
+  Activations First(int64_t windows) const;
+
   bool empty() const { return x_.empty(); }
   const Windows& windows() const { return windows_; }
   int64_t size() const { return static_cast<int64_t>(x_.size()); }

@@ -9,6 +9,7 @@
 #include "engine/block/output_error.h"
 #include "engine/block/tensor_scale.h"
 #include "engine/block/transformed_block.h"
+#include "engine/block/tune_block.h"
 
 namespace quantd {
 
@@ -24,7 +25,8 @@ absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& ten
   QD_ASSIGN_OR_RETURN(BlockWeights original, Load(block));
   BlockStatistics gathering(run_.streams.calibration, request.recipe.propagate, block, run_.saved,
                             plan.scratch_folder);
-  const bool calibrates = plan.statistics.any();
+  const bool calibrates = plan.statistics.any(), tunes = AnyTunes(block.linears);
+  const Activations tuned_on = tunes ? run_.streams.calibration.First(kTuneWindows) : Activations();
   if (calibrates) {
     run_.progress.Enter(Stage::kCalibrate);
     if (run_.saved.GoesOnAfter(block.index - 1)) {
@@ -46,9 +48,10 @@ absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& ten
     Warn(warnings, result);
     QD_RETURN_IF_ERROR(gathering.GatherTransformed(run_.forward, original));
   }
-  if (!NeedsQuantized()) original = {};  // a third of the memory of calibrated methods
+  if (!NeedsQuantized() && !tunes) original = {};  // a third of the memory of calibrated methods
   QD_RETURN_IF_ERROR(WriteNorms(block, checkpoint, tensors));
-  QD_ASSIGN_OR_RETURN(std::vector<QuantizedLinear> linears, QuantizeLinears(block, tensors));
+  QD_ASSIGN_OR_RETURN(std::vector<QuantizedLinear> linears,
+                      QuantizeLinears(block, original, tuned_on, tensors));
   if (NeedsQuantized()) {
     if (request.evaluation.analyze) QD_RETURN_IF_ERROR(Analyze(block, linears));
     QD_ASSIGN_OR_RETURN(const BlockWeights quantized, QuantizedWeights(block, original, linears));
@@ -109,8 +112,11 @@ absl::StatusOr<BlockWeights> BlockQuantizer::Load(Block& block) {
                    run_.forward->compute);
 }
 
+// A block that is tuned, on `tuned_on`, is packed when all of it is quantized.
 absl::StatusOr<std::vector<QuantizedLinear>> BlockQuantizer::QuantizeLinears(
-    Block& block, PackedTensors& tensors) {
+    Block& block, const BlockWeights& original, const Activations& tuned_on,
+    PackedTensors& tensors) {
+  const bool tunes = !tuned_on.empty();
   std::vector<QuantizedLinear> linears;
   PreparedCache prepared;
   QD_ASSIGN_OR_RETURN(
@@ -120,20 +126,51 @@ absl::StatusOr<std::vector<QuantizedLinear>> BlockQuantizer::QuantizeLinears(
   const bool sampled = !block.samples.inputs.empty();
   for (size_t i = 0; i < block.linears.size(); ++i) {
     QD_ASSIGN_OR_RETURN(QuantizedLinear result,
-                        QuantizeLinear(block, i, scales[i], prepared, tensors));
-    if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(result.report);
+                        QuantizeLinear(block, i, scales[i], prepared, !tunes, tensors));
     linears.push_back(std::move(result));
+    if (tunes) continue;
+    if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(linears[i].report);
+    if (!run_.planned.request.evaluation.analyze) block.sources[i].Release();
+  }
+  if (!tunes) return linears;
+  QD_RETURN_IF_ERROR(TuneAndPack(block, original, tuned_on, scales, linears, tensors));
+  for (size_t i = 0; i < linears.size(); ++i) {
+    if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(linears[i].report);
     if (!run_.planned.request.evaluation.analyze) block.sources[i].Release();
   }
   return linears;
 }
 
+absl::Status BlockQuantizer::TuneAndPack(const Block& block, const BlockWeights& original,
+                                         const Activations& tuned_on,
+                                         const std::vector<float>& tensor_scales,
+                                         std::vector<QuantizedLinear>& linears,
+                                         PackedTensors& tensors) {
+  QD_ASSIGN_OR_RETURN(const BlockWeights transformed,
+                      TransformedWeights(run_.planned.checkpoint, block, original, *run_.forward));
+  const TuneInputs inputs = {.windows = tuned_on,
+                             .original = original,
+                             .quantized = transformed,
+                             .forward = *run_.forward};
+  QD_RETURN_IF_ERROR(TuneBlock(block, inputs, run_.context, linears));
+  for (size_t i = 0; i < linears.size(); ++i) {
+    if (!linears[i].rows.has_value()) continue;
+    const LinearInputs packed = {.source = block.sources[i],
+                                 .transform = &block.transform.linears[i],
+                                 .tensor_scale = tensor_scales[i]};
+    QD_RETURN_IF_ERROR(quantizer_.Pack(block.linears[i], packed, linears[i], tensors));
+    if (run_.keep == KeepRows::kNo && !NeedsQuantized()) linears[i].rows.reset();
+  }
+  return absl::OkStatus();
+}
+
 // One linear, quantized or as it was, and its bias after it: tensors are written in the order of
 // the file wherever that is free; then the digest keeps up with the writing, on whichever thread
-// has time, and nothing is read back. The result is empty for a linear that stays as it was.
+// has time, and nothing is read back. Without `packs` the rows are kept instead. The result is
+// empty for a linear that stays as it was.
 absl::StatusOr<QuantizedLinear> BlockQuantizer::QuantizeLinear(Block& block, size_t index,
                                                                float tensor_scale,
-                                                               PreparedCache& prepared,
+                                                               PreparedCache& prepared, bool packs,
                                                                PackedTensors& tensors) {
   const ResolvedLinear& entry = block.linears[index];
   const LinearSpec& linear = *entry.linear;
@@ -144,13 +181,13 @@ absl::StatusOr<QuantizedLinear> BlockQuantizer::QuantizeLinear(Block& block, siz
     const InputStatistics* statistics =
         needs ? &block.statistics[static_cast<size_t>(linear.input)] : nullptr;
     QD_ASSIGN_OR_RETURN(const auto shared, prepared.Get(entry, statistics, run_.context));
-    const bool keep = run_.keep == KeepRows::kYes || NeedsQuantized();
+    const bool keep = run_.keep == KeepRows::kYes || NeedsQuantized() || !packs;
     const LinearInputs inputs = {.source = block.sources[index],
                                  .prepared = shared.get(),
                                  .transform = &block.transform.linears[index],
                                  .tensor_scale = tensor_scale};
-    QD_ASSIGN_OR_RETURN(
-        result, quantizer_.Run(entry, inputs, keep ? KeepRows::kYes : KeepRows::kNo, tensors));
+    QD_ASSIGN_OR_RETURN(result, quantizer_.Run(entry, inputs, keep ? KeepRows::kYes : KeepRows::kNo,
+                                               packs ? &tensors : nullptr));
     if (linear.expert >= 0 && needs) {
       const int64_t tokens = block.experts.of_input[static_cast<size_t>(linear.input)];
       result.report.figures.push_back({"tokens", static_cast<double>(tokens)});

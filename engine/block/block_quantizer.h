@@ -45,9 +45,15 @@ class BlockQuantizer {
  private:
   absl::StatusOr<BlockWeights> Load(Block& block);
   absl::StatusOr<std::vector<QuantizedLinear>> QuantizeLinears(Block& block,
+                                                               const BlockWeights& original,
+                                                               const Activations& tuned_on,
                                                                PackedTensors& tensors);
   absl::StatusOr<QuantizedLinear> QuantizeLinear(Block& block, size_t index, float tensor_scale,
-                                                 PreparedCache& prepared, PackedTensors& tensors);
+                                                 PreparedCache& prepared, bool packs,
+                                                 PackedTensors& tensors);
+  absl::Status TuneAndPack(const Block& block, const BlockWeights& original,
+                           const Activations& tuned_on, const std::vector<float>& tensor_scales,
+                           std::vector<QuantizedLinear>& linears, PackedTensors& tensors);
   absl::StatusOr<BlockWeights> QuantizedWeights(const Block& block, const BlockWeights& original,
                                                 std::vector<QuantizedLinear>& results);
   absl::Status Analyze(const Block& block, std::vector<QuantizedLinear>& results);

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "engine/method/round_to_nearest.h"
 
 namespace quantd {
 namespace {
@@ -146,7 +147,7 @@ absl::Status LinearQuantizer::WriteWhole(const LinearSpec& linear, const Scheme&
 
 absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry,
                                                      const LinearInputs& inputs, KeepRows keep,
-                                                     PackedTensors& tensors) const {
+                                                     PackedTensors* tensors) const {
   const auto start = std::chrono::steady_clock::now();
   const LinearSpec& linear = *entry.linear;
   Scheme scheme = *entry.scheme;
@@ -185,9 +186,9 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
     QD_RETURN_IF_ERROR(
         InTensor(method.quantize(weight, scheme, inputs.prepared, context, &quantized),
                  inputs.source.tensor(), row));
-    if (!in_stripes) {
+    if (!in_stripes && tensors != nullptr) {
       QD_RETURN_IF_ERROR(
-          Write(linear, parts, format_.pack(linear, scheme, row, quantized), tensors));
+          Write(linear, parts, format_.pack(linear, scheme, row, quantized), *tensors));
     }
     sum.weight_energy = quantized.weight_energy;
     sum.error_energy = quantized.error_energy;
@@ -203,13 +204,47 @@ absl::StatusOr<QuantizedLinear> LinearQuantizer::Run(const ResolvedLinear& entry
   // A method that sees all rows at once has the pool to itself.
   QD_RETURN_IF_ERROR(panels == 1 ? quantize_panel(0)
                                  : context_.pool.ForEach(panels, quantize_panel));
-  QD_RETURN_IF_ERROR(WriteWhole(linear, scheme, parts, result.rows, input, tensors));
+  if (tensors != nullptr) {
+    QD_RETURN_IF_ERROR(WriteWhole(linear, scheme, parts, result.rows, input, *tensors));
+  }
   if (keep == KeepRows::kNo) result.rows.reset();
 
   AddFigures(scheme, inputs, sums, result.report);
   LayerReport& report = result.report;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
+}
+
+absl::Status LinearQuantizer::Pack(const ResolvedLinear& entry, const LinearInputs& inputs,
+                                   QuantizedLinear& quantized, PackedTensors& tensors) const {
+  const LinearSpec& linear = *entry.linear;
+  Scheme scheme = *entry.scheme;
+  scheme.tensor_scale = inputs.tensor_scale;
+  const QuantizedRows& rows = *quantized.rows;
+  const std::vector<TensorInfo> parts = format_.tensors(linear, scheme);
+  if (format_.pack != nullptr) {
+    QD_RETURN_IF_ERROR(Write(linear, parts, format_.pack(linear, scheme, 0, rows), tensors));
+  }
+  QD_RETURN_IF_ERROR(WriteWhole(linear, scheme, parts, quantized.rows, rows.input, tensors));
+  const int64_t panel_rows = RowsPerPanel(linear, scheme, *FindMethod(scheme.method), format_);
+  double weight_energy = 0, error_energy = 0;
+  std::vector<float> weight(static_cast<size_t>(rows.columns)), back(weight.size());
+  for (int64_t begin = 0; begin < rows.rows; begin += panel_rows) {
+    AlignedBuffer<std::byte> bytes;
+    QD_ASSIGN_OR_RETURN(const WeightRows panel,
+                        ReadPanel(inputs, begin, std::min(panel_rows, rows.rows - begin), bytes));
+    for (int64_t n = 0; n < panel.rows; ++n) {
+      QD_RETURN_IF_ERROR(WidenRow(panel, n, context_.kernels, weight.data()));
+      rows.Dequantize(begin + n, back.data());
+      for (size_t k = 0; k < weight.size(); ++k) {
+        const double value = weight[k], difference = value - static_cast<double>(back[k]);
+        weight_energy += value * value;
+        error_energy += difference * difference;
+      }
+    }
+  }
+  quantized.report.weight_snr_db = SnrDb(weight_energy, error_energy);
+  return absl::OkStatus();
 }
 
 }  // namespace quantd

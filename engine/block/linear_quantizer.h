@@ -43,11 +43,14 @@ class LinearQuantizer {
                   std::function<bool()> cancelled)
       : format_(format), context_(context), cancelled_(std::move(cancelled)) {}
 
-  // Into `tensors`. Errors: MODEL_NOT_FINITE naming the tensor, DISK_FULL, CANCELLED. Memory: a
-  // panel per thread, and the rows (a byte per weight) if kept or if the format packs stripes of
-  // all of them.
+  // Into `tensors`; null: nothing is packed, as long as the rows may change. Errors:
+  // MODEL_NOT_FINITE naming the tensor, DISK_FULL, CANCELLED. Memory: a panel per thread, and the
+  // rows (a byte per weight) if kept or if the format packs stripes of all of them.
   absl::StatusOr<QuantizedLinear> Run(const ResolvedLinear& entry, const LinearInputs& inputs,
-                                      KeepRows keep, PackedTensors& tensors) const;
+                                      KeepRows keep, PackedTensors* tensors) const;
+  // Rows that Run kept without packing them, changed since: into `tensors`, and their report anew.
+  absl::Status Pack(const ResolvedLinear& entry, const LinearInputs& inputs,
+                    QuantizedLinear& quantized, PackedTensors& tensors) const;
 
  private:
   absl::Status WriteWhole(const LinearSpec& linear, const Scheme& scheme,

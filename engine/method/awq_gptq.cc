@@ -3,6 +3,7 @@
 #include "engine/method/awq.h"
 #include "engine/method/awq_search.h"
 #include "engine/method/gptq.h"
+#include "engine/method/output_scales.h"
 #include "engine/method/weight_only_rows.h"
 
 namespace quantd {
@@ -10,7 +11,7 @@ namespace {
 
 // AWQ's search and GPTQ's rounding as they are alone; asymmetric, as AWQ is.
 constexpr auto kOptions = JoinRows(kBits2To8Row, kNumberFormatRow, kIntegerZeroRows, kGptqRuleRow,
-                                   kAwqSearchRows, kGptqRoundingRows);
+                                   kAwqSearchRows, kGptqRoundingRows, kTuneRow);
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
@@ -34,6 +35,8 @@ const Method kAwqGptq = {
     .prepare = PrepareGptq,
     .quantize = QuantizeGptq,
     .panel_weights = 1 << 20,
+    .tunes = TunesOutputScales,
+    .tune = TuneOutputScales,
 };
 
 }  // namespace quantd

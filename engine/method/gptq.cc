@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "engine/method/gptq_panel.h"
 #include "engine/method/hessian_factor.h"
+#include "engine/method/output_scales.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 #include "engine/method/weight_only_rows.h"
@@ -20,7 +21,7 @@ constexpr std::array<OptionRow, 1> kOwnRow = {
       "what the reference implementation does: scales by range, no refit"}}};
 
 constexpr auto kOptions = JoinRows(kBits2To8Row, kNumberFormatRow, kIntegerZeroRows, kGptqRuleRow,
-                                   kGptqRoundingRows, kOwnRow);
+                                   kGptqRoundingRows, kTuneRow, kOwnRow);
 
 ActOrder OrderOf(const Scheme& scheme) {
   const std::string text = scheme.options.Text("act_order");
@@ -103,6 +104,7 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
         absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme.scale_rule)), " with option reference"),
         "scale_rule absmax");
   }
+  CheckTune(reader);
   Options& options = reader.scheme().options;
   reader.scheme().ordered_groups =
       scheme.granularity == Granularity::kGroup && OrderOf(scheme) == ActOrder::kDescAct;
@@ -184,6 +186,8 @@ const Method kGptq = {
     .prepare = PrepareGptq,
     .quantize = QuantizeGptq,
     .panel_weights = 1 << 20,
+    .tunes = TunesOutputScales,
+    .tune = TuneOutputScales,
 };
 
 }  // namespace quantd

@@ -1,9 +1,10 @@
 // Quantization methods. A method is one file with one row here: what it is, what it needs, and what
-// it does, in up to three steps, of which only the last is a must:
+// it does, in up to four steps, of which only quantize is a must:
 //
 //   fold      per scaling group   statistics, weights -> scales moved from inputs into weights
 //   prepare   per linear          statistics -> what all its rows share
 //   quantize  per panel of rows   weights -> codes, scales, zeros
+//   tune      per block           what the block's outputs were and have become -> rows, changed
 //
 // A composition ("awq+gptq") is a row that takes its steps from several files.
 #pragma once
@@ -76,6 +77,29 @@ struct Prepared {
   Figures figures;
 };
 
+// One linear of a block whose linears have been quantized one by one.
+struct TunedLinear {
+  const LinearSpec* linear = nullptr;
+  const Scheme* scheme = nullptr;
+  QuantizedRows* rows = nullptr;  // as they are now; a tune changes them in place
+};
+
+// Of each output channel of a linear, over tokens of the calibration text: sums of y y' and y'^2, y
+// the output in the original block and y' in the quantized one.
+struct OutputSums {
+  std::vector<double> product, energy;  // [N]
+};
+
+// A quantized block beside the original.
+struct TuneRequest {
+  std::vector<TunedLinear> linears;  // those that ask for it, in the order in which the block has
+                                     // them
+  // Runs both blocks on the same inputs, the quantized one with its rows as they are now, and
+  // compares what linear `index` gives. Deterministic for any number of threads. Cost: two forward
+  // passes through the block, of some windows.
+  std::function<absl::StatusOr<OutputSums>(size_t index)> compare;
+};
+
 struct Method {
   std::string_view name;
   std::string_view summary;   // one line
@@ -109,6 +133,11 @@ struct Method {
   // Whether quantize wants all rows of the linear in one call, as kTensor has it. That call is made
   // outside of loops, so it may use context.pool. Null: no.
   bool (*all_rows)(const Scheme& scheme) = nullptr;
+  // Whether a scheme asks for tune. Null: none does.
+  bool (*tunes)(const Scheme& scheme) = nullptr;
+  // Sees the whole block after its linears were quantized, before they are packed. Null without
+  // `tunes`.
+  absl::Status (*tune)(const TuneRequest& request, const MethodContext& context) = nullptr;
   // Completes a resolved scheme by what only the whole model tells: mixtures, whose types go by
   // role and depth. Such a method also decides about the embedding (role kEmbedding) and the output
   // projection, whatever the default `skip` says; a tied projection goes with the embedding. For

@@ -271,6 +271,16 @@ absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
                                .got = "a folder, with propagate quantized",
                                .wanted = "propagate original"});
   }
+  for (const ResolvedLinear& entry : plan.linears) {
+    if (!entry.scheme.has_value()) continue;
+    const Method& method = *FindMethod(entry.scheme->method);
+    if (method.tunes == nullptr || !method.tunes(*entry.scheme)) continue;
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "calibration.statistics_folder",
+                               .got = "a folder, with option tune",
+                               .wanted = "option tune none: statistics do not have the inputs of "
+                                         "blocks"});
+  }
   if (!plan.statistics.any()) {
     plan.warnings.push_back("no method of the recipe asks for statistics: none are read or saved");
   }

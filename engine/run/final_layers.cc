@@ -53,7 +53,7 @@ absl::StatusOr<std::optional<QuantizedRows>> FinalLayers::QuantizeLinear(KeepRow
       QuantizedLinear result,
       quantizer.Run(entry,
                     {.source = source, .prepared = shared.get(), .tensor_scale = scales.front()},
-                    keep, artifact_));
+                    keep, &artifact_));
   sink_.OnLayer(result.report);
   report_.layers.push_back(std::move(result.report));
   return std::move(result.rows);

@@ -131,7 +131,7 @@ absl::Status Run::WriteEmbedding() {
                                   [this] { return sink_.Cancelled(); });
   QD_ASSIGN_OR_RETURN(QuantizedLinear result,
                       quantizer.Run(entry, {.source = source},
-                                    evaluated ? KeepRows::kYes : KeepRows::kNo, *artifact_));
+                                    evaluated ? KeepRows::kYes : KeepRows::kNo, artifact_.get()));
   if (result.rows) embedding_ = std::make_shared<const QuantizedRows>(*std::move(result.rows));
   sink_.OnLayer(result.report);
   report_.layers.push_back(std::move(result.report));
