@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -22,10 +23,11 @@
 #include "quantd/v1/worker_service.grpc.pb.h"
 #include "server/api/server.h"
 #include "tests/server/retrying_store.h"
+#include "tests/source_file.h"
 
 namespace quantd {
 
-inline const char* ModelFolder() { return QUANTD_SOURCE_DIR "/models/books-3m"; }
+inline std::string ModelFolder() { return SourceFile("models/books-3m"); }
 
 class RunningServerTest : public testing::Test {
  protected:
@@ -34,7 +36,7 @@ class RunningServerTest : public testing::Test {
     ASSERT_TRUE(folder.ok()) << folder.status();
     folder_ = std::make_unique<TemporaryFolder>(*std::move(folder));
     options_.data = folder_->path() + "/data";
-    options_.model_roots = {QUANTD_SOURCE_DIR "/models"};
+    options_.model_roots = {SourceFile("models")};
     options_.reaper_period = absl::Milliseconds(20);
     options_.threads = 4;
     // What the server does in a transaction may be done again: every test is one of that.
@@ -193,6 +195,13 @@ class RunningServerTest : public testing::Test {
     });
   }
 
+  // Starts the server anew on a clock that the test turns.
+  void StartOnManualClock() {
+    options_.clock = &clock_;
+    StartServer();
+  }
+
+  ManualClock clock_{absl::Now()};
   ServerOptions options_;
   std::unique_ptr<TemporaryFolder> folder_;
   std::unique_ptr<Server> server_;
