@@ -11,6 +11,7 @@
 #include <string>
 
 #include "client/cli/command_line.h"
+#include "tests/built_programs.h"
 
 namespace quantd {
 namespace {
@@ -24,7 +25,7 @@ using testing::UnorderedElementsAre;
 // Runs a script in bash; its standard output.
 std::string Bash(const std::string& script) {
   const std::string command =
-      "PATH=" QUANTD_BINARY_DIR "/bin:$PATH bash --norc -c '" + script + "' 2>&1";
+      "PATH=" + BuiltProgram("bin") + ":$PATH bash --norc -c '" + script + "' 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return "cannot run bash";
   std::string text;

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "process.h"
+#include "tests/built_programs.h"
 #include "worker/agent/scratch.h"
 #include "worker/runner/exit_codes.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const char kProgram[] = QUANTD_BINARY_DIR "/bin/quantd-worker";
+const std::string kProgram = BuiltProgram("bin/quantd-worker");
 
 TEST(AgentCommand, EveryWrongFlagIsNamedAtOnce) {
   const ProcessResult result =

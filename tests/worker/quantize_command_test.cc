@@ -16,6 +16,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "process.h"
+#include "tests/built_programs.h"
+#include "tests/source_file.h"
 #include "worker/runner/child.h"
 #include "worker/runner/exit_codes.h"
 
@@ -26,8 +28,8 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-const char kModel[] = QUANTD_SOURCE_DIR "/models/books-3m";
-const char kProgram[] = QUANTD_BINARY_DIR "/bin/quantd-worker";
+const std::string kModel = SourceFile("models/books-3m");
+const std::string kProgram = BuiltProgram("bin/quantd-worker");
 
 class QuantizeCommandTest : public testing::Test {
  protected:
