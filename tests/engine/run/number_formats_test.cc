@@ -15,10 +15,13 @@ namespace {
 class NumberFormatsTest : public RecipeRunTest {
  protected:
   static std::string Default(const std::string& scheme) { return "default: {" + scheme + "}"; }
-  absl::StatusOr<Report> Run(const std::string& scheme, const RecipeRunOptions& options = {}) {
+  absl::StatusOr<Report> Run(const std::string& scheme, RecipeRunOptions options = {}) {
+    options.windows = 4;
     return RecipeRunTest::Run(Default(scheme), options);
   }
-  double Kl(const std::string& scheme) { return RecipeRunTest::Kl(Default(scheme)); }
+  double Kl(const std::string& scheme) {
+    return RecipeRunTest::Kl(Default(scheme), {.windows = 4});
+  }
 };
 
 TEST_F(NumberFormatsTest, MethodsErrLessThanPlainRounding) {

@@ -16,6 +16,7 @@ struct RecipeRunOptions {
   std::string model = QUANTD_SOURCE_DIR "/models/books-3m";
   int threads = 0;
   std::string format = "compressed-tensors";
+  int64_t windows = 6;  // of the evaluation
 };
 
 class RecipeRunTest : public ::testing::Test {
@@ -28,7 +29,7 @@ class RecipeRunTest : public ::testing::Test {
     request.output.format = options.format;
     std::filesystem::remove_all(artifact());
     request.recipe = *ParseRecipe(recipe);
-    request.evaluation.windows = 6;
+    request.evaluation.windows = options.windows;
     request.evaluation.tokens_per_window = 256;
     request.calibration.samples = 8;
     request.calibration.tokens_per_sample = 256;
