@@ -5,7 +5,6 @@
 #include <span>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/descriptor.h"
 
@@ -25,11 +24,8 @@ struct OpenBeneathOptions {
 absl::StatusOr<Descriptor> OpenBeneath(const std::string& root, const std::string& path,
                                        OpenBeneathOptions options = {});
 
-// Opens `path`, absolute, below whichever of `roots` its links lead to. Errors as OpenBeneath.
+// Opens `path`, absolute, below whichever of `roots` its links lead to. Errors as OpenBeneath, but
+// MODEL_OUTSIDE_ROOTS also where nothing is: which of the two is nobody's business.
 absl::StatusOr<Descriptor> OpenAllowed(std::span<const std::string> roots, const std::string& path);
-
-// Whether `folder` lies below one of `roots`, and every link in it leads to something that does.
-// Errors as OpenBeneath, naming the entry.
-absl::Status CheckFolderAllowed(std::span<const std::string> roots, const std::string& folder);
 
 }  // namespace quantd

@@ -10,7 +10,6 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -45,7 +44,8 @@ absl::StatusOr<std::string> FindWorkerProgram() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LocalWorkers>> LocalWorkers::Start(LocalWorkerOptions options) {
+absl::StatusOr<std::unique_ptr<LocalWorkers>> LocalWorkers::Start(LocalWorkerOptions options,
+                                                                  const Clock& clock) {
   if (options.program.empty()) {
     QD_ASSIGN_OR_RETURN(options.program, FindWorkerProgram());
   }
@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<LocalWorkers>> LocalWorkers::Start(LocalWorkerOpt
                                .wanted = "quantd-worker beside quantd"});
   }
   const int count = options.count;
-  std::unique_ptr<LocalWorkers> workers(new LocalWorkers(std::move(options)));
+  std::unique_ptr<LocalWorkers> workers(new LocalWorkers(std::move(options), clock));
   {
     absl::MutexLock lock(&workers->mutex_);
     workers->pids_.assign(static_cast<size_t>(count), 0);
@@ -79,7 +79,7 @@ void LocalWorkers::Stop(absl::Duration grace) {
     for (const pid_t pid : pids_) {
       if (pid > 0) kill(pid, SIGTERM);
     }
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&all_gone), grace)) {
+    if (!clock_.Await(mutex_, absl::Condition(&all_gone), clock_.Now() + grace)) {
       for (const pid_t pid : pids_) {
         if (pid > 0) kill(pid, SIGKILL);
       }
@@ -121,7 +121,7 @@ pid_t LocalWorkers::Spawn(int index) {
 void LocalWorkers::Supervise(int index) {
   absl::Duration back_off = options_.first_back_off;
   while (true) {
-    const absl::Time started = absl::Now();
+    const absl::Time started = clock_.Now();
     // PR_SET_PDEATHSIG is bound to the thread that forks: this one, which lives as long as the
     // server.
     const pid_t pid = Spawn(index);
@@ -139,13 +139,13 @@ void LocalWorkers::Supervise(int index) {
     }
     absl::MutexLock lock(&mutex_);
     if (stopping_) return;
-    if (absl::Now() - started > kWell) back_off = options_.first_back_off;
+    if (clock_.Now() - started > kWell) back_off = options_.first_back_off;
     spdlog::warn("local worker {} has ended ({}); starting it again in {}", index + 1,
                  pid <= 0              ? "could not be started"
                  : WIFSIGNALED(status) ? absl::StrCat("signal ", WTERMSIG(status))
                                        : absl::StrCat("exit code ", WEXITSTATUS(status)),
                  absl::FormatDuration(back_off));
-    if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), back_off)) return;
+    if (clock_.Await(mutex_, absl::Condition(&stopping_), clock_.Now() + back_off)) return;
     back_off = std::min(back_off * 2, options_.longest_back_off);
   }
 }

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace quantd {
 
@@ -31,8 +32,10 @@ struct LocalWorkerOptions {
 // Thread-safe.
 class LocalWorkers {
  public:
-  // Starts them, named local-1, local-2, … UNAVAILABLE if the program is not there.
-  static absl::StatusOr<std::unique_ptr<LocalWorkers>> Start(LocalWorkerOptions options);
+  // Starts them, named local-1, local-2, … UNAVAILABLE if the program is not there. `clock` must
+  // outlive them.
+  static absl::StatusOr<std::unique_ptr<LocalWorkers>> Start(LocalWorkerOptions options,
+                                                             const Clock& clock = Clock::System());
   // Kills what Stop has not stopped.
   ~LocalWorkers();
   LocalWorkers(const LocalWorkers&) = delete;
@@ -45,12 +48,14 @@ class LocalWorkers {
   std::vector<pid_t> pids() const;
 
  private:
-  explicit LocalWorkers(LocalWorkerOptions options) : options_(std::move(options)) {}
+  LocalWorkers(LocalWorkerOptions options, const Clock& clock)
+      : options_(std::move(options)), clock_(clock) {}
   void Supervise(int index);
   // Starts worker `index` unless everything is stopping; -1 if that failed.
   pid_t Spawn(int index);
 
   const LocalWorkerOptions options_;
+  const Clock& clock_;
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<pid_t> pids_ ABSL_GUARDED_BY(mutex_);  // 0: not running

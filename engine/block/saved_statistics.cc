@@ -57,11 +57,9 @@ absl::StatusOr<SavedStatistics> SavedStatistics::Open(const PlannedQuantization&
                                                       const StatisticsKey& wanted) {
   SavedStatistics saved;
   saved.save_folder_ = planned.request.calibration.save_statistics_folder;
-  size_t first = 0;
-  for (const BlockSpec& block : planned.plan.model.blocks) {
-    saved.needs_.push_back(
-        NeedsOf(std::span(planned.plan.linears).subspan(first, block.linears.size())));
-    first += block.linears.size();
+  const auto blocks = static_cast<int64_t>(planned.plan.model.blocks.size());
+  for (int64_t block = 0; block < blocks; ++block) {
+    saved.needs_.push_back(NeedsOf(LinearsOf(planned.plan, block)));
   }
   QD_RETURN_IF_ERROR(saved.OpenFrom(planned, wanted));
   saved.key_ = saved.reads() ? saved.from_->key() : wanted;

@@ -229,11 +229,14 @@ absl::StatusOr<Json> ChoiceKey(const QuantizeRequest& request) {
   QuantizeRequest asked = request;
   asked.output_folder.clear();
   asked.resources = {.backend = request.resources.backend, .compute = request.resources.compute};
-  QD_ASSIGN_OR_RETURN(auto files, OpenModelFolder(request.model_folder));
+  QD_ASSIGN_OR_RETURN(auto files,
+                      OpenModelFolder(request.model_folder, {.roots = request.model_roots}));
   QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(std::move(files)));
   QD_ASSIGN_OR_RETURN(const std::string model, checkpoint.Fingerprint());
-  QD_ASSIGN_OR_RETURN(const std::string calibration, ReadText(request.calibration.text));
-  QD_ASSIGN_OR_RETURN(const std::string evaluation, ReadText(request.evaluation.text));
+  QD_ASSIGN_OR_RETURN(const std::string calibration,
+                      ReadText(request.calibration.text, request.model_roots));
+  QD_ASSIGN_OR_RETURN(const std::string evaluation,
+                      ReadText(request.evaluation.text, request.model_roots));
   return Json{{"engine", QUANTD_VERSION},
               {"isa", CpuKernels().isa},
               {"model", model},

@@ -76,26 +76,6 @@ void WarnOfOthers(const std::vector<std::string>& names, std::vector<std::string
                      " not part of the model's family; what is not is carried over as it is");
 }
 
-std::vector<TensorInfo> TensorsOfBlock(const PlannedQuantization& planned, const BlockSpec& block,
-                                       size_t first_linear) {
-  const Plan& plan = planned.plan;
-  const Checkpoint& checkpoint = planned.checkpoint;
-  std::vector<TensorInfo> tensors;
-  const auto copy = [&](const std::string& name) {
-    const TensorInfo* info = checkpoint.Find(name);
-    if (info != nullptr) tensors.push_back(AsStored(*info, *plan.format, plan.model));
-  };
-  for (const std::string& norm : block.NormTensors()) copy(norm);
-  for (size_t i = 0; i < block.linears.size(); ++i) {
-    const ResolvedLinear& entry = plan.linears[first_linear + i];
-    for (TensorInfo& tensor : TensorsOf(entry, *plan.format, checkpoint, plan.model)) {
-      tensors.push_back(std::move(tensor));
-    }
-    if (block.linears[i].has_bias) copy(block.linears[i].name + ".bias");
-  }
-  return tensors;
-}
-
 void WarnOfQuantizedSource(const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
   if (checkpoint.stored_as().empty()) return;
   warnings.push_back(absl::StrCat(
@@ -127,20 +107,19 @@ std::vector<TensorInfo> OutputTensors(const PlannedQuantization& planned,
     copy(model.embedding);
   }
   copy(model.positions);
-  size_t next = 0;
-  for (const BlockSpec& block : model.blocks) {
-    for (const LinearSpec& linear : block.linears) done.insert(linear.name + ".weight");
-    for (TensorInfo& tensor : TensorsOfBlock(planned, block, next)) {
+  for (size_t block = 0; block < model.blocks.size(); ++block) {
+    for (const LinearSpec& linear : model.blocks[block].linears)
+      done.insert(linear.name + ".weight");
+    for (TensorInfo& tensor : BlockTensors(planned, static_cast<int64_t>(block))) {
       done.insert(tensor.name);
       tensors.push_back(std::move(tensor));
     }
-    next += block.linears.size();
   }
   copy(model.final_norm.gain);
   copy(model.final_norm.bias);
   if (!model.tied_embeddings) {
     done.insert(model.head_tensor);
-    for (TensorInfo& tensor : TensorsOf(plan.linears[next], *plan.format, checkpoint, model))
+    for (TensorInfo& tensor : TensorsOf(plan.linears.back(), *plan.format, checkpoint, model))
       tensors.push_back(tensor);
   } else if (done.insert(model.head.name + ".weight").second &&
              checkpoint.Find(model.head.name + ".weight") != nullptr) {
@@ -209,9 +188,10 @@ void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
       weights == 0 ? 0 : static_cast<double>(bits) / static_cast<double>(weights);
 }
 
-absl::Status CheckText(const std::string& field, const std::string& source,
-                       const WindowOptions& options, const Tokenizer& tokenizer,
-                       const ModelSpec& model) {
+absl::Status CheckText(const PlannedQuantization& planned, const std::string& field,
+                       const std::string& source, const WindowOptions& options,
+                       const Tokenizer& tokenizer) {
+  const ModelSpec& model = planned.plan.model;
   if (options.tokens > model.max_positions) {
     return MakeError(Reason::kDatasetInvalid, "refused",
                      Violation{.where = field + ".tokens",
@@ -219,7 +199,8 @@ absl::Status CheckText(const std::string& field, const std::string& source,
                                .wanted = absl::StrCat("at most the model's ", model.max_positions,
                                                       " positions")});
   }
-  QD_ASSIGN_OR_RETURN(const TextHead head, ReadTextHead(source, kCutWhilePlanningBytes));
+  QD_ASSIGN_OR_RETURN(const TextHead head,
+                      ReadTextHead(source, planned.request.model_roots, kCutWhilePlanningBytes));
   if (!head.whole) return absl::OkStatus();
   return CutWindows(head.text, tokenizer, options).status();
 }
@@ -230,12 +211,12 @@ absl::Status CheckTexts(const PlannedQuantization& planned) {
   if (!plan.needs_forward) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned.files));
   if (plan.statistics.any()) {
-    QD_RETURN_IF_ERROR(CheckText("calibration", request.calibration.text,
-                                 CalibrationWindows(request), *tokenizer, plan.model));
+    QD_RETURN_IF_ERROR(CheckText(planned, "calibration", request.calibration.text,
+                                 CalibrationWindows(request), *tokenizer));
   }
   if (request.evaluation.enabled) {
-    QD_RETURN_IF_ERROR(CheckText("evaluation", request.evaluation.text, EvaluationWindows(request),
-                                 *tokenizer, plan.model));
+    QD_RETURN_IF_ERROR(CheckText(planned, "evaluation", request.evaluation.text,
+                                 EvaluationWindows(request), *tokenizer));
   }
   return absl::OkStatus();
 }
@@ -289,11 +270,32 @@ absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
 
 }  // namespace
 
-std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block) {
-  const std::vector<BlockSpec>& blocks = planned.plan.model.blocks;
+std::span<const ResolvedLinear> LinearsOf(const Plan& plan, int64_t block) {
+  const std::span<const BlockSpec> blocks(plan.model.blocks);
   size_t first = 0;
-  for (int64_t i = 0; i < block; ++i) first += blocks[static_cast<size_t>(i)].linears.size();
-  return TensorsOfBlock(planned, blocks[static_cast<size_t>(block)], first);
+  for (const BlockSpec& before : blocks.first(static_cast<size_t>(block))) {
+    first += before.linears.size();
+  }
+  return std::span(plan.linears).subspan(first, blocks[static_cast<size_t>(block)].linears.size());
+}
+
+std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block) {
+  const Plan& plan = planned.plan;
+  const Checkpoint& checkpoint = planned.checkpoint;
+  std::vector<TensorInfo> tensors;
+  const auto copy = [&](const std::string& name) {
+    const TensorInfo* info = checkpoint.Find(name);
+    if (info != nullptr) tensors.push_back(AsStored(*info, *plan.format, plan.model));
+  };
+  for (const std::string& norm : plan.model.blocks[static_cast<size_t>(block)].NormTensors())
+    copy(norm);
+  for (const ResolvedLinear& entry : LinearsOf(plan, block)) {
+    for (TensorInfo& tensor : TensorsOf(entry, *plan.format, checkpoint, plan.model)) {
+      tensors.push_back(std::move(tensor));
+    }
+    if (entry.linear->has_bias) copy(entry.linear->name + ".bias");
+  }
+  return tensors;
 }
 
 WindowOptions CalibrationWindows(const QuantizeRequest& request) {

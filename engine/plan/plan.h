@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,9 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequ
 // The same for a model that is open, wherever it lies: request.model_folder is only a name then.
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
     const QuantizeRequest& request, std::shared_ptr<const ModelFiles> files);
+
+// The linears of block number `block`: a part of plan.linears.
+std::span<const ResolvedLinear> LinearsOf(const Plan& plan, int64_t block);
 
 // The tensors of the artifact that block number `block` makes, in the order of the file.
 std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block);

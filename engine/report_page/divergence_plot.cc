@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/report_page/axis.h"
-#include "engine/report_page/number_text.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 namespace {

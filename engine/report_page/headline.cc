@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <map>
 
-#include "engine/report_page/html.h"
-#include "engine/report_page/layer_scheme.h"
-#include "engine/report_page/number_text.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 namespace {

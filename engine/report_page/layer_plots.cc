@@ -9,9 +9,8 @@
 #include <map>
 #include <set>
 
-#include "engine/report_page/html.h"
-#include "engine/report_page/layer_scheme.h"
 #include "engine/report_page/line_plot.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 namespace {

@@ -6,9 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "engine/report_page/html.h"
-#include "engine/report_page/layer_scheme.h"
-#include "engine/report_page/number_text.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 namespace {

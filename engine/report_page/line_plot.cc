@@ -7,8 +7,7 @@
 #include <cmath>
 #include <string_view>
 
-#include "engine/report_page/html.h"
-#include "engine/report_page/number_text.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 namespace {

@@ -9,11 +9,11 @@
 #include "engine/report_page/divergence_plot.h"
 #include "engine/report_page/figure.h"
 #include "engine/report_page/headline.h"
-#include "engine/report_page/html.h"
 #include "engine/report_page/layer_grid.h"
 #include "engine/report_page/layer_plots.h"
 #include "engine/report_page/layer_table.h"
 #include "engine/report_page/page_style.h"
+#include "engine/report_page/page_text.h"
 #include "engine/report_page/provenance.h"
 #include "engine/report_page/stage_bar.h"
 

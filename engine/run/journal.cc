@@ -157,12 +157,14 @@ absl::StatusOr<Json> JournalFingerprint(const PlannedQuantization& planned,
                       {"linears", linears.FinishHex()},
                       {"tensors", files.FinishHex()}};
   if (plan.statistics.any()) {
-    QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.calibration.text));
+    QD_ASSIGN_OR_RETURN(const std::string text,
+                        ReadText(request.calibration.text, request.model_roots));
     fingerprint["calibration"] = TextFingerprint(Sha256Hex(text), CalibrationWindows(request));
     fingerprint["statistics"] = request.calibration.statistics_folder;
   }
   if (request.evaluation.enabled) {
-    QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.evaluation.text));
+    QD_ASSIGN_OR_RETURN(const std::string text,
+                        ReadText(request.evaluation.text, request.model_roots));
     fingerprint["evaluation"] = TextFingerprint(Sha256Hex(text), EvaluationWindows(request));
     fingerprint["analyze"] = request.evaluation.analyze;
   }

@@ -44,16 +44,6 @@ std::optional<PieceName> ParseName(std::string_view text) {
   return PieceName{.kind = parts[0], .list = parts[2], .linear = linear};
 }
 
-// The first block's linear in the plan, from which those of `block` follow.
-std::span<const ResolvedLinear> LinearsOf(const Plan& plan, int64_t block) {
-  size_t first = 0;
-  for (int64_t i = 0; i < block; ++i) {
-    first += plan.model.blocks[static_cast<size_t>(i)].linears.size();
-  }
-  const size_t count = plan.model.blocks[static_cast<size_t>(block)].linears.size();
-  return std::span(plan.linears).subspan(first, count);
-}
-
 // Room for what a scheme has is made beforehand; lists that depend on the data as they come.
 std::vector<std::optional<QuantizedRows>> RoomForAll(std::span<const ResolvedLinear> linears) {
   std::vector<std::optional<QuantizedRows>> rows(linears.size());

@@ -17,7 +17,7 @@ absl::Status OpenCalibration(const PlannedQuantization& planned, Pass& pass, Ope
                              Report& report) {
   const CalibrationRequest& request = planned.request.calibration;
   SavedStatistics& saved = opened.saved;
-  QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.text));
+  QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.text, planned.request.model_roots));
   QD_ASSIGN_OR_RETURN(
       saved,
       SavedStatistics::Open(planned, {.engine_version = report.engine_version,
@@ -57,7 +57,8 @@ absl::StatusOr<OpenedStreams> OpenStreams(const PlannedQuantization& planned, Ev
     QD_RETURN_IF_ERROR(OpenCalibration(planned, pass, opened, report));
   }
   if (request.evaluation.enabled) {
-    QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.evaluation.text));
+    QD_ASSIGN_OR_RETURN(const std::string text,
+                        ReadText(request.evaluation.text, request.model_roots));
     const WindowOptions windows = EvaluationWindows(request);
     QD_ASSIGN_OR_RETURN(streams.original, pass.Embed(text, windows));
     report.evaluation_digest = streams.original.windows().digest;

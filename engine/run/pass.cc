@@ -48,15 +48,12 @@ BlockRange Pass::all() const {
 }
 
 absl::Status Pass::Walk(BlockRange range, const std::function<absl::Status(Block&)>& visit) {
-  size_t linear = 0;
-  for (int64_t index = 0; index < range.last; ++index) {
+  for (int64_t index = range.first; index < range.last; ++index) {
     const BlockSpec& spec = planned_.plan.model.blocks[static_cast<size_t>(index)];
-    const size_t first = std::exchange(linear, linear + spec.linears.size());
-    if (index < range.first) continue;
     if (sink_.Cancelled()) return MakeError(Reason::kCancelled, "cancelled");
     Block block{.spec = spec,
                 .index = index,
-                .linears = std::span(planned_.plan.linears).subspan(first, spec.linears.size()),
+                .linears = LinearsOf(planned_.plan, index),
                 .sources = SourcesOf(planned_.checkpoint, spec),
                 .transform = {}};
     QD_RETURN_IF_ERROR(NameNotFinite(planned_.checkpoint, spec, visit(block)));

@@ -1,6 +1,7 @@
 #include "engine/text/windows.h"
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -8,6 +9,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/open_beneath.h"
 #include "engine/text/builtin_texts.h"
 #include "engine/text/utf8.h"
 
@@ -62,22 +64,33 @@ absl::Status CheckOptions(const WindowOptions& options) {
   return MakeError(Reason::kInvalidField, "cannot cut windows", std::move(violations));
 }
 
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenText(const std::string& source,
+                                                           std::span<const std::string> roots) {
+  if (!roots.empty()) {
+    QD_ASSIGN_OR_RETURN(Descriptor found, OpenAllowed(roots, source));
+    return RandomAccessFile::FromDescriptor(found.Release(), source);
+  }
+  if (!PathExists(source)) return Invalid(source, "no such file", "a file of UTF-8 text");
+  return RandomAccessFile::Open(source);
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> ReadText(const std::string& source) {
-  QD_ASSIGN_OR_RETURN(TextHead head, ReadTextHead(source, kMaxTextBytes));
+absl::StatusOr<std::string> ReadText(const std::string& source,
+                                     std::span<const std::string> roots) {
+  QD_ASSIGN_OR_RETURN(TextHead head, ReadTextHead(source, roots, kMaxTextBytes));
   return std::move(head.text);
 }
 
-absl::StatusOr<TextHead> ReadTextHead(const std::string& source, int64_t max_bytes) {
+absl::StatusOr<TextHead> ReadTextHead(const std::string& source, std::span<const std::string> roots,
+                                      int64_t max_bytes) {
   if (source.starts_with(kBuiltin)) {
     const auto text = BuiltinText(std::string_view(source).substr(kBuiltin.size()));
     if (!text) return Invalid(source, "no such text", "builtin:calibration or builtin:evaluation");
     const size_t bytes = std::min(text->size(), static_cast<size_t>(max_bytes));
     return TextHead{.text = std::string(text->substr(0, bytes)), .whole = bytes == text->size()};
   }
-  if (!PathExists(source)) return Invalid(source, "no such file", "a file of UTF-8 text");
-  auto opened = RandomAccessFile::Open(source);
+  auto opened = OpenText(source, roots);
   if (!opened.ok()) {
     // The reader of weights would blame the model; here it is the text.
     if (ReasonOf(opened.status()) != Reason::kModelCorrupt) return opened.status();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +34,10 @@ struct Windows {
 };
 
 // Reads a text: "builtin:calibration" and "builtin:evaluation" (shipped inside the program), or the
-// path of a UTF-8 file of at most 1 GiB. Errors: DATASET_INVALID.
-absl::StatusOr<std::string> ReadText(const std::string& source);
+// path of a UTF-8 file of at most 1 GiB. With `roots` (QuantizeRequest::model_roots) the file that
+// is opened lies in one of them, wherever links lead by then. Errors: DATASET_INVALID; with roots
+// MODEL_OUTSIDE_ROOTS for a file outside of them, or that is not there.
+absl::StatusOr<std::string> ReadText(const std::string& source, std::span<const std::string> roots);
 
 // The first bytes of a text, at most `max_bytes`; `whole` when there are no more. The rest is not
 // read, and not looked at. Errors as ReadText, for what was read.
@@ -42,7 +45,8 @@ struct TextHead {
   std::string text;
   bool whole = true;
 };
-absl::StatusOr<TextHead> ReadTextHead(const std::string& source, int64_t max_bytes);
+absl::StatusOr<TextHead> ReadTextHead(const std::string& source, std::span<const std::string> roots,
+                                      int64_t max_bytes);
 
 // Joins the documents as they are in the text, encodes it in one go (the tokenizer's own BOS rule
 // once at the start) and cuts non-overlapping windows. DATASET_INVALID if not even one window

@@ -70,8 +70,8 @@ struct ResourceRequest {
 
 struct QuantizeRequest {
   std::string model_folder;
-  // Folders that the model's files must lie in, wherever links lead; empty: anywhere. Set by a
-  // server, which reads for strangers.
+  // Folders that the model's files and the texts must lie in, wherever links lead; empty: anywhere.
+  // Set by a server, which reads for strangers.
   std::vector<std::string> model_roots;
   std::string output_folder;
   Recipe recipe;

@@ -24,7 +24,7 @@ std::string_view NameOfCode(grpc::StatusCode code) {
 
 grpc::Status CallTimer::End(const absl::Status& status) const {
   grpc::Status result = ToGrpc(status);
-  metrics_->RpcDone(method_, NameOfCode(result.error_code()), absl::Now() - start_);
+  api_->metrics.RpcDone(method_, NameOfCode(result.error_code()), api_->clock.Now() - start_);
   return result;
 }
 

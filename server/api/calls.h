@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/exceptions.h"
 #include "proto/convert.h"
 #include "proto/grpc_status.h"
@@ -22,13 +22,13 @@ std::string_view NameOfCode(grpc::StatusCode code);
 // Measures one call.
 class CallTimer {
  public:
-  CallTimer(Metrics& metrics, std::string_view method)
-      : metrics_(&metrics), method_(method), start_(absl::Now()) {}
+  CallTimer(const ApiContext& api, std::string_view method)
+      : api_(&api), method_(method), start_(api.clock.Now()) {}
   // Notes the end and turns our status into gRPC's. Call once.
   grpc::Status End(const absl::Status& status) const;
 
  private:
-  Metrics* metrics_;
+  const ApiContext* api_;
   std::string_view method_;  // a literal
   absl::Time start_;
 };
@@ -43,7 +43,7 @@ grpc::ServerUnaryReactor* RunUnary(ApiContext& api, Executor& executor,
                                    grpc::CallbackServerContext* context, std::string_view method,
                                    const Request* request, Response* response, Work work) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const CallTimer timer(api.metrics, method);
+  const CallTimer timer(api, method);
   if (const absl::Status busy = CheckLoad(executor); !busy.ok()) {
     reactor->Finish(timer.End(busy));
     return reactor;

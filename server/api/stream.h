@@ -25,7 +25,7 @@ namespace quantd {
 template <typename Response>
 class Stream : public grpc::ServerWriteReactor<Response> {
  public:
-  Stream(ApiContext& api, std::string_view method) : api_(api), timer_(api.metrics, method) {
+  Stream(ApiContext& api, std::string_view method) : api_(api), timer_(api, method) {
     ++api_.streams;
   }
 

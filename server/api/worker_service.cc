@@ -24,7 +24,7 @@ class SynchronizeCall final : public grpc::ServerUnaryReactor {
   SynchronizeCall(ApiContext& api, const v1::SynchronizeRequest* request,
                   v1::SynchronizeResponse* response)
       : api_(api),
-        timer_(api.metrics, "Synchronize"),
+        timer_(api, "Synchronize"),
         request_(*request),
         response_(*response),
         deadline_(api.clock.Now() + std::clamp(FromProto(request->long_poll()),

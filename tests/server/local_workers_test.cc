@@ -79,6 +79,42 @@ TEST_F(LocalWorkersTest, StartsADeadOneAgainAndLeavesNoneBehind) {
   EXPECT_EQ(kill(second, 0), -1);
 }
 
+TEST_F(LocalWorkersTest, WaitsLongerAfterEachFailureAndForgetsThemAfterALongLife) {
+  const std::string starts = folder_->path() + "/starts";
+  const std::string stay = folder_->path() + "/stay";
+  ASSERT_TRUE(WriteFileAtomic(program_, "#!/bin/sh\necho x >> " + starts + "\nif [ -e " + stay +
+                                            " ]; then exec sleep 600; fi\nexit 1\n")
+                  .ok());
+  ASSERT_EQ(chmod(program_.c_str(), 0755), 0);
+  ManualClock clock(absl::UnixEpoch());
+  LocalWorkerOptions options = Options(1);
+  options.first_back_off = absl::Seconds(10);
+  options.longest_back_off = absl::Seconds(25);
+  const auto workers = LocalWorkers::Start(options, clock);
+  ASSERT_TRUE(workers.ok()) << workers.status();
+  // Turns the clock until the program has been started that often; how long that took.
+  const auto until_start = [&](size_t count) {
+    const absl::Time before = clock.Now();
+    EXPECT_TRUE(Eventually([&] {
+      const auto text = ReadFile(starts, 1000);
+      if (text.ok() && text->size() == 2 * count) return true;
+      if ((*workers)->pids().empty()) clock.Advance(absl::Milliseconds(500));
+      return false;
+    }));
+    return clock.Now() - before;
+  };
+  until_start(1);
+  EXPECT_GE(until_start(2), absl::Seconds(9));
+  EXPECT_GE(until_start(3), absl::Seconds(19));
+  ASSERT_TRUE(WriteFileAtomic(stay, "x").ok());
+  EXPECT_GE(until_start(4), absl::Seconds(24));
+  ASSERT_TRUE(Eventually([&] { return (*workers)->pids().size() == 1; }));
+  clock.Advance(absl::Minutes(1));
+  ASSERT_EQ(kill((*workers)->pids()[0], SIGKILL), 0);
+  EXPECT_LT(until_start(5), absl::Seconds(24)) << "a worker that was well begins anew";
+  (*workers)->Stop(absl::InfiniteDuration());
+}
+
 TEST_F(LocalWorkersTest, SaysSoWhenThereIsNoProgram) {
   LocalWorkerOptions options = Options(1);
   options.program = folder_->path() + "/missing";

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -194,6 +195,13 @@ class RunningServerTest : public testing::Test {
     });
   }
 
+  // Starts the server anew on a clock that the test turns.
+  void StartOnManualClock() {
+    options_.clock = &clock_;
+    StartServer();
+  }
+
+  ManualClock clock_{absl::Now()};
   ServerOptions options_;
   std::unique_ptr<TemporaryFolder> folder_;
   std::unique_ptr<Server> server_;

@@ -96,9 +96,7 @@ TEST_F(WorkerApiTest, AWorkerThatDroppedItsTaskGetsANewTokenAndItsEventsCount) {
 
 // A heartbeat that tells nothing is no transaction: SQLite's data_version stands still.
 TEST_F(WorkerApiTest, HeartbeatsAreNotWrittenAndStillKeepTheLease) {
-  ManualClock clock(absl::Now());
-  options_.clock = &clock;
-  StartServer();
+  StartOnManualClock();
   const std::string name = MakeJob();
   const v1::SynchronizeRequest heartbeat = Report(Take(), v1::TaskReport::RUNNING);
   const auto connection =
@@ -116,7 +114,7 @@ TEST_F(WorkerApiTest, HeartbeatsAreNotWrittenAndStillKeepTheLease) {
   int writes = 0;
   int64_t last = before;
   for (int second = 0; second < 300; ++second) {
-    clock.Advance(absl::Seconds(1));
+    clock_.Advance(absl::Seconds(1));
     const auto answer = Synchronize(heartbeat);
     ASSERT_TRUE(answer.ok()) << second << ": " << answer.status();
     const int64_t now = version();
@@ -125,7 +123,7 @@ TEST_F(WorkerApiTest, HeartbeatsAreNotWrittenAndStillKeepTheLease) {
   }
   EXPECT_LE(writes, 20) << "of 300 heartbeats";
   EXPECT_EQ(Get(name)->attempts(), 1);
-  clock.Advance(2 * options_.limits.lease);
+  clock_.Advance(2 * options_.limits.lease);
   ASSERT_TRUE(EventuallyIn(name, v1::Job::PENDING)) << "silence is still noticed";
 }
 
@@ -172,10 +170,10 @@ TEST_F(WorkerApiTest, AWorkerThatHangsUpLeavesNoCallBehind) {
 }
 
 TEST_F(WorkerApiTest, AWorkerThatFallsSilentLosesItsLeaseAndChangesNothingMore) {
-  options_.limits.lease = absl::Milliseconds(200);
-  StartServer();
+  StartOnManualClock();
   const std::string name = MakeJob();
   const v1::TaskAssignment old = Take("w1", "s1");
+  clock_.Advance(2 * options_.limits.lease);
   ASSERT_TRUE(EventuallyIn(name, v1::Job::PENDING));
   const v1::TaskAssignment task = Take("w2", "s2");
   EXPECT_EQ(task.job(), name);
@@ -192,15 +190,33 @@ TEST_F(WorkerApiTest, AWorkerThatFallsSilentLosesItsLeaseAndChangesNothingMore) 
 }
 
 TEST_F(WorkerApiTest, ASilentWorkerCostsAtMostMaxAttempts) {
-  options_.limits.lease = absl::Milliseconds(50);
   options_.limits.max_attempts = 2;
-  StartServer();
+  StartOnManualClock();
   const std::string name = MakeJob();
   Take("w1", "s1");
+  clock_.Advance(2 * options_.limits.lease);
   ASSERT_TRUE(EventuallyIn(name, v1::Job::PENDING));
   Take("w2", "s2");
+  clock_.Advance(2 * options_.limits.lease);
   ASSERT_TRUE(EventuallyIn(name, v1::Job::FAILED));
   EXPECT_EQ(Get(name)->error().reason(), "ATTEMPTS_EXHAUSTED");
+}
+
+TEST_F(WorkerApiTest, HowLongACallIsHeldIsMeasured) {
+  StartOnManualClock();
+  v1::SynchronizeRequest idle = Idle();
+  idle.mutable_long_poll()->set_seconds(20);
+  std::thread waiting([&] { EXPECT_TRUE(Synchronize(idle).ok()); });
+  // The call has come once its worker is known.
+  EXPECT_TRUE(Eventually([&] {
+    const auto workers =
+        User(&v1::QuantizationService::Stub::ListWorkers, v1::ListWorkersRequest());
+    return workers.ok() && workers->workers_size() == 1;
+  }));
+  clock_.Advance(absl::Seconds(20));
+  waiting.join();
+  EXPECT_THAT(server_->MetricsPage(),
+              HasSubstr("quantd_rpc_duration_seconds_sum{code=\"OK\",method=\"Synchronize\"} 20"));
 }
 
 TEST_F(WorkerApiTest, ANewSessionEndsTheOldOne) {

@@ -3,8 +3,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -166,6 +168,22 @@ TEST_F(ChildTest, DestructionKillsAndLeavesNoZombie) {
   Start("stubborn", {.cancel_grace = absl::Hours(1)}).reset();
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
   EXPECT_EQ(errno, ECHILD);
+}
+
+TEST_F(ChildTest, WhatIsThrownWhileItIsWatchedEndsItAndNothingElse) {
+  std::atomic<bool> thrown{false};
+  auto child = Child::Start({.program = BuiltPath("tests/misbehaving_child"),
+                             .arguments = {"sleep"},
+                             .folder = folder_.path(),
+                             .limits = {}},
+                            [&thrown] {
+                              if (!thrown.exchange(true)) throw std::runtime_error("no room");
+                            });
+  ASSERT_TRUE(child.ok()) << child.status();
+  const absl::Status status = (*child)->Outcome().status();
+  EXPECT_EQ(ReasonOf(status), Reason::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("no room"));
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
 }
 
 TEST_F(ChildTest, SeesOnlyItsOwnFolderDescriptorsAndEnvironment) {

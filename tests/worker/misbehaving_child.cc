@@ -66,6 +66,15 @@ int Describe() {
   return 1;
 }
 
+[[noreturn]] void SealAndWait() {
+  mkdir("out", 0700);
+  const int file = open("out/a.bin", O_CREAT | O_WRONLY | O_TRUNC, 0600);
+  if (write(file, "abc", 3) != 3) _exit(8);
+  Say("{\"event\":\"file\",\"path\":\"a.bin\",\"bytes\":3,\"sha256\":"
+      "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}\n");
+  SleepForever();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -114,13 +123,12 @@ int main(int argc, char** argv) {
     Say(kReady);
     SleepForever();
   }
-  if (mode == "seal-and-wait") {
-    mkdir("out", 0700);
-    const int file = open("out/a.bin", O_CREAT | O_WRONLY | O_TRUNC, 0600);
-    if (write(file, "abc", 3) != 3) return 8;
-    Say("{\"event\":\"file\",\"path\":\"a.bin\",\"bytes\":3,\"sha256\":"
-        "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}\n");
-    SleepForever();
+  if (mode == "seal-and-wait") SealAndWait();
+  if (mode == "seal-when-told") {
+    mkfifo("go", 0600);
+    Say(kReady);
+    open("go", O_RDONLY);  // until somebody opens the other end
+    SealAndWait();
   }
   if (mode == "stubborn") {
     std::signal(SIGTERM, SIG_IGN);

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/exceptions.h"
 #include "proto/convert_time.h"
 #include "spdlog/spdlog.h"
 
@@ -36,25 +36,29 @@ Agent::Agent(AgentOptions options, Synchronizer& synchronizer, const Clock& cloc
     : options_(std::move(options)),
       synchronizer_(synchronizer),
       clock_(clock),
-      random_(std::random_device()()) {}
+      random_(options_.jitter_seed) {}
 
 Agent::~Agent() = default;
 
 bool Agent::Run() {
+  const absl::Status status = CatchExceptions("a turn of the worker", [this] { return Turn(); });
+  if (!status.ok()) WithoutAnswer(status);
+  return !Left();
+}
+
+absl::Status Agent::Turn() {
   WaitUntilDue();
   const v1::SynchronizeRequest request = WhatIs();
-  const absl::Time asked = clock_.Now();
-  last_call_ = absl::Now();
-  const absl::Duration timeout = leaving() ? std::min(options_.call_timeout, kFarewellTimeout)
-                                           : FromProto(request.long_poll()) + options_.call_timeout;
-  const auto response = synchronizer_.Call(request, timeout);
-  if (request.draining() && !request.has_task()) farewell_said_ = true;
-  if (response.ok()) {
-    MakeItSo(*response, asked);
-  } else {
-    WithoutAnswer(response.status());
+  last_call_ = clock_.Now();
+  const auto response = Call(request);
+  if (!response.ok() && ReasonOf(response.status()) == Reason::kCancelled && HungUp()) {
+    next_call_ = absl::InfinitePast();
+    return absl::OkStatus();
   }
-  return !Left();
+  if (request.draining() && !request.has_task()) farewell_said_ = true;
+  QD_RETURN_IF_ERROR(response.status());
+  MakeItSo(*response);
+  return absl::OkStatus();
 }
 
 void Agent::WaitUntilDue() {
@@ -64,13 +68,13 @@ void Agent::WaitUntilDue() {
   const auto something = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return leaving_is_new_ || (!backing_off_ && task_->has_news());
   };
-  mutex_.AwaitWithDeadline(absl::Condition(&something), std::min(next_call_, leave_by_));
+  clock_.Await(mutex_, absl::Condition(&something), std::min(next_call_, leave_by_));
   leaving_is_new_ = false;
   if (backing_off_ || !task_->has_news()) return;
   // Events of the next moment go with those that are there; an end waits for nothing.
   const auto urgent = [this]()
                           ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return leaving_ || task_->ended(); };
-  mutex_.AwaitWithDeadline(absl::Condition(&urgent), last_call_ + options_.batch_events);
+  clock_.Await(mutex_, absl::Condition(&urgent), last_call_ + options_.batch_events);
 }
 
 v1::SynchronizeRequest Agent::WhatIs() {
@@ -83,21 +87,40 @@ v1::SynchronizeRequest Agent::WhatIs() {
   if (task_ != nullptr) {
     if (leaving()) task_->Stop(v1::TaskReport::RETURNED);
     *request.mutable_task() = task_->Report(options_.events_per_call);
+    const v1::TaskReport& report = request.task();
+    const bool silent = report.state() == v1::TaskReport::RUNNING && report.events().empty();
+    if (silent && !leaving() && heartbeat_ > absl::ZeroDuration()) {
+      *request.mutable_long_poll() = ToProto(std::min(heartbeat_, options_.long_poll));
+    }
   } else if (!request.draining()) {
     *request.mutable_long_poll() = ToProto(options_.long_poll);
   }
   return request;
 }
 
-void Agent::MakeItSo(const v1::SynchronizeResponse& response, absl::Time asked) {
+absl::StatusOr<v1::SynchronizeResponse> Agent::Call(const v1::SynchronizeRequest& request) {
+  const absl::Duration timeout = leaving() ? std::min(options_.call_timeout, kFarewellTimeout)
+                                           : FromProto(request.long_poll()) + options_.call_timeout;
+  const bool silent = request.has_task() && request.has_long_poll();
+  Hold(silent);
+  // What was told before this moment has ended nothing.
+  if (silent && task_->has_news()) Wake();
+  auto response = synchronizer_.Call(request, timeout);
+  Hold(false);
+  return response;
+}
+
+void Agent::MakeItSo(const v1::SynchronizeResponse& response) {
   failures_ = 0;
   sessions_lost_ = 0;
   backing_off_ = false;
   drained_ = response.drain();
-  const absl::Time now = absl::Now();
-  next_call_ = now + std::min(FromProto(response.next_call_delay()), options_.longest_silence);
-  lease_expires_ = asked + FromProto(response.lease());
+  const absl::Time now = clock_.Now();
   const bool was_idle = task_ == nullptr;
+  heartbeat_ = FromProto(response.next_call_delay());
+  // While it held a silent call the server has listened: the next one begins at once.
+  next_call_ = (was_idle ? now : last_call_) + std::min(heartbeat_, options_.longest_silence);
+  lease_expires_ = last_call_ + FromProto(response.lease());
   if (!was_idle) task_->Acknowledge(response.acknowledged_event());
   Obey(response);
   // A server that answers "idle" at once, over and over, is not called without pause.
@@ -138,11 +161,6 @@ void Agent::Begin(const v1::SynchronizeResponse& response) {
 }
 
 void Agent::WithoutAnswer(const absl::Status& status) {
-  const Reason reason = ReasonOf(status).value_or(Reason::kInternal);
-  if (leaving() && reason == Reason::kCancelled) {  // we ended the call ourselves
-    next_call_ = absl::InfinitePast();
-    return;
-  }
   if (status.code() == absl::StatusCode::kAborted) {
     if (task_ != nullptr) {
       Forget("the lease is lost");
@@ -150,7 +168,7 @@ void Agent::WithoutAnswer(const absl::Status& status) {
     }
     if (++sessions_lost_ >= kSessionsLost) exit_status_ = status;
   } else if (failures_ == 0) {
-    spdlog::warn("the server cannot be reached, trying again: {}", std::string(status.message()));
+    spdlog::warn("no answer from the server, trying again: {}", std::string(status.message()));
   }
   if (task_ != nullptr && clock_.Now() >= lease_expires_) Forget("the lease has passed");
   BackOff();
@@ -165,7 +183,7 @@ void Agent::BackOff() {
   const absl::Duration longest =
       std::min(options_.last_retry, options_.first_retry * std::exp2(doublings));
   const double share = std::uniform_real_distribution<double>(0.5, 1.0)(random_);
-  next_call_ = absl::Now() + longest * share;
+  next_call_ = clock_.Now() + longest * share;
 }
 
 void Agent::Forget(std::string_view why) {
@@ -179,20 +197,18 @@ bool Agent::Left() {
   if (drained_ && task_ == nullptr && farewell_said_) return true;
   if (!leaving()) return false;
   if (task_ == nullptr) return farewell_said_;
-  if (leave_by_ == absl::InfiniteFuture()) leave_by_ = absl::Now() + options_.shutdown_grace;
-  if (absl::Now() < leave_by_) return false;
+  if (leave_by_ == absl::InfiniteFuture()) leave_by_ = clock_.Now() + options_.shutdown_grace;
+  if (clock_.Now() < leave_by_) return false;
   spdlog::warn("{} could not be handed back in time", task_->name());
   task_.reset();
   return true;
 }
 
 void Agent::Shutdown() {
-  {
-    const absl::MutexLock lock(&mutex_);
-    leaving_ = true;
-    leaving_is_new_ = true;
-  }
-  synchronizer_.Interrupt();
+  const absl::MutexLock lock(&mutex_);
+  leaving_ = true;
+  leaving_is_new_ = true;
+  HangUp();
 }
 
 bool Agent::leaving() const {
@@ -201,6 +217,25 @@ bool Agent::leaving() const {
 }
 
 // Conditions that wait on mutex_ are looked at again when it is released.
-void Agent::Wake() { const absl::MutexLock lock(&mutex_); }
+void Agent::Wake() {
+  const absl::MutexLock lock(&mutex_);
+  if (held_) HangUp();
+}
+
+void Agent::Hold(bool held) {
+  const absl::MutexLock lock(&mutex_);
+  held_ = held;
+}
+
+void Agent::HangUp() {
+  held_ = false;
+  hung_up_ = true;
+  synchronizer_.Interrupt();
+}
+
+bool Agent::HungUp() {
+  const absl::MutexLock lock(&mutex_);
+  return std::exchange(hung_up_, false);
+}
 
 }  // namespace quantd

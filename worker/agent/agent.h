@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
@@ -28,33 +29,33 @@ struct AgentOptions {
   absl::Duration long_poll = absl::Seconds(30);          // idle calls wait so long for work
   absl::Duration call_timeout = absl::Seconds(10);       // beyond the long poll
   absl::Duration batch_events = absl::Milliseconds(50);  // least time between two calls with events
-  absl::Duration longest_silence = absl::Seconds(1);     // with a task: a cancel is heard so soon
+  absl::Duration longest_silence = absl::Seconds(1);     // with a task, between two calls
   absl::Duration first_retry = absl::Milliseconds(100);  // doubled for each failure in a row …
   absl::Duration last_retry = absl::Seconds(5);          // … up to this, each with jitter
   absl::Duration shutdown_grace = absl::Seconds(20);     // to hand back a task
   int events_per_call = 500;
+  uint64_t jitter_seed = 0;  // another for each worker
 };
 
 // A state machine of three variables: the task (or none), whether the worker is leaving, and when
-// to call next. Each
-// Run is one turn of it. One thread runs the agent; Shutdown may be called from any thread.
+// to call next. Each Run is one turn of it. One thread runs the agent; Shutdown may be called from
+// any thread.
 class Agent {
  public:
-  // `synchronizer` and `clock` must outlive the agent. The clock measures leases.
+  // `synchronizer` and `clock` must outlive the agent. The clock measures leases and every wait but
+  // the deadlines of calls, which are gRPC's.
   Agent(AgentOptions options, Synchronizer& synchronizer, const Clock& clock = Clock::System());
   ~Agent();
 
   // One turn:
   //   1. waits until there is something to say: news of the task, the heartbeat, the end of a
-  //   back-off, or a shutdown;
-  //      without a task there always is ("I am idle", and the server holds the call until there is
-  //      work)
-  //   2. says what is, hears what should be
+  //      back-off, or a shutdown; without a task there always is ("I am idle")
+  //   2. says what is, hears what should be. The server holds the call of a worker that is idle or
+  //      whose task has no news, until it wants something else; news of the task end such a call
   //   3. makes it so: begins a task, stops one, forgets one; or, without an answer, keeps the task
-  //   running until its
-  //      lease has certainly passed to somebody else
-  // False when the worker has left: after Shutdown, a drain by the server, or when another session
-  // has its name.
+  //      running until its lease has certainly passed to somebody else
+  // An exception in a turn counts as no answer. False when the worker has left: after Shutdown, a
+  // drain by the server, or when another session has its name.
   bool Run();
 
   // Take no more work, hand back the task. Run returns false within the shutdown grace.
@@ -65,9 +66,11 @@ class Agent {
   bool busy() const { return task_ != nullptr; }
 
  private:
+  absl::Status Turn();
   void WaitUntilDue();
   v1::SynchronizeRequest WhatIs();
-  void MakeItSo(const v1::SynchronizeResponse& response, absl::Time asked);
+  absl::StatusOr<v1::SynchronizeResponse> Call(const v1::SynchronizeRequest& request);
+  void MakeItSo(const v1::SynchronizeResponse& response);
   void Obey(const v1::SynchronizeResponse& response);
   void Begin(const v1::SynchronizeResponse& response);
   void WithoutAnswer(const absl::Status& status);
@@ -76,6 +79,9 @@ class Agent {
   bool Left();
   bool leaving() const;
   void Wake();
+  void Hold(bool held);
+  void HangUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HungUp();
 
   const AgentOptions options_;
   Synchronizer& synchronizer_;
@@ -84,7 +90,7 @@ class Agent {
   std::unique_ptr<LeasedTask> task_;
   std::string blob_store_uri_;
   absl::Time lease_expires_ = absl::InfiniteFuture();
-  // On the machine's clock, for waiting.
+  absl::Duration heartbeat_ = absl::ZeroDuration();  // the server holds a silent call so long
   absl::Time next_call_ = absl::InfinitePast();
   absl::Time last_call_ = absl::InfinitePast();
   absl::Time leave_by_ = absl::InfiniteFuture();
@@ -99,6 +105,8 @@ class Agent {
   mutable absl::Mutex mutex_;
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   bool leaving_is_new_ ABSL_GUARDED_BY(mutex_) = false;  // no turn has seen it yet
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;     // the call under way says nothing: news end it
+  bool hung_up_ ABSL_GUARDED_BY(mutex_) = false;  // a call was ended by us, and has not told yet
 };
 
 }  // namespace quantd

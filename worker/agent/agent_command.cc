@@ -94,6 +94,7 @@ AgentOptions OptionsFor(const Options& options, const std::vector<std::string>& 
   AgentOptions agent;
   agent.worker = options.name;
   agent.session = RandomHex();
+  agent.jitter_seed = std::random_device()();
   for (const std::string& name : backends) agent.capabilities.add_backends(name);
   agent.capabilities.set_threads(options.threads > 0 ? options.threads : AvailableCpus());
   agent.capabilities.set_memory_bytes(options.memory_limit > 0 ? options.memory_limit

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/exceptions.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/threads.h"
@@ -92,19 +93,13 @@ LeasedTask::~LeasedTask() {
   }
 }
 
+// Only what is left in End could still end the process, and the task with it: a worker that cannot
+// even say that a task failed had better lose its lease.
 void LeasedTask::Run(const std::string& blob_store_uri) {
-  absl::Status status = Prepare(blob_store_uri);
-  if (status.ok()) status = Follow();
-  if (!status.ok()) {
-    End(status);
-    return;
-  }
-  Child* child = nullptr;
-  {
-    const absl::MutexLock lock(&mutex_);
-    child = child_.get();
-  }
-  End(child->Outcome());
+  End(CatchExceptions("a task of the worker", [&]() -> absl::StatusOr<quantd::Report> {
+    QD_RETURN_IF_ERROR(Prepare(blob_store_uri));
+    return Follow();
+  }));
 }
 
 absl::StatusOr<QuantizeRequest> LeasedTask::Request() const {
@@ -159,8 +154,8 @@ absl::Status LeasedTask::Prepare(const std::string& blob_store_uri) {
   return absl::OkStatus();
 }
 
-// Passes on what the child tells until it has ended.
-absl::Status LeasedTask::Follow() {
+// Passes on what the child tells until it has ended, and returns how.
+absl::StatusOr<quantd::Report> LeasedTask::Follow() {
   while (true) {
     Child* child = nullptr;
     {
@@ -171,11 +166,8 @@ absl::Status LeasedTask::Follow() {
     }
     // Asked before the events are taken: what came before the end is not missed.
     const bool finished = child->finished();
-    if (absl::Status status = Publish(child->TakeEvents()); !status.ok()) {
-      child->Kill();
-      return status;
-    }
-    if (finished) return absl::OkStatus();
+    QD_RETURN_IF_ERROR(Publish(child->TakeEvents()));
+    if (finished) return child->Outcome();
   }
 }
 
@@ -216,6 +208,7 @@ void LeasedTask::Append(v1::TaskEvent event) {
 void LeasedTask::End(absl::StatusOr<quantd::Report> outcome) {
   {
     const absl::MutexLock lock(&mutex_);
+    if (child_ != nullptr) child_->Kill();  // it may be us who failed
     v1::TaskReport& end = end_.emplace();
     // A result that was there before the worker left is not thrown away; the server's wish is.
     if (outcome.ok() && stopped_as_ != v1::TaskReport::CANCELLED) {

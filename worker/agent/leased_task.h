@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "blob/blob_store.h"
@@ -68,11 +69,10 @@ class LeasedTask {
   void Run(const std::string& blob_store_uri);
   absl::StatusOr<QuantizeRequest> Request() const;
   absl::Status Prepare(const std::string& blob_store_uri);
-  absl::Status Follow();
+  absl::StatusOr<quantd::Report> Follow();
   absl::Status Publish(std::vector<RunnerEvent> events);
   void Append(v1::TaskEvent event);
   void End(absl::StatusOr<quantd::Report> outcome);
-  bool final_locked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const v1::TaskAssignment assignment_;
   const TaskResources resources_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "base/error.h"
 #include "proto/grpc_status.h"
 
@@ -35,12 +36,12 @@ absl::StatusOr<v1::SynchronizeResponse> Synchronizer::Call(const v1::Synchronize
     }
     context_ = &context;
   }
-  v1::SynchronizeResponse response;
-  const grpc::Status status = stub_->Synchronize(&context, request, &response);
-  {
+  const absl::Cleanup done = [this] {
     const absl::MutexLock lock(&mutex_);
     context_ = nullptr;
-  }
+  };
+  v1::SynchronizeResponse response;
+  const grpc::Status status = stub_->Synchronize(&context, request, &response);
   if (!status.ok()) return FromGrpc(status);
   return response;
 }

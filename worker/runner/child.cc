@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/error.h"
+#include "base/exceptions.h"
 #include "worker/runner/exit_codes.h"
 #include "worker/runner/launch.h"
 
@@ -66,7 +67,7 @@ struct Child::Supervisor {
   std::optional<absl::StatusOr<Report>> outcome ABSL_GUARDED_BY(mutex);
 
   // The thread's own.
-  pid_t pid = -1;
+  pid_t pid = -1;  // until it is waited for
   EventReader reader;
   std::string stderr_tail;
   std::optional<absl::StatusOr<Report>> said;  // the result or error event
@@ -78,6 +79,7 @@ struct Child::Supervisor {
   Steady::time_point kill_at = Steady::time_point::max();
 
   void Run();
+  absl::StatusOr<Report> Supervise();
   void Watch();
   bool ReadEvents();
   void ReadStderr();
@@ -94,22 +96,27 @@ struct Child::Supervisor {
 };
 
 void Child::Supervisor::Run() {
+  auto result = CatchExceptions("watching the runner", [this] { return Supervise(); });
+  if (pid > 0) {  // whatever was thrown, no child is left
+    KillNow();
+    WaitForExit();
+  }
+  End(std::move(result));
+}
+
+absl::StatusOr<Report> Child::Supervisor::Supervise() {
   const int64_t kills_before = OutOfMemoryKills();
   auto launched = Launch(options, stderr_pipe.write.get(), events_pipe.write.get());
   events_pipe.write.Close();
   stderr_pipe.write.Close();
-  if (!launched.ok()) {
-    End(launched.status());
-    return;
-  }
+  QD_RETURN_IF_ERROR(launched.status());
   pid = *launched;
   run_until = After(options.limits.run_time);
   Watch();
   const int status = WaitForExit();
   ReadStderr();
   if (garbage.ok()) garbage = reader.Finish();
-  const bool memory_ran_out = OutOfMemoryKills() > kills_before;
-  End(Explain(status, memory_ran_out));
+  return Explain(status, OutOfMemoryKills() > kills_before);
 }
 
 // Until the child closes its events or is gone.
@@ -242,8 +249,10 @@ int Child::Supervisor::WaitForExit() {
   auto pause = std::chrono::microseconds(100);
   while (true) {
     const pid_t got = waitpid(pid, &status, killed ? 0 : WNOHANG);
-    if (got == pid) return status;
-    if (got < 0 && errno != EINTR) return -1;
+    if (got == pid || (got < 0 && errno != EINTR)) {
+      pid = -1;
+      return got < 0 ? -1 : status;
+    }
     if (Steady::now() >= std::min(give_up, kill_at)) KillNow();
     // Closing its pipes and dying are one step for a child that ends: this waits for microseconds.
     std::this_thread::sleep_for(pause);

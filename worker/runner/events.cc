@@ -43,8 +43,8 @@ std::string StringAt(const Json& json, const char* key) {
 }
 
 absl::StatusOr<RunnerEvent> ParseProgress(const Json& json) {
-  QD_ASSIGN_OR_RETURN(ProgressReport report, ProgressReportFromJson(json));
-  return RunnerEvent(std::move(report));
+  QD_ASSIGN_OR_RETURN(const ProgressReport report, ProgressReportFromJson(json));
+  return RunnerEvent(report);
 }
 
 absl::StatusOr<RunnerEvent> ParseLayer(const Json& json) {

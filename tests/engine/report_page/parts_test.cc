@@ -7,7 +7,7 @@
 #include "engine/report_page/axis.h"
 #include "engine/report_page/figure.h"
 #include "engine/report_page/layer_grid.h"
-#include "engine/report_page/number_text.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 namespace {

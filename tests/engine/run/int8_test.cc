@@ -1,49 +1,16 @@
 // W8A8 end to end: on a model whose inputs have outliers, and with calibrated scales.
-#include <filesystem>
 #include <string>
 
-#include "base/digest.h"
-#include "base/error.h"
-#include "base/files.h"
-#include "engine/run/quantize.h"
 #include "engine/tensor/checkpoint.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
-#include "tests/engine/silent_sink.h"
-#include "tests/paths.h"
+#include "tests/engine/run/recipe_run.h"
 #include "tests/shared_data.h"
 
 namespace quantd {
 namespace {
 
-class Int8Test : public ::testing::Test {
- protected:
-  absl::StatusOr<Report> Run(const std::string& model, const std::string& recipe, int threads = 0) {
-    QuantizeRequest request;
-    request.model_folder = model;
-    request.output_folder = artifact();
-    std::filesystem::remove_all(artifact());
-    request.recipe = *ParseRecipe(recipe);
-    request.evaluation.windows = 6;
-    request.evaluation.tokens_per_window = 256;
-    request.calibration.samples = 8;
-    request.calibration.tokens_per_sample = 256;
-    request.resources.threads = threads;
-    auto planned = MakePlan(request);
-    if (!planned.ok()) return planned.status();
-    SilentSink nobody;
-    return Quantize(**planned, nobody);
-  }
-  double Kl(const std::string& model, const std::string& recipe) {
-    const absl::StatusOr<Report> report = Run(model, recipe);
-    EXPECT_TRUE(report.ok()) << report.status();
-    return report.ok() ? report->evaluation->kl_mean : 1e9;
-  }
-  std::string artifact() const { return folder_.path() + "/out"; }
-
-  const std::string plain_ = SourcePath("models/books-3m");
-  TemporaryFolder folder_ = *TemporaryFolder::Create("int8-test");
-};
+class Int8Test : public RecipeRunTest {};
 
 double FigureOf(const LayerReport& layer, std::string_view name) {
   for (const auto& [figure, value] : layer.figures) {
@@ -56,16 +23,18 @@ double FigureOf(const LayerReport& layer, std::string_view name) {
 TEST_F(Int8Test, OutliersHurtAndSmoothQuantHeals) {
   QD_SHARED_DATA_OR_SKIP(data);
   const std::string model = data + "/models/books-3m-outliers";
-  EXPECT_GT(Kl(model, "default: {method: int8}"), 0.015);
-  EXPECT_LT(Kl(model, "default: {method: smoothquant}"), 0.0009);
-  EXPECT_LT(Kl(model, "default: {method: smoothquant, options: {smooth_all: false}}"), 0.0009);
-  EXPECT_LT(Kl(model, "default: {method: smoothquant, options: {alpha_search: true}}"), 0.0009);
+  EXPECT_GT(Kl("default: {method: int8}", {.model = model}), 0.015);
+  EXPECT_LT(Kl("default: {method: smoothquant}", {.model = model}), 0.0009);
+  EXPECT_LT(Kl("default: {method: smoothquant, options: {smooth_all: false}}", {.model = model}),
+            0.0009);
+  EXPECT_LT(Kl("default: {method: smoothquant, options: {alpha_search: true}}", {.model = model}),
+            0.0009);
 }
 
 TEST_F(Int8Test, WithoutOutliersSmoothQuantCostsNothing) {
-  const double int8 = Kl(plain_, "default: {method: int8}");
+  const double int8 = Kl("default: {method: int8}");
   EXPECT_LT(int8, 0.0009);
-  EXPECT_LT(Kl(plain_, "default: {method: smoothquant}"), 1.05 * int8);
+  EXPECT_LT(Kl("default: {method: smoothquant}"), 1.05 * int8);
 }
 
 // The histogram of what was folded is gathered through the fold: with that of the input as it was,
@@ -73,10 +42,10 @@ TEST_F(Int8Test, WithoutOutliersSmoothQuantCostsNothing) {
 TEST_F(Int8Test, StaticObserversSeeTheFoldedInput) {
   const std::string scheme =
       "default: {method: smoothquant, activations: static, options: {observer: ";
-  const auto by_range = Run(plain_, scheme + "minmax}}");
+  const auto by_range = Run(scheme + "minmax}}");
   ASSERT_TRUE(by_range.ok()) << by_range.status();
   for (const std::string propagate : {"original", "quantized"}) {
-    const auto by_error = Run(plain_, scheme + "mse}}\npropagate: " + propagate);
+    const auto by_error = Run(scheme + "mse}}\npropagate: " + propagate);
     ASSERT_TRUE(by_error.ok()) << by_error.status();
     EXPECT_LT(by_error->evaluation->kl_mean, 0.01);
     ASSERT_EQ(by_error->layers.size(), by_range->layers.size());
@@ -96,8 +65,7 @@ TEST_F(Int8Test, StaticObserversSeeTheFoldedInput) {
 
 TEST_F(Int8Test, StaticScalesAreInTheArtifact) {
   const auto report =
-      Run(plain_,
-          "default: {method: int8, activations: static, options: {activation_symmetric: false}}");
+      Run("default: {method: int8, activations: static, options: {activation_symmetric: false}}");
   ASSERT_TRUE(report.ok()) << report.status();
   const auto checkpoint = OpenCheckpoint(artifact());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
@@ -117,16 +85,8 @@ TEST_F(Int8Test, StaticScalesAreInTheArtifact) {
 }
 
 TEST_F(Int8Test, SameBytesForAnyNumberOfThreads) {
-  const std::string recipe =
-      "default: {method: smoothquant, activations: static, options: {alpha_search: true}}";
-  std::string first;
-  for (const int threads : {1, 3}) {
-    ASSERT_TRUE(Run(plain_, recipe, threads).ok());
-    const std::string digest =
-        Sha256Hex(*ReadFile(artifact() + "/model.safetensors", int64_t{1} << 30));
-    if (threads == 1) first = digest;
-    EXPECT_EQ(digest, first);
-  }
+  ExpectSameBytesForAnyNumberOfThreads(
+      "default: {method: smoothquant, activations: static, options: {alpha_search: true}}");
 }
 
 }  // namespace

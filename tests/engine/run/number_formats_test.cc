@@ -1,54 +1,27 @@
 // Floating number formats end to end.
-#include <filesystem>
-#include <map>
+#include <cmath>
 #include <string>
+#include <vector>
 
-#include "base/digest.h"
 #include "base/error.h"
-#include "base/files.h"
-#include "engine/backend/number_kernels.h"
-#include "engine/run/quantize.h"
 #include "engine/tensor/checkpoint.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
-#include "tests/engine/silent_sink.h"
-#include "tests/paths.h"
+#include "tests/engine/run/recipe_run.h"
 
 namespace quantd {
 namespace {
 
-class NumberFormatsTest : public ::testing::Test {
+class NumberFormatsTest : public RecipeRunTest {
  protected:
-  absl::StatusOr<Report> Run(const std::string& scheme, int threads = 0,
-                             const std::string& format = "compressed-tensors") {
-    QuantizeRequest request;
-    request.model_folder = model_;
-    request.output_folder = artifact();
-    request.output.format = format;
-    std::filesystem::remove_all(artifact());
-    request.recipe = *ParseRecipe("default: {" + scheme + "}");
-    request.evaluation.windows = 4;
-    request.evaluation.tokens_per_window = 256;
-    request.calibration.samples = 8;
-    request.calibration.tokens_per_sample = 256;
-    request.resources.threads = threads;
-    auto planned = MakePlan(request);
-    if (!planned.ok()) return planned.status();
-    SilentSink nobody;
-    return Quantize(**planned, nobody);
+  static std::string Default(const std::string& scheme) { return "default: {" + scheme + "}"; }
+  absl::StatusOr<Report> Run(const std::string& scheme, RecipeRunOptions options = {}) {
+    options.windows = 4;
+    return RecipeRunTest::Run(Default(scheme), options);
   }
   double Kl(const std::string& scheme) {
-    const absl::StatusOr<Report> report = Run(scheme);
-    EXPECT_TRUE(report.ok()) << report.status();
-    return report.ok() ? report->evaluation->kl_mean : 1e9;
+    return RecipeRunTest::Kl(Default(scheme), {.windows = 4});
   }
-  std::string artifact() const { return folder_.path() + "/out"; }
-  std::string Digest() const {
-    return Sha256Hex(*ReadFile(artifact() + "/model.safetensors", int64_t{1} << 30));
-  }
-
-  const std::string model_ = SourcePath("models/books-3m");
-  TemporaryFolder folder_ = *TemporaryFolder::Create("number-formats-test");
 };
 
 TEST_F(NumberFormatsTest, MethodsErrLessThanPlainRounding) {
@@ -85,7 +58,7 @@ TEST_F(NumberFormatsTest, FusedLinearsShareTheirTensorScale) {
   const auto report = Run("method: rtn, number_format: nvfp4, activations: static");
   ASSERT_TRUE(report.ok()) << report.status();
   const auto checkpoint = OpenCheckpoint(artifact());
-  const auto original = OpenCheckpoint(model_);
+  const auto original = OpenCheckpoint(RecipeRunOptions().model);
   ASSERT_TRUE(checkpoint.ok() && original.ok());
   const auto value = [&](const std::string& name) {
     const auto values = checkpoint->ReadF32(name);
@@ -114,20 +87,17 @@ TEST_F(NumberFormatsTest, SameBytesForAnyNumberOfThreads) {
   for (const std::string scheme :
        {"method: gptq, number_format: nvfp4", "method: awq, number_format: mxfp4",
         "method: rtn, number_format: fp8-e4m3, granularity: tensor"}) {
-    ASSERT_TRUE(Run(scheme, 1).ok()) << scheme;
-    const std::string one = Digest();
-    ASSERT_TRUE(Run(scheme, 3).ok()) << scheme;
-    EXPECT_EQ(Digest(), one) << scheme;
+    ExpectSameBytesForAnyNumberOfThreads(Default(scheme));
   }
 }
 
 TEST_F(NumberFormatsTest, FormatsOfIntegersRefuse) {
   for (const std::string format : {"awq", "gptq", "gguf", "hqq"}) {
-    const auto report = Run("method: rtn, number_format: nvfp4", 1, format);
+    const auto report = Run("method: rtn, number_format: nvfp4", {.format = format});
     ASSERT_FALSE(report.ok()) << format;
     EXPECT_EQ(ReasonOf(report.status()), Reason::kFormatCannotHold) << format;
   }
-  EXPECT_TRUE(Run("method: rtn, number_format: nvfp4", 1, "dequantized").ok());
+  EXPECT_TRUE(Run("method: rtn, number_format: nvfp4", {.format = "dequantized"}).ok());
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ TEST(TokenizerTest, StoriesAsInPython) {
 TEST(TokenizerTest, AWholeTextAsInPython) {
   const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  const auto ids = (*tokenizer)->Encode(*ReadText("builtin:calibration"), true);
+  const auto ids = (*tokenizer)->Encode(*ReadText("builtin:calibration", {}), true);
   ASSERT_TRUE(ids.ok()) << ids.status();
   const Json golden = Golden()["calibration"];
   EXPECT_EQ(ids->size(), golden["count"].get<size_t>());
@@ -133,7 +133,7 @@ TEST(TokenizerTest, Gpt2AsPublished) {
 TEST(TokenizerTest, ManyThreadsShareOne) {
   const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  const std::string text = ReadText("builtin:evaluation")->substr(0, 20'000);
+  const std::string text = ReadText("builtin:evaluation", {})->substr(0, 20'000);
   const std::vector<int32_t> wanted = *(*tokenizer)->Encode(text, true);
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {

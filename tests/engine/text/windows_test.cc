@@ -34,7 +34,7 @@ class WindowsTest : public ::testing::Test {
     return *std::move(windows);
   }
 
-  const std::string text_ = *ReadText("builtin:evaluation");
+  const std::string text_ = *ReadText("builtin:evaluation", {});
   const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Open(**OpenModelFolder(kModel));
   const std::vector<int32_t> all_ = *tokenizer_->Encode(text_, true);
 };
@@ -107,7 +107,7 @@ class ReadTextTest : public ::testing::Test {
     return folder_.path() + "/text";
   }
   static void ExpectRefused(const std::string& source, const std::string& says) {
-    const auto text = ReadText(source);
+    const auto text = ReadText(source, {});
     ASSERT_FALSE(text.ok()) << source;
     EXPECT_EQ(ReasonOf(text.status()), Reason::kDatasetInvalid) << text.status();
     EXPECT_THAT(std::string(text.status().message()), HasSubstr(says));
@@ -116,16 +116,16 @@ class ReadTextTest : public ::testing::Test {
 };
 
 TEST_F(ReadTextTest, BuiltinTextsAreTheFilesOfTheModel) {
-  EXPECT_EQ(*ReadText("builtin:calibration"),
+  EXPECT_EQ(*ReadText("builtin:calibration", {}),
             *ReadFile(std::string(kModel) + "/calibration.txt", 1 << 24));
-  EXPECT_EQ(*ReadText("builtin:evaluation"),
+  EXPECT_EQ(*ReadText("builtin:evaluation", {}),
             *ReadFile(std::string(kModel) + "/evaluation.txt", 1 << 24));
   ExpectRefused("builtin:other", "builtin:evaluation");
 }
 
 TEST_F(ReadTextTest, ReadsUtf8) {
   const std::string text = "plain, \xC3\xA9, \xE2\x82\xAC, \xF0\x9F\xA6\x99";
-  EXPECT_EQ(*ReadText(Put(text)), text);
+  EXPECT_EQ(*ReadText(Put(text), {}), text);
 }
 
 TEST_F(ReadTextTest, RefusesOtherBytesAndSaysWhere) {
@@ -140,6 +140,27 @@ TEST_F(ReadTextTest, RefusesWhatIsNoFile) {
   const std::string pipe = folder_.path() + "/pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   ExpectRefused(pipe, "not a regular file");
+}
+
+// As for strangers: what is opened is looked at, and not what was looked at before.
+TEST_F(ReadTextTest, WithRootsALinkLeadsOutOfNone) {
+  const std::string base = *RealPath(folder_.path());
+  const std::vector<std::string> roots = {base + "/allowed", base + "/cache"};
+  for (const char* name : {"/allowed", "/cache", "/outside"})
+    ASSERT_TRUE(MakeFolders(base + name).ok());
+  ASSERT_TRUE(WriteFileAtomic(base + "/cache/text", "cached").ok());
+  ASSERT_TRUE(WriteFileAtomic(base + "/outside/text", "secret").ok());
+  const std::string text = base + "/allowed/text";
+  ASSERT_EQ(::symlink("../cache/text", text.c_str()), 0);
+  EXPECT_EQ(*ReadText(text, roots), "cached");
+  ASSERT_EQ(::unlink(text.c_str()), 0);
+  ASSERT_EQ(::symlink("../outside/text", text.c_str()), 0);
+  EXPECT_EQ(*ReadText(text, {}), "secret");
+  EXPECT_EQ(ReasonOf(ReadText(text, roots).status()), Reason::kModelOutsideRoots);
+  EXPECT_EQ(ReasonOf(ReadText(base + "/allowed/absent", roots).status()),
+            Reason::kModelOutsideRoots);
+  EXPECT_EQ(ReasonOf(ReadText(base + "/allowed", roots).status()), Reason::kDatasetInvalid);
+  EXPECT_TRUE(ReadText("builtin:evaluation", roots).ok());
 }
 
 TEST_F(ReadTextTest, RefusesMoreThanAGibibyteWithoutReadingIt) {

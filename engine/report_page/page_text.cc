@@ -1,12 +1,55 @@
-#include "engine/report_page/number_text.h"
+#include "engine/report_page/page_text.h"
 
 #include <fmt/format.h>
 
 #include <array>
 #include <cmath>
-#include <string_view>
 
 namespace quantd {
+
+std::string EscapeHtml(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7F) {
+          out += "\xEF\xBF\xBD";
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out;
+}
+
+std::string SchemeText(const LayerReport& layer) {
+  const bool integers = !layer.activations.empty() && layer.activations != "none";
+  std::string text = fmt::format("{} {}{}", layer.method, integers ? "w" : "int", layer.bits);
+  if (integers) text += "a8";
+  if (layer.activations == "static") text += " static";
+  if (layer.group_size > 0) {
+    text += fmt::format(" g{}", layer.group_size);
+  } else {
+    text += " " + (layer.granularity.empty() ? "channel" : layer.granularity);
+  }
+  return text + (layer.symmetric ? " sym " : " asym ") + layer.scale_rule;
+}
 
 std::string GroupedText(int64_t value) {
   std::string digits = fmt::format("{}", value);

@@ -1,10 +1,20 @@
-// Figures as a person reads them on the page.
+// Text of the page: escaped, and figures and schemes as a person reads them.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+
+#include "engine/types/progress.h"
 
 namespace quantd {
+
+// `text` so that it stands in an element or in a quoted attribute as itself. Control characters
+// become U+FFFD; bytes that are not UTF-8 stay, browsers show them as U+FFFD.
+std::string EscapeHtml(std::string_view text);
+
+// "rtn int4 g128 sym mse", as Describe(Scheme).
+std::string SchemeText(const LayerReport& layer);
 
 // "12,345".
 std::string GroupedText(int64_t value);
