@@ -250,6 +250,11 @@ void CheckParts(const ServedLinear& served, std::vector<Violation>* violations) 
   }
 }
 
+LinearCut CutOf(const ServedLinear& served) {
+  const LinearSpec& linear = *served.resolved.linear;
+  return {linear.out_features / OutputDevices(served, linear), InputsPerDevice(served)};
+}
+
 KernelShapes MarlinShapes() {
   static constexpr int64_t kGroups[] = {32, 64, 128};
   return {.outputs = 64, .inputs = 128, .group_sizes = kGroups};

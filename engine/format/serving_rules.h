@@ -59,6 +59,12 @@ void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations)
 // The parts of a linear per device: heads, outputs and groups are split evenly.
 void CheckParts(const ServedLinear& served, std::vector<Violation>* violations);
 
+// What one device has of a linear: of its own outputs, not of the operator that it is fused into.
+struct LinearCut {
+  int64_t outputs = 0, inputs = 0;
+};
+LinearCut CutOf(const ServedLinear& served);
+
 // What a kernel takes, per device.
 struct KernelShapes {
   int64_t outputs = 64, inputs = 128;  // multiples of these

@@ -22,6 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch  # noqa: E402
+from compressed_tensors.offload import remove_dispatch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
@@ -45,6 +46,13 @@ SCHEMES = [
 ]
 
 
+def load(folder):
+    """The model in float32: what is decompressed to bfloat16 stays so, whatever dtype is asked for."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    remove_dispatch(model, onload_tensors=True)  # weights lie in a cache that float() does not reach
+    return torch.nn.Module.float(model).eval()  # transformers' own float() refuses quantized models
+
+
 def check(arguments, windows, name, flags, limit):
     """Whether one scheme agrees; prints its row."""
     folder = os.path.join(arguments.out, name)
@@ -55,7 +63,7 @@ def check(arguments, windows, name, flags, limit):
                "--json"]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     ours = json.loads(printed)["evaluation"]["kl_mean"]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = load(folder)
     own = load_file(f"{folder}/quantd/logits.safetensors")
     theirs = protocol.logits_of(model, windows)
     found = protocol.scores(windows, own["original"], theirs)["kl_mean"]
