@@ -39,15 +39,30 @@ void CheckWholeWords(const ServedLinear& served, std::vector<Violation>* violati
   const LinearSpec& linear = *served.resolved.linear;
   const Scheme& scheme = *served.resolved.scheme;
   const auto wrong = [&](int64_t cut, std::string_view of) {
-    violations->push_back({linear.name, absl::StrCat(cut, " ", ToAbsl(of), " of ", scheme.bits,
-                                                     " bits on a device"),
-                           "whole words of 32 bits: 4 or 8 bits, skip, or loader transformers"});
+    violations->push_back(
+        {linear.name, absl::StrCat(cut, " ", ToAbsl(of), " of ", scheme.bits, " bits on a device"),
+         "whole words of 32 bits: 4 or 8 bits, skip, or loader transformers"});
   };
   const LinearCut cut = CutOf(served);
   if (served.tensor_parallel > 1 && cut.inputs * scheme.bits % 32 != 0) wrong(cut.inputs, "inputs");
   if (!scheme.symmetric && cut.outputs * scheme.bits % 32 != 0) {
     wrong(cut.outputs, "outputs with zero points");
   }
+}
+
+// Scales of blocks are cut between blocks where linears are fused (their last may end in part of
+// one) or spread over devices.
+void CheckWholeBlocks(const ServedLinear& served, std::vector<Violation>* violations) {
+  const LinearSpec& linear = *served.resolved.linear;
+  const int64_t height = served.resolved.scheme->RowsPerScale();
+  const int64_t outputs = CutOf(served).outputs;
+  const bool last = linear.role == LinearRole::kV || linear.role == LinearRole::kUp;
+  const bool cut = served.tensor_parallel > 1 || (IsFused(linear) && !last) || linear.expert >= 0;
+  if (height == 1 || !cut || outputs % height == 0) return;
+  violations->push_back({linear.name, absl::StrCat(outputs, " outputs on a device"),
+                         absl::StrCat("a multiple of ", height,
+                                      ": number_format fp8-e4m3, skip, or "
+                                      "loader transformers")});
 }
 
 // Marlin kernels run packed weights of 4 bits, and of 8 without zero points; vLLM has others for
@@ -80,6 +95,7 @@ void CheckServing(const ServedLinear& served, std::string_view loader,
   if (!served.resolved.scheme.has_value()) return;
   CheckHead(*served.resolved.linear, *served.resolved.scheme, loader, violations);
   CheckParts(served, violations);
+  CheckWholeBlocks(served, violations);
   if (served.resolved.scheme->activations == ActivationScheme::kNone &&
       !served.resolved.scheme->floating()) {
     CheckPackedKernels(served, loader, violations);

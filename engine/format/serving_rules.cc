@@ -214,6 +214,8 @@ void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations)
   }
 }
 
+bool IsFused(const LinearSpec& linear) { return FusionOf(linear.role) != nullptr; }
+
 void CheckParts(const ServedLinear& served, std::vector<Violation>* violations) {
   const int64_t devices = served.tensor_parallel;
   if (devices == 1 || !served.resolved.scheme.has_value()) return;

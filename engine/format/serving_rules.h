@@ -56,6 +56,8 @@ void CheckStoredOrder(const ServedLinear& served, std::vector<Violation>* violat
 // q, k, v of a block and gate, up become one matrix each, all experts of a block one operator:
 // stored alike, or all skipped.
 void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations);
+// Whether it is one of those that become one matrix.
+bool IsFused(const LinearSpec& linear);
 // The parts of a linear per device: heads, outputs and groups are split evenly.
 void CheckParts(const ServedLinear& served, std::vector<Violation>* violations);
 

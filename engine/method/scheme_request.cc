@@ -80,6 +80,12 @@ void SchemeReader::OnlyIntegers() {
         absl::StrCat("integers (methods rtn, awq and gptq have floating formats)"));
 }
 
+void SchemeReader::OnlyScalesOfRows() {
+  if (scheme_.RowsPerScale() == 1) return;
+  Wrong(absl::StrCat("number_format ", ToAbsl(scheme_.number->name)),
+        "method rtn: this one finds the scales of each row by itself");
+}
+
 void SchemeReader::CheckInputs(std::string_view wanted) {
   const ActivationScheme activations = scheme_.activations;
   if (activations == ActivationScheme::kNone) return;
@@ -93,7 +99,8 @@ void SchemeReader::CheckInputs(std::string_view wanted) {
   const std::string with = absl::StrCat(got, " with number_format ", ToAbsl(scheme_.number->name));
   if (scheme_.number->scale == ScaleKind::kE4M3 && !is_static) {
     Wrong(with, "static or none: the tensor scale of inputs is found in calibration");
-  } else if (scheme_.number->scale == ScaleKind::kE8M0 && is_static) {
+  } else if (scheme_.number->scale != ScaleKind::kE4M3 && scheme_.number->group_size > 0 &&
+             is_static) {
     Wrong(with, "dynamic or none");
   }
 }

@@ -47,9 +47,11 @@ SCHEMES = [
 
 
 def load(folder):
-    """The model in float32: what is decompressed to bfloat16 stays so, whatever dtype is asked for."""
+    """The model in float32. What the library decompresses to bfloat16, at the first forward pass if
+    not before, stays so whatever dtype is asked for, in a cache that float() does not reach."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    remove_dispatch(model, onload_tensors=True)  # weights lie in a cache that float() does not reach
+    model.hf_quantizer.compressor.decompress_model(model)
+    remove_dispatch(model, onload_tensors=True)
     return torch.nn.Module.float(model).eval()  # transformers' own float() refuses quantized models
 
 

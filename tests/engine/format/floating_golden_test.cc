@@ -176,7 +176,7 @@ TEST_P(FloatingGolden, SearchedScalesAreStoredExactlyAndErrLess) {
   for (const float scale : rows.scales) EXPECT_EQ(StoredScale(scale, searched), scale);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FloatingGolden, ::testing::Range(size_t{0}, size_t{8}));
+INSTANTIATE_TEST_SUITE_P(All, FloatingGolden, ::testing::Range(size_t{0}, size_t{9}));
 
 }  // namespace
 }  // namespace quantd
