@@ -24,9 +24,9 @@ constexpr std::string_view kRecentVersion = "0.20.0";
 constexpr LoaderRow kLoaders[] = {
     {"transformers", "any shape; weights are widened to 16 bit on loading"},
     {"vllm",
-     "2 to 8 bits; 4 bits, and 8 bits symmetric: N a multiple of 64 and K of 128, groups of 32, 64 "
-     "or 128 or one per channel; zero points: N times bits a multiple of 32; q, k, v alike or none; "
-     "gate and up alike or none"},
+     "2 to 8 bits; 4 bits, and 8 symmetric: N a multiple of 64 and K of 128, groups of 32, 64 or "
+     "128 or one per channel; with zero points N times bits a multiple of 32; fp8-block: N a "
+     "multiple of 128 where linears are fused; q, k, v alike or none; gate and up alike or none"},
     {"sglang",
      "4 and 8 bits: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per channel; "
      "8 bits only symmetric; q, k, v alike or none; gate and up alike or none; no output head"},

@@ -101,7 +101,10 @@ void WriteCompressed(const ModelFolder& folder, DType dtype, float scale, int bi
        {{"group_0",
          {{"targets", {"Linear"}},
           {"weights",
-           {{"num_bits", bits}, {"symmetric", true}, {"strategy", "group"}, {"group_size", 32}}}}}}}};
+           {{"num_bits", bits},
+            {"symmetric", true},
+            {"strategy", "group"},
+            {"group_size", 32}}}}}}}};
   Finish(folder, std::move(tensors), config);
 }
 
