@@ -206,7 +206,7 @@ TEST(CompressedTensors, OnlyPackedZerosNeedAlignedPanels) {
   EXPECT_EQ(kCompressedTensors.row_alignment(Int4(128, true)), 1);
   EXPECT_EQ(kCompressedTensors.row_alignment(Int4(128, false)), 8);
   EXPECT_EQ(kCompressedTensors.row_alignment(W8A8()), 1);
-  for (const auto [bits, rows] : {std::pair(2, 16), {3, 32}, {5, 32}, {6, 16}, {7, 32}, {8, 4}}) {
+  for (const auto& [bits, rows] : {std::pair(2, 16), {3, 32}, {5, 32}, {6, 16}, {7, 32}, {8, 4}}) {
     Scheme scheme = Int4(128, false);
     scheme.bits = bits;
     EXPECT_EQ(kCompressedTensors.row_alignment(scheme), rows) << bits;
