@@ -45,15 +45,16 @@ void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
   }
   scheme_.bits = format->bits;
   if (!format->floating()) return;
-  const bool real = scheme_.real_zero;
+  if (scheme_.real_zero) {
+    Wrong(absl::StrCat("number_format ", ToAbsl(format->name), " with real zero points"),
+          "integers; or method rtn with scale_rule weighted-mse, whose search finds the scales of "
+          "floating formats as this one does those of integers");
+    return;
+  }
   scheme_.number = format;
   scheme_.symmetric = true;
   scheme_.granularity = format->group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
   scheme_.group_size = format->group_size;
-  if (real) {
-    Wrong(absl::StrCat("number_format ", ToAbsl(format->name), " with real zero points"),
-          "integers");
-  }
   if (request.symmetric == false) {
     Wrong(absl::StrCat("symmetric false with number_format ", ToAbsl(format->name)),
           "symmetric true");
