@@ -52,14 +52,14 @@ SCHEMES = [
     ("fp8-block", "--method rtn --number-format fp8-block", [1e-3]),
     ("fp8-block-dynamic", "--method rtn --number-format fp8-block --activations dynamic", [0.8]),
     ("int2-g32", "--method rtn --bits 2 --group-size 32", [1e-4]),
-    ("int3-g128", "--method gptq --bits 3 --symmetric true --samples 16", [1e-4]),
+    ("int3-g128", "--method gptq --bits 3 --symmetric --samples 16", [1e-4]),
     ("int5-g64", "--method rtn --bits 5 --group-size 64", [1e-4]),
     ("int6-channel", "--method rtn --bits 6 --granularity channel", [1e-4]),
     ("int7-g128", "--method rtn --bits 7", [1e-3]),
     ("int3-asym", "--method awq --bits 3 --samples 16", [0.1]),
-    ("int5-asym", "--method rtn --bits 5 --symmetric false", [0.2]),
-    ("int6-asym", "--method rtn --bits 6 --symmetric false", [0.4]),
-    ("int7-asym", "--method rtn --bits 7 --symmetric false", [0.8]),
+    ("int5-asym", "--method rtn --bits 5 --asymmetric", [0.2]),
+    ("int6-asym", "--method rtn --bits 6 --asymmetric", [0.4]),
+    ("int7-asym", "--method rtn --bits 7 --asymmetric", [0.8]),
 ]
 
 
