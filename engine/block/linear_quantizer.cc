@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,8 @@ int64_t RowsPerPanel(const LinearSpec& linear, const Scheme& scheme, const Metho
                      const Format& format) {
   if (scheme.granularity == Granularity::kTensor) return linear.out_features;
   if (method.all_rows != nullptr && method.all_rows(scheme)) return linear.out_features;
-  const int64_t alignment = format.pack == nullptr ? 1 : format.row_alignment(scheme);
+  const int64_t words = format.pack == nullptr ? 1 : format.row_alignment(scheme);
+  const int64_t alignment = std::lcm(words, scheme.RowsPerScale());
   const int64_t rows = std::max<int64_t>(1, method.panel_weights / linear.in_features);
   return std::min(linear.out_features, DivideRoundingUp(rows, alignment) * alignment);
 }

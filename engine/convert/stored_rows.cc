@@ -56,10 +56,10 @@ absl::Status CheckConvertible(const StoredModule& module) {
   if (module.Part("weight_g_idx") != nullptr) {
     return CannotHold(module.name, "reordered inputs (weight_g_idx)", "groups of neighbours");
   }
-  const bool words = 32 % module.scheme.bits == 0;
-  if (module.layout == Layout::kPackQuantized && !words) {
-    return CannotHold(module.name, absl::StrCat(module.scheme.bits, " bits"),
-                      "2, 4 or 8: others are packed differently by tools of different age");
+  if (module.layout == Layout::kPackQuantized && HasGaps(module)) {
+    return CannotHold(module.name,
+                      absl::StrCat(module.scheme.bits, " bits in words with unused bits"),
+                      "codes packed without gaps, as compressed-tensors does from 0.18 on");
   }
   return absl::OkStatus();
 }
@@ -122,12 +122,14 @@ absl::StatusOr<QuantizedRows> UnpackPackQuantized(
              rows.scales.data());
   if (scheme.symmetric) return rows;
   const std::vector<uint32_t> zeros = ValuesOf<uint32_t>(tensors[2]);
-  const int64_t per_word = 32 / bits;
-  for (int64_t row = 0; row < n; ++row) {
-    for (int64_t group = 0; group < rows.groups; ++group) {
-      const uint32_t word = zeros[static_cast<size_t>(row / per_word * rows.groups + group)];
-      const uint32_t stored = word >> (row % per_word * bits) & ((1U << bits) - 1);
-      rows.zeros[static_cast<size_t>(row * rows.groups + group)] = Signed(stored, bits);
+  std::vector<uint32_t> stream(static_cast<size_t>(WordsFor(n, bits)));
+  for (int64_t group = 0; group < rows.groups; ++group) {
+    for (size_t word = 0; word < stream.size(); ++word) {
+      stream[word] = zeros[word * static_cast<size_t>(rows.groups) + static_cast<size_t>(group)];
+    }
+    for (int64_t row = 0; row < n; ++row) {
+      rows.zeros[static_cast<size_t>(row * rows.groups + group)] =
+          Signed(CodeAt(stream.data(), row, bits), bits);
     }
   }
   return rows;

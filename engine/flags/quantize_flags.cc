@@ -112,9 +112,10 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
   command.add_option("--method", values.method, "Quantization method (see `methods`); default rtn");
   command.add_option("--bits", values.bits,
                      "Bits per weight, 1 to 8; 1.58 for three levels (method hqq)");
-  command.add_option("--number-format", values.number_format,
-                     "What one weight is stored as, instead of --bits: fp8-e4m3, mxfp8, mxfp4, "
-                     "nvfp4, or int2 to int8");
+  command.add_option(
+      "--number-format", values.number_format,
+      "What one weight is stored as, instead of --bits: fp8-e4m3, fp8-block, mxfp8, mxfp4, "
+      "nvfp4, or int2 to int8");
   command.add_option("--group-size", values.group_size,
                      "Inputs that share one scale, for example 128");
   command.add_option("--granularity", values.granularity, "tensor, channel or group");

@@ -1,6 +1,8 @@
 #include "engine/format/compressed_tensors.h"
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "base/checked.h"
@@ -15,14 +17,16 @@ namespace {
 
 // Written by this version's rules; loaders from 0.10 on read it (tests/interop/check_ct_layout.py).
 constexpr std::string_view kVersion = "0.13.0";
-// Of those that have floating formats with scales of a type of their own.
-constexpr std::string_view kFloatingVersion = "0.20.0";
+// Of those that have floating formats with scales of a type of their own, and codes that cross
+// words: releases before 0.18 left the bits of a word unused that no whole code fits into.
+constexpr std::string_view kRecentVersion = "0.20.0";
 
 constexpr LoaderRow kLoaders[] = {
     {"transformers", "any shape; weights are widened to 16 bit on loading"},
     {"vllm",
-     "4 and 8 bits: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per channel; "
-     "8 bits only symmetric; q, k, v alike or none; gate and up alike or none"},
+     "2 to 8 bits; 4 bits, and 8 symmetric: N a multiple of 64 and K of 128, groups of 32, 64 or "
+     "128 or one per channel; with zero points N times bits a multiple of 32; fp8-block: N a "
+     "multiple of 128 where linears are fused; q, k, v alike or none; gate and up alike or none"},
     {"sglang",
      "4 and 8 bits: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per channel; "
      "8 bits only symmetric; q, k, v alike or none; gate and up alike or none; no output head"},
@@ -31,6 +35,11 @@ constexpr LoaderRow kLoaders[] = {
 // Integers in words, without activations.
 bool IsPacked(const Scheme& scheme) {
   return scheme.activations == ActivationScheme::kNone && !scheme.floating();
+}
+
+// Whether loaders know the layout from the first releases on.
+bool FirstReleasesRead(const Scheme& scheme) {
+  return !scheme.floating() && (scheme.bits == 4 || scheme.bits == 8);
 }
 
 std::string_view FormatNameOf(const Scheme& scheme) {
@@ -65,11 +74,11 @@ std::vector<TensorInfo> Tensors(const LinearSpec& linear, const Scheme& scheme) 
 
 // Zero points are packed along the rows: a panel must hold whole words of them.
 int64_t RowAlignment(const Scheme& scheme) {
-  return IsPacked(scheme) && !scheme.symmetric ? 32 / scheme.bits : 1;
+  return IsPacked(scheme) && !scheme.symmetric ? 32 / std::gcd(32, scheme.bits) : 1;
 }
 
 // Codes of `rows` rows as dense little-endian words of stored = code + 2^(bits - 1); each row
-// starts a new word, what is left of its last word is zero. `bits` is 4 or 8.
+// starts a new word, what is left of its last word is zero.
 std::vector<std::byte> PackCodes(const int8_t* codes, int64_t rows, int64_t columns, int bits) {
   const int64_t words_per_row = WordsFor(columns, bits);
   std::vector<uint32_t> words(static_cast<size_t>(rows * words_per_row), 0);
@@ -82,7 +91,7 @@ std::vector<std::byte> PackCodes(const int8_t* codes, int64_t rows, int64_t colu
         kernels.pack4(codes + n * columns, columns, words.data() + n * words_per_row);
       }
     }
-  } else {
+  } else if (bits == 8) {
     auto* bytes = reinterpret_cast<uint8_t*>(words.data());
     for (int64_t n = 0; n < rows; ++n) {
       uint8_t* row = bytes + n * words_per_row * 4;
@@ -90,19 +99,30 @@ std::vector<std::byte> PackCodes(const int8_t* codes, int64_t rows, int64_t colu
         row[k] = static_cast<uint8_t>(static_cast<uint8_t>(codes[n * columns + k]) ^ 0x80u);
       }
     }
+  } else {
+    for (int64_t n = 0; n < rows; ++n) {
+      for (int64_t k = 0; k < columns; ++k) {
+        PutCode(Unsigned(codes[n * columns + k], bits), k, bits, words.data() + n * words_per_row);
+      }
+    }
   }
   return BytesOf<uint32_t>(words);
 }
 
-// Zero points [rows, groups] packed along the rows: word [r, g] holds those of rows 32/bits * r and
-// following.
+// Zero points [rows, groups] packed along the rows: the words of column g are the dense stream of
+// the zero points of group g.
 std::vector<std::byte> PackZeros(const QuantizedRows& rows, int bits) {
-  const int64_t per_word = 32 / bits, word_rows = DivideRoundingUp(rows.rows, per_word);
+  const int64_t word_rows = WordsFor(rows.rows, bits);
   std::vector<uint32_t> words(static_cast<size_t>(word_rows * rows.groups), 0);
-  for (int64_t n = 0; n < rows.rows; ++n) {
-    for (int64_t g = 0; g < rows.groups; ++g) {
-      const uint32_t stored = Unsigned(rows.zeros[static_cast<size_t>(n * rows.groups + g)], bits);
-      words[static_cast<size_t>(n / per_word * rows.groups + g)] |= stored << (n % per_word * bits);
+  std::vector<uint32_t> stream(static_cast<size_t>(word_rows));
+  for (int64_t g = 0; g < rows.groups; ++g) {
+    std::fill(stream.begin(), stream.end(), 0);
+    for (int64_t n = 0; n < rows.rows; ++n) {
+      PutCode(Unsigned(rows.zeros[static_cast<size_t>(n * rows.groups + g)], bits), n, bits,
+              stream.data());
+    }
+    for (int64_t word = 0; word < word_rows; ++word) {
+      words[static_cast<size_t>(word * rows.groups + g)] = stream[static_cast<size_t>(word)];
     }
   }
   return BytesOf<uint32_t>(words);
@@ -135,7 +155,7 @@ std::vector<PackedPiece> Pack(const LinearSpec& linear, const Scheme& scheme, in
   }
   AppendScales(scheme, row_begin, rows, 1, &pieces);
   if (IsPacked(scheme) && !scheme.symmetric) {
-    const int64_t word_row = row_begin / RowAlignment(scheme);
+    const int64_t word_row = row_begin * scheme.bits / 32;
     pieces.push_back({2, word_row * rows.groups * 4, PackZeros(rows, scheme.bits)});
   }
   return pieces;
@@ -232,7 +252,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   for (size_t i = 0; i < groups.size(); ++i) {
     const Scheme& scheme = *groups[i].scheme;
     const std::string_view group_format = FormatNameOf(scheme);
-    if (scheme.floating()) version = kFloatingVersion;
+    if (!FirstReleasesRead(scheme)) version = kRecentVersion;
     format = i == 0 || format == group_format ? group_format : "mixed-precision";
     config_groups["group_" + std::to_string(i)] = {
         {"targets", TargetsOf(groups[i], groups.size())},
@@ -260,7 +280,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
 const Format kCompressedTensors = {
     .name = "compressed-tensors",
     .summary =
-        "safetensors with packed 4- and 8-bit weights, int8 weights for W8A8, or fp8, mxfp8, "
+        "safetensors with packed weights of 2 to 8 bits, int8 weights for W8A8, or fp8, mxfp8, "
         "mxfp4, nvfp4",
     .loaders = kLoaders,
     .accepts = CompressedTensorsAccepts,

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/checked.h"
 #include "engine/format/stored_tensors.h"
 #include "engine/tensor/small_float.h"
 
@@ -96,7 +97,7 @@ std::vector<TensorInfo> FloatingTensors(const LinearSpec& linear, const Scheme& 
   } else {
     tensors.push_back({"weight", DType::kF8E4M3, {n, k}});
   }
-  std::vector<int64_t> shape = {n, scheme.GroupsPerRow(k)};
+  std::vector<int64_t> shape = {DivideRoundingUp(n, scheme.RowsPerScale()), scheme.GroupsPerRow(k)};
   if (scheme.granularity == Granularity::kTensor) shape = {1};
   tensors.push_back({"weight_scale", ScaleType(scheme), std::move(shape)});
   if (scheme.number->scale == ScaleKind::kE4M3) {
@@ -118,8 +119,19 @@ std::vector<PackedPiece> PackFloating(const LinearSpec& linear, const Scheme& sc
     if (row_begin == 0) pieces.push_back({1, 0, ScaleBytes(scales.first(1), scheme)});
     return pieces;
   }
-  const int64_t width = SizeOf(ScaleType(scheme));
-  pieces.push_back({1, row_begin * rows.groups * width, ScaleBytes(scales, scheme)});
+  const int64_t width = SizeOf(ScaleType(scheme)), height = scheme.RowsPerScale();
+  const int64_t offset = row_begin / height * rows.groups * width;
+  if (height == 1) {
+    pieces.push_back({1, offset, ScaleBytes(scales, scheme)});
+    return pieces;
+  }
+  std::vector<float> of_blocks;  // the rows of a block carry the same
+  for (int64_t n = 0; n < rows.rows; n += height) {
+    const auto row =
+        scales.subspan(static_cast<size_t>(n * rows.groups), static_cast<size_t>(rows.groups));
+    of_blocks.insert(of_blocks.end(), row.begin(), row.end());
+  }
+  pieces.push_back({1, offset, ScaleBytes(of_blocks, scheme)});
   return pieces;
 }
 
@@ -140,6 +152,11 @@ std::vector<PackedPiece> FloatingConstants(const LinearSpec& /*linear*/, const S
 Json FloatingWeightArguments(const Scheme& scheme) {
   Json arguments = Arguments(scheme);
   arguments["dynamic"] = false;
+  if (scheme.RowsPerScale() > 1) {
+    arguments["strategy"] = "block";
+    arguments["block_structure"] = {scheme.RowsPerScale(), scheme.group_size};
+    arguments["group_size"] = nullptr;
+  }
   return arguments;
 }
 
@@ -147,7 +164,7 @@ Json FloatingWeightArguments(const Scheme& scheme) {
 Json FloatingInputArguments(const Scheme& scheme) {
   if (!HasActivations(scheme)) return nullptr;
   Json arguments = Arguments(scheme);
-  if (scheme.number->scale == ScaleKind::kFloat) {
+  if (scheme.granularity != Granularity::kGroup) {
     arguments["strategy"] = IsStatic(scheme) ? "tensor" : "token";
   }
   arguments["dynamic"] = !IsStatic(scheme);

@@ -14,11 +14,8 @@ namespace {
 void CheckWidth(const LinearSpec& linear, const Scheme& scheme,
                 std::vector<Violation>* violations) {
   if (scheme.floating()) return;  // a method resolves none that has no layout
-  if (scheme.bits != 4 && scheme.bits != 8) {
-    violations->push_back(
-        {linear.name, absl::StrCat("bits ", scheme.bits),
-         "bits 4 or 8: the others were packed differently by loaders of different "
-         "age, and wait for formats that define them"});
+  if (scheme.bits < 2 || scheme.bits > 8) {
+    violations->push_back({linear.name, absl::StrCat("bits ", scheme.bits), "bits 2 to 8"});
   }
   if (scheme.real_zero) {
     violations->push_back(
@@ -36,14 +33,50 @@ void CheckWidth(const LinearSpec& linear, const Scheme& scheme,
   }
 }
 
-// The Marlin kernels of vLLM and SGLang run packed weights.
-void CheckMarlin(const ServedLinear& served, std::vector<Violation>* violations) {
-  CheckKernelShapes(served, MarlinShapes(), violations);
+// An engine cuts packed tensors between words: rows of zero points where linears are fused or
+// spread over devices, inputs over devices.
+void CheckWholeWords(const ServedLinear& served, std::vector<Violation>* violations) {
+  const LinearSpec& linear = *served.resolved.linear;
   const Scheme& scheme = *served.resolved.scheme;
-  if (scheme.bits == 8 && !scheme.symmetric) {
+  const auto wrong = [&](int64_t cut, std::string_view of) {
     violations->push_back(
-        {served.resolved.linear->name, "8 bits with symmetric false", "symmetric true, or 4 bits"});
+        {linear.name, absl::StrCat(cut, " ", ToAbsl(of), " of ", scheme.bits, " bits on a device"),
+         "whole words of 32 bits: 4 or 8 bits, skip, or loader transformers"});
+  };
+  const LinearCut cut = CutOf(served);
+  if (served.tensor_parallel > 1 && cut.inputs * scheme.bits % 32 != 0) wrong(cut.inputs, "inputs");
+  if (!scheme.symmetric && cut.outputs * scheme.bits % 32 != 0) {
+    wrong(cut.outputs, "outputs with zero points");
   }
+}
+
+// Scales of blocks are cut between blocks where linears are fused (their last may end in part of
+// one) or spread over devices.
+void CheckWholeBlocks(const ServedLinear& served, std::vector<Violation>* violations) {
+  const LinearSpec& linear = *served.resolved.linear;
+  const int64_t height = served.resolved.scheme->RowsPerScale();
+  const int64_t outputs = CutOf(served).outputs;
+  const bool last = linear.role == LinearRole::kV || linear.role == LinearRole::kUp;
+  const bool cut = served.tensor_parallel > 1 || (IsFused(linear) && !last) || linear.expert >= 0;
+  if (height == 1 || !cut || outputs % height == 0) return;
+  violations->push_back({linear.name, absl::StrCat(outputs, " outputs on a device"),
+                         absl::StrCat("a multiple of ", height,
+                                      ": number_format fp8-e4m3, skip, or "
+                                      "loader transformers")});
+}
+
+// Marlin kernels run packed weights of 4 bits, and of 8 without zero points; vLLM has others for
+// all widths, which take any shape.
+void CheckPackedKernels(const ServedLinear& served, std::string_view loader,
+                        std::vector<Violation>* violations) {
+  const Scheme& scheme = *served.resolved.scheme;
+  const bool marlin = scheme.bits == 4 || (scheme.bits == 8 && scheme.symmetric);
+  if (marlin || loader == "sglang") CheckKernelShapes(served, MarlinShapes(), violations);
+  if (loader == "sglang" && !marlin) {
+    violations->push_back({served.resolved.linear->name, SchemeText(scheme),
+                           "4 bits, or 8 bits with symmetric true"});
+  }
+  if (loader != "sglang") CheckWholeWords(served, violations);
 }
 
 void CheckHead(const LinearSpec& linear, const Scheme& scheme, std::string_view loader,
@@ -62,9 +95,10 @@ void CheckServing(const ServedLinear& served, std::string_view loader,
   if (!served.resolved.scheme.has_value()) return;
   CheckHead(*served.resolved.linear, *served.resolved.scheme, loader, violations);
   CheckParts(served, violations);
+  CheckWholeBlocks(served, violations);
   if (served.resolved.scheme->activations == ActivationScheme::kNone &&
       !served.resolved.scheme->floating()) {
-    CheckMarlin(served, violations);
+    CheckPackedKernels(served, loader, violations);
   }
 }
 

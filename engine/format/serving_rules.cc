@@ -214,6 +214,8 @@ void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations)
   }
 }
 
+bool IsFused(const LinearSpec& linear) { return FusionOf(linear.role) != nullptr; }
+
 void CheckParts(const ServedLinear& served, std::vector<Violation>* violations) {
   const int64_t devices = served.tensor_parallel;
   if (devices == 1 || !served.resolved.scheme.has_value()) return;
@@ -248,6 +250,11 @@ void CheckParts(const ServedLinear& served, std::vector<Violation>* violations) 
   } else if (linear.out_features % OutputDevices(served, linear) != 0) {
     wrong(absl::StrCat(linear.out_features, " outputs", over), "outputs that the devices divide");
   }
+}
+
+LinearCut CutOf(const ServedLinear& served) {
+  const LinearSpec& linear = *served.resolved.linear;
+  return {linear.out_features / OutputDevices(served, linear), InputsPerDevice(served)};
 }
 
 KernelShapes MarlinShapes() {

@@ -56,8 +56,16 @@ void CheckStoredOrder(const ServedLinear& served, std::vector<Violation>* violat
 // q, k, v of a block and gate, up become one matrix each, all experts of a block one operator:
 // stored alike, or all skipped.
 void CheckFusion(const ServedLinear& served, std::vector<Violation>* violations);
+// Whether it is one of those that become one matrix.
+bool IsFused(const LinearSpec& linear);
 // The parts of a linear per device: heads, outputs and groups are split evenly.
 void CheckParts(const ServedLinear& served, std::vector<Violation>* violations);
+
+// What one device has of a linear: of its own outputs, not of the operator that it is fused into.
+struct LinearCut {
+  int64_t outputs = 0, inputs = 0;
+};
+LinearCut CutOf(const ServedLinear& served);
 
 // What a kernel takes, per device.
 struct KernelShapes {

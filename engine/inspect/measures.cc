@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "engine/format/packed_words.h"
 #include "engine/inspect/stored_module.h"
 
 namespace quantd {
@@ -34,9 +35,9 @@ std::optional<std::array<int64_t, 2>> Matrix(const StoredModule& module, std::st
 // Bits of a code when `words` 32-bit words hold `codes` of them; 0: none fits.
 int BitsOf(int64_t words, int64_t codes) {
   for (const int bits : {4, 8, 2, 3, 5, 6, 7, 1}) {
-    if (words == DivideRoundingUp(codes * bits, 32)) return bits;
+    if (words == WordsFor(codes, bits)) return bits;
   }
-  // Before compressed-tensors 0.17 widths that do not divide 32 left bits of a word unused.
+  // Before compressed-tensors 0.18 widths that do not divide 32 left bits of a word unused.
   for (const int bits : {3, 5, 6, 7}) {
     if (words == DivideRoundingUp(codes, 32 / bits)) return bits;
   }
@@ -57,6 +58,11 @@ bool PossibleShape(const StoredModule& module, std::string_view part,
 }
 
 }  // namespace
+
+bool HasGaps(const StoredModule& module) {
+  return module.Part("weight_packed")->info.shape[1] !=
+         WordsFor(module.in_features, module.scheme.bits);
+}
 
 void MeasurePackQuantized(StoredModule& module, const TensorFolder& folder, Findings* findings) {
   module.scheme = Stored(4, DType::kBF16);
@@ -88,7 +94,8 @@ void MeasurePackQuantized(StoredModule& module, const TensorFolder& folder, Find
   bool fits = ExpectPart(module, "weight_scale", kFloats, {out, -1}, findings);
   fits = SetGroups(module, groups, findings) && fits;
   if (!module.scheme.symmetric) {
-    const int64_t words = DivideRoundingUp(out * module.scheme.bits, 32);
+    const int bits = module.scheme.bits;
+    const int64_t words = HasGaps(module) ? DivideRoundingUp(out, 32 / bits) : WordsFor(out, bits);
     fits =
         ExpectPart(module, "weight_zero_point", {DType::kI32}, {words, groups}, findings) && fits;
   }

@@ -60,6 +60,10 @@ const LayoutRow& RowOf(Layout layout);
 // order of their names, measured.
 std::vector<StoredModule> StoredModules(const TensorFolder& folder, Findings* findings);
 
+// Whether the words of a module of kPackQuantized hold whole codes only, and bits that do not make
+// one stay unused: how compressed-tensors packed 3, 5, 6 and 7 bits before 0.18.
+bool HasGaps(const StoredModule& module);
+
 // Measures, one per layout. `module` has its parts.
 void MeasurePackQuantized(StoredModule& module, const TensorFolder& folder, Findings* findings);
 void MeasureIntQuantized(StoredModule& module, const TensorFolder& folder, Findings* findings);

@@ -99,6 +99,7 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
     reader.Wrong("granularity tensor", "granularity group or channel");
   }
   reader.CheckInputs("none");
+  reader.OnlyScalesOfRows();
   if (reference && scheme.scale_rule != ScaleRule::kAbsmax) {
     reader.Wrong(
         absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme.scale_rule)), " with option reference"),

@@ -83,7 +83,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
     scheme.options.Set("solver", std::string("half-quadratic"));
   }
   scheme.scale_rule = weighted ? ScaleRule::kWeightedMse : ScaleRule::kMse;
-  reader.OnlyIntegers();
   return reader.Finish();
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/method/gptq.h"
 #include "engine/method/scheme_request.h"
@@ -20,6 +21,17 @@ constexpr auto kOptions = JoinRows(kBits2To8Row, kRealZeroRows, kRuleRow, kGptqR
 
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
+  const NumberFormat* format =
+      request.number_format.has_value() ? FindNumberFormat(*request.number_format) : nullptr;
+  if (format != nullptr && format->floating()) {
+    return MakeError(
+        Reason::kRecipeInvalid, "the scheme does not fit the linear",
+        Violation{
+            .where = linear.name,
+            .got = absl::StrCat("number_format ", ToAbsl(format->name), " with real zero points"),
+            .wanted = "integers, or method gptq, whose scale_rule weighted-mse finds the "
+                      "scales of floating formats"});
+  }
   SchemeRequest asked = request;
   if (!asked.group_size.has_value() && !asked.granularity.has_value()) asked.group_size = 64;
   QD_ASSIGN_OR_RETURN(Scheme scheme, ResolveGptq(asked, linear, model_dtype, "hqq+gptq", kOptions));

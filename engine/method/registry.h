@@ -123,7 +123,8 @@ struct Method {
                                                              const InputStatistics* statistics,
                                                              const MethodContext& context);
   // Quantizes rows of one linear; rows are independent of each other (with Granularity::kTensor,
-  // all rows come in one call). Called from many threads. `prepared` is null if prepare is. Errors:
+  // all rows come in one call, with Scheme::RowsPerScale whole blocks of that many, from the first
+  // row of one). Called from many threads. `prepared` is null if prepare is. Errors:
   // MODEL_NOT_FINITE naming row and column.
   absl::Status (*quantize)(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
                            const MethodContext& context, QuantizedRows* out);

@@ -83,6 +83,39 @@ absl::Status RoundByHessian(const WeightRows& weight, const Scheme& scheme,
   return absl::OkStatus();
 }
 
+// Rows in blocks whose weights share a scale: the blocks of up to RowsPerScale() rows side by side.
+absl::Status RoundBlocks(const WeightRows& weight, const Scheme& scheme, const float* importance,
+                         const QuantizeKernels& kernels, QuantizedRows* out) {
+  const int64_t columns = weight.columns, groups = out->groups, size = columns / groups;
+  const int64_t height = std::min(weight.rows, scheme.RowsPerScale());
+  std::vector<float> wide(static_cast<size_t>(height * columns));
+  std::vector<float> block(static_cast<size_t>(height * size)), repeated;
+  if (importance != nullptr) repeated.resize(block.size());
+  for (int64_t first = 0; first < weight.rows; first += height) {
+    const int64_t rows = std::min(height, weight.rows - first);
+    for (int64_t n = 0; n < rows; ++n) {
+      QD_RETURN_IF_ERROR(WidenRow(weight, first + n, kernels, wide.data() + n * columns));
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t n = 0; n < rows; ++n) {
+        std::copy_n(wide.data() + n * columns + g * size, size, block.data() + n * size);
+        if (importance == nullptr) continue;
+        std::copy_n(importance + g * size, size, repeated.data() + n * size);
+      }
+      TensorScale chosen;
+      ChooseScale(kernels, block.data(), importance == nullptr ? nullptr : repeated.data(),
+                  rows * size, scheme, &chosen.scale, &chosen.zero);
+      for (int64_t n = 0; n < rows; ++n) {
+        QuantizeGroup(kernels, block.data() + n * size, size, chosen.scale, chosen.zero, scheme,
+                      out->codes.data() + (first + n) * columns + g * size, &out->weight_energy,
+                      &out->error_energy);
+        out->scales[static_cast<size_t>((first + n) * groups + g)] = chosen.scale;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
@@ -156,6 +189,7 @@ absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
   const int64_t group_size = columns / groups;
   const float* importance =
       prepared == nullptr || prepared->importance.empty() ? nullptr : prepared->importance.data();
+  if (scheme.RowsPerScale() > 1) return RoundBlocks(weight, scheme, importance, kernels, out);
   std::vector<float> row(static_cast<size_t>(columns));
   const bool whole_tensor = scheme.granularity == Granularity::kTensor;
   TensorScale shared;

@@ -45,15 +45,16 @@ void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
   }
   scheme_.bits = format->bits;
   if (!format->floating()) return;
-  const bool real = scheme_.real_zero;
+  if (scheme_.real_zero) {
+    Wrong(absl::StrCat("number_format ", ToAbsl(format->name), " with real zero points"),
+          "integers; or method rtn with scale_rule weighted-mse, whose search finds the scales of "
+          "floating formats as this one does those of integers");
+    return;
+  }
   scheme_.number = format;
   scheme_.symmetric = true;
   scheme_.granularity = format->group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
   scheme_.group_size = format->group_size;
-  if (real) {
-    Wrong(absl::StrCat("number_format ", ToAbsl(format->name), " with real zero points"),
-          "integers");
-  }
   if (request.symmetric == false) {
     Wrong(absl::StrCat("symmetric false with number_format ", ToAbsl(format->name)),
           "symmetric true");
@@ -80,6 +81,12 @@ void SchemeReader::OnlyIntegers() {
         absl::StrCat("integers (methods rtn, awq and gptq have floating formats)"));
 }
 
+void SchemeReader::OnlyScalesOfRows() {
+  if (scheme_.RowsPerScale() == 1) return;
+  Wrong(absl::StrCat("number_format ", ToAbsl(scheme_.number->name)),
+        "method rtn: this one finds the scales of each row by itself");
+}
+
 void SchemeReader::CheckInputs(std::string_view wanted) {
   const ActivationScheme activations = scheme_.activations;
   if (activations == ActivationScheme::kNone) return;
@@ -93,7 +100,8 @@ void SchemeReader::CheckInputs(std::string_view wanted) {
   const std::string with = absl::StrCat(got, " with number_format ", ToAbsl(scheme_.number->name));
   if (scheme_.number->scale == ScaleKind::kE4M3 && !is_static) {
     Wrong(with, "static or none: the tensor scale of inputs is found in calibration");
-  } else if (scheme_.number->scale == ScaleKind::kE8M0 && is_static) {
+  } else if (scheme_.number->scale != ScaleKind::kE4M3 && scheme_.number->group_size > 0 &&
+             is_static) {
     Wrong(with, "dynamic or none");
   }
 }

@@ -14,9 +14,9 @@ inline constexpr std::array<OptionRow, 1> kBits2To8Row = {
 
 inline constexpr std::array<OptionRow, 1> kNumberFormatRow = {
     {{"number_format", "enum", "int4",
-      "int2, int3, int4, int5, int6, int7, int8, fp8-e4m3, mxfp8, mxfp4, nvfp4",
+      "int2, int3, int4, int5, int6, int7, int8, fp8-e4m3, fp8-block, mxfp8, mxfp4, nvfp4",
       "what one weight is stored as, instead of bits; the floating ones say which weights share a "
-      "scale, and have no zero points"}}};
+      "scale, and have no zero points; fp8-block is of method rtn alone"}}};
 
 // Groups of 128 with integer zero points unless told otherwise.
 inline constexpr std::array<OptionRow, 3> kIntegerZeroRows = {

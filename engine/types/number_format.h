@@ -28,6 +28,7 @@ struct NumberFormat {
   Element element = Element::kInteger;
   ScaleKind scale = ScaleKind::kFloat;
   int64_t group_size = 0;  // weights per scale where the format fixes it; 0: the scheme says
+  int64_t group_rows = 1;  // neighbouring rows whose groups share their scales: blocks of both
 
   bool floating() const { return element != Element::kInteger; }
 };

@@ -1,6 +1,7 @@
 #include "engine/types/scheme.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/checked.h"
 #include "base/error.h"
 
 namespace quantd {
@@ -74,7 +75,8 @@ int64_t StorageBits(const Scheme& scheme, int64_t out_features, int64_t in_featu
   if (!scheme.symmetric) zero_bits = scheme.real_zero ? scale_bits : scheme.bits;
   const int64_t scales = scheme.granularity == Granularity::kTensor
                              ? 1
-                             : out_features * scheme.GroupsPerRow(in_features);
+                             : DivideRoundingUp(out_features, scheme.RowsPerScale()) *
+                                   scheme.GroupsPerRow(in_features);
   const int64_t group_index = scheme.ordered_groups ? 32 * in_features : 0;
   return out_features * in_features * scheme.bits + scales * (scale_bits + zero_bits) + group_index;
 }

@@ -68,6 +68,8 @@ struct Scheme {
   int64_t GroupsPerRow(int64_t in_features) const {
     return granularity == Granularity::kGroup ? in_features / group_size : 1;
   }
+  // Rows that share the scales of each group; whoever quantizes rows has all of them at once.
+  int64_t RowsPerScale() const { return number != nullptr ? number->group_rows : 1; }
   bool operator==(const Scheme&) const = default;
 };
 
@@ -92,8 +94,9 @@ using Figures = std::vector<std::pair<std::string, double>>;
 
 // Quantized rows: w[n][k] ~ (code[n][k] - zero[n][g]) * scale[n][g], g the group of k. Codes and
 // zeros are signed, in [scheme.qmin(), scheme.qmax()]; zero is 0 when the scheme is symmetric. With
-// kTensor all rows carry the same scale. With a floating format codes are the bits of an element,
-// and scales what they are multiplied by: of ScaleKind::kE4M3 that over the tensor scale.
+// kTensor all rows carry the same scale, and with Scheme::RowsPerScale those of a block. With a
+// floating format codes are the bits of an element, and scales what they are multiplied by: of
+// ScaleKind::kE4M3 that over the tensor scale.
 struct QuantizedRows {
   int64_t rows = 0, columns = 0, groups = 0;  // groups per row
   std::vector<int8_t> codes;                  // [rows, columns]

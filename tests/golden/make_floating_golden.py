@@ -3,7 +3,8 @@
 
 Needs torch, compressed-tensors 0.20.0 and ml_dtypes 0.6.0. For each floating format: the tensors
 that its compressor saves (name, dtype, shape, bytes), the weights it decompresses to, and the
-arguments as its configuration has them; inputs as it rounds them at run time; and every code of
+arguments as its configuration has them; inputs as it rounds them at run time; codes and scales of
+weights in blocks, drawn by a formula that the test has too; and every code of
 E2M1 and E4M3 by ml_dtypes, with what floats at and around each midpoint round to. Weights and
 scales are f32, so that numbers can be compared bit for bit.
 """
@@ -19,7 +20,8 @@ import ml_dtypes
 import numpy as np
 import torch
 from compressed_tensors.compressors import BaseCompressor
-from compressed_tensors.quantization import QuantizationScheme
+from compressed_tensors.quantization import (
+    QuantizationScheme, initialize_module_for_quantization)
 from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 from compressed_tensors.quantization.quant_scheme import preset_name_to_scheme
 from compressed_tensors.quantization.utils import (
@@ -27,6 +29,7 @@ from compressed_tensors.quantization.utils import (
 
 VERSION = "0.20.0"
 ROWS, COLUMNS = 8, 128
+BLOCK_ROWS, BLOCK_COLUMNS = 131, 256
 
 # (number format, activations, granularity, preset, layout)
 CASES = [
@@ -38,6 +41,7 @@ CASES = [
     ("mxfp8", "dynamic", "group", "MXFP8", "mxfp8-quantized"),
     ("fp8-e4m3", "dynamic", "channel", "FP8_DYNAMIC", "float-quantized"),
     ("fp8-e4m3", "static", "tensor", "FP8", "float-quantized"),
+    ("fp8-block", "dynamic", "group", "FP8_BLOCK", "float-quantized"),
 ]
 
 
@@ -65,6 +69,11 @@ def qparams(values, args, global_scale):
     if args.group_size:
         grouped = values.unflatten(-1, (-1, args.group_size))
         low, high = grouped.amin(-1), grouped.amax(-1)
+    elif args.block_structure:
+        height, width = args.block_structure
+        low, high = (torch.stack([torch.stack([reduce(part) for part in rows.split(width, 1)])
+                                  for rows in values.split(height)])
+                     for reduce in (torch.amin, torch.amax))
     elif args.strategy == "channel":
         low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
     else:
@@ -121,6 +130,24 @@ def make_case(weights, inputs, case):
     }
 
 
+def make_blocks():
+    """Blocks of which the last of each column has few rows; and what it saves of a bf16 linear."""
+    scheme = preset_name_to_scheme("FP8_BLOCK", ["Linear"])
+    linear = torch.nn.Linear(BLOCK_COLUMNS, BLOCK_ROWS, bias=False, dtype=torch.bfloat16)
+    initialize_module_for_quantization(linear, scheme)
+    n, k = torch.arange(BLOCK_ROWS)[:, None], torch.arange(BLOCK_COLUMNS)[None]
+    weights = ((n * 37 + k * 101 + n * k * 7) % 251 - 125) / 1024 * (1 + n // 128 + 2 * (k // 128))
+    scale, zero = qparams(weights, scheme.weights, None)
+    compressor = BaseCompressor.get_value_from_registry("float-quantized")
+    saved = compressor.compress(
+        {"weight": weights, "weight_scale": scale, "weight_zero_point": zero}, scheme)
+    back = compressor.decompress(dict(saved), scheme)["weight"]
+    return {"rows": BLOCK_ROWS, "columns": BLOCK_COLUMNS, "codes": text(saved["weight"]),
+            "scales": floats(saved["weight_scale"]), "last_row": floats(back[-1]),
+            "scale_of_linear": {"dtype": str(linear.weight_scale.dtype),
+                                "shape": list(linear.weight_scale.shape)}}
+
+
 def neighbours(value):
     bits = struct.unpack("<I", struct.pack("<f", value))[0]
     return [struct.unpack("<f", struct.pack("<I", bits + step))[0] for step in (-1, 0, 1)]
@@ -157,6 +184,7 @@ def main():
               "weights": floats(weights), "inputs": floats(inputs),
               "types": {"e2m1": make_type(ml_dtypes.float4_e2m1fn, 16, 6.0),
                         "e4m3": make_type(ml_dtypes.float8_e4m3fn, 256, 448.0)},
+              "blocks": make_blocks(),
               "cases": [make_case(weights, inputs, case) for case in CASES]}
     written = json.dumps(golden, separators=(",", ":")).replace('{"number', '\n{"number')
     out.write_text(written + "\n")

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Codes in, bytes out: what the libraries that define a layout make of the same small linear.
 
-    make_packing_golden.py gptqmodel|autoawq|hqq
+    make_packing_golden.py gptqmodel|autoawq|hqq|compressed-tensors
 
-Writes packing_LIBRARY.json beside itself. Run with gptqmodel 5.7.0, autoawq 0.2.9 and hqq
-0.2.8.post1 (each refuses another version). The linear has 32 outputs and 64 inputs, groups of 32;
-codes count from 0, scales are exact in float16, so packing is all that can differ.
+Writes packing_LIBRARY.json beside itself. Run with gptqmodel 5.7.0, autoawq 0.2.9, hqq
+0.2.8.post1 and compressed-tensors 0.20.0 (each refuses another version). The linear has 32 outputs
+and 64 inputs, groups of 32 (for compressed-tensors also 21 and 45, one group a row); codes count
+from 0, scales are exact in float16, so packing is all that can differ.
 """
 
 import importlib.metadata
@@ -17,7 +18,8 @@ import numpy as np
 import torch
 
 ROWS, COLUMNS, GROUP = 32, 64, 32
-VERSIONS = {"gptqmodel": "5.7.0", "autoawq": "0.2.9", "hqq": "0.2.8.post1"}
+VERSIONS = {"gptqmodel": "5.7.0", "autoawq": "0.2.9", "hqq": "0.2.8.post1",
+            "compressed-tensors": "0.20.0"}
 
 
 def draw(seed, bits, shape):
@@ -122,13 +124,42 @@ def hqq_cases():
                            for name, tensor in state.items()}}
 
 
+def compressed_tensors_cases():
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+
+    compressor = BaseCompressor.get_value_from_registry("pack-quantized")
+    shapes = [(ROWS, COLUMNS, GROUP), (21, 45, 45)]
+    for seed, (bits, symmetric, (rows, columns, group)) in enumerate(
+            (bits, symmetric, shape) for bits in range(2, 9) for symmetric in (True, False)
+            for shape in shapes):
+        middle, groups = 1 << (bits - 1), columns // group
+        codes = draw(100 + seed, bits, (rows, columns))
+        zeros = (np.full((rows, groups), middle) if symmetric
+                 else draw(200 + seed, bits, (rows, groups)))
+        scales = 2.0 ** -draw(300 + seed, 3, (rows, groups))
+        strategy = {"strategy": "channel"} if groups == 1 else {
+            "strategy": "group", "group_size": group}
+        scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(
+            num_bits=bits, type="int", symmetric=symmetric, **strategy))
+        groups_of = np.arange(columns) // group
+        weight = (codes - zeros[:, groups_of]) * scales[:, groups_of]
+        state = {"weight": torch.tensor(weight, dtype=torch.float32),
+                 "weight_scale": torch.tensor(scales, dtype=torch.float32),
+                 "weight_zero_point": torch.tensor(zeros - middle, dtype=torch.int8)}
+        saved = compressor.compress(state, scheme)
+        yield {"rows": rows, "columns": columns, "group_size": group,
+               **case(bits, symmetric, codes, zeros, scales, **saved)}
+
+
 def main():
     library = sys.argv[1]
     version = importlib.metadata.version(library)
     if version != VERSIONS[library]:
         sys.exit(f"{library} {version} is installed, wanted {VERSIONS[library]}")
-    cases = list(globals()[f"{library}_cases"]())
-    path = pathlib.Path(__file__).parent / f"packing_{library}.json"
+    name = library.replace("-", "_")
+    cases = list(globals()[f"{name}_cases"]())
+    path = pathlib.Path(__file__).parent / f"packing_{name}.json"
     body = ",\n".join(json.dumps(one, separators=(",", ":")) for one in cases)
     head = json.dumps({"library": f"{library} {version}", "rows": ROWS, "columns": COLUMNS,
                        "group_size": GROUP})

@@ -80,14 +80,16 @@ void WriteAwq(const ModelFolder& folder, uint32_t least) {
   Finish(folder, std::move(tensors), config);
 }
 
-// Packed 4-bit weights of compressed-tensors, symmetric, with scales of `dtype`.
-void WriteCompressed(const ModelFolder& folder, DType dtype, float scale) {
+// Packed weights of compressed-tensors, symmetric, with scales of `dtype`; rows of `words` words.
+void WriteCompressed(const ModelFolder& folder, DType dtype, float scale, int bits = 4,
+                     int64_t words = 16) {
   std::mt19937 random(8);
   std::vector<HandMadeTensor> tensors;
   const auto all = [](uint32_t) { return true; };
   for (const std::string& name : TinyLlamaLinears()) {
-    tensors.push_back(Integers<uint32_t>(name + ".weight_packed", DType::kI32, {128, 16},
-                                         RandomWords(128 * 16, random, all)));
+    tensors.push_back(
+        Integers<uint32_t>(name + ".weight_packed", DType::kI32, {128, words},
+                           RandomWords(static_cast<size_t>(128 * words), random, all)));
     tensors.push_back(Same(name + ".weight_scale", dtype, {128, 4}, scale));
     tensors.push_back(Integers<int64_t>(name + ".weight_shape", DType::kI64, {2}, {128, 128}));
   }
@@ -100,7 +102,10 @@ void WriteCompressed(const ModelFolder& folder, DType dtype, float scale) {
        {{"group_0",
          {{"targets", {"Linear"}},
           {"weights",
-           {{"num_bits", 4}, {"symmetric", true}, {"strategy", "group"}, {"group_size", 32}}}}}}}};
+           {{"num_bits", bits},
+            {"symmetric", true},
+            {"strategy", "group"},
+            {"group_size", 32}}}}}}}};
   Finish(folder, std::move(tensors), config);
 }
 
@@ -227,6 +232,24 @@ TEST_F(ConversionTest, SymmetricCodesGoToGptqAndAwq) {
   ASSERT_EQ(weights.size(), 7U);
   EXPECT_EQ(Weights(Path("gptq")), weights);
   EXPECT_EQ(Weights(Path("awq")), weights);
+}
+
+TEST_F(ConversionTest, ThreeBitsGoToGptqAndBackToTheSameBytes) {
+  ModelFolder packed;
+  WriteCompressed(packed, DType::kF16, 0.01171875F, 3, 12);
+  Hop(packed.path(), "gptq", "gptq");
+  Hop(Path("gptq"), "compressed-tensors", "back");
+  EXPECT_EQ(Weights(Path("gptq")), Weights(packed.path()));
+  EXPECT_EQ(TensorBytes(Path("back")), TensorBytes(packed.path()));
+}
+
+// As compressed-tensors packed 3 bits before 0.18: ten to a word.
+TEST_F(ConversionTest, WordsWithUnusedBitsAreRefused) {
+  ModelFolder packed;
+  WriteCompressed(packed, DType::kF16, 0.01171875F, 3, 13);
+  const absl::Status status = Refusal(packed, "gptq");
+  EXPECT_EQ(ReasonOf(status), Reason::kFormatCannotHold);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("3 bits in words with unused bits"));
 }
 
 TEST_F(ConversionTest, ScalesThatWouldBeRoundedAreRefused) {

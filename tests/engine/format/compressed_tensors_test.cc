@@ -3,11 +3,14 @@
 #include <cstring>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/convert/stored_rows.h"
 #include "engine/format/serving_rules.h"
 #include "engine/method/registry.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/format/packing.h"
 #include "tests/paths.h"
 
 // What a test does not name keeps its default: that is the point of naming.
@@ -129,6 +132,38 @@ TEST(CompressedTensors, PacksAsTheLibraryDoes) {
   EXPECT_EQ(compared, 10);
 }
 
+// Every width, symmetric and not, in whole words and not (make_packing_golden.py), and back.
+TEST(CompressedTensors, EveryWidthIsPackedAsTheLibraryDoes) {
+  const nlohmann::json golden = GoldenPacking("compressed_tensors");
+  ASSERT_EQ(golden["cases"].size(), 28U);
+  for (const nlohmann::json& wanted : golden["cases"]) {
+    const int bits = wanted["bits"];
+    const QuantizedRows rows = GoldenRows(wanted, wanted);
+    const bool symmetric = wanted["symmetric"];
+    Scheme scheme =
+        PackedScheme(bits, rows.groups > 1 ? wanted["group_size"].get<int64_t>() : 0, symmetric);
+    scheme.scale_dtype = DType::kF32;
+    SCOPED_TRACE(absl::StrCat(bits, symmetric ? " symmetric " : " asymmetric ", rows.columns));
+    const LinearSpec linear = PackedLinear(rows.rows, rows.columns);
+    const int64_t alignment = kCompressedTensors.row_alignment(scheme);
+    for (const int64_t panel : {alignment, rows.rows}) {
+      const auto bytes = PackAll(linear, scheme, rows, panel);
+      EXPECT_EQ(As<int32_t>(bytes[0]), wanted["weight_packed"].get<std::vector<int32_t>>());
+      EXPECT_EQ(As<float>(bytes[1]), wanted["weight_scale"].get<std::vector<float>>());
+      if (!symmetric) {
+        EXPECT_EQ(As<int32_t>(bytes[2]), wanted["weight_zero_point"].get<std::vector<int32_t>>());
+      }
+      EXPECT_EQ(As<int64_t>(bytes.back()), wanted["weight_shape"].get<std::vector<int64_t>>());
+      const std::vector<std::span<const std::byte>> spans(bytes.begin(), bytes.end());
+      const auto back = UnpackPackQuantized(linear, scheme, spans);
+      ASSERT_TRUE(back.ok()) << back.status();
+      EXPECT_EQ(back->codes, rows.codes);
+      EXPECT_EQ(back->zeros, rows.zeros);
+      EXPECT_EQ(back->scales, rows.scales);
+    }
+  }
+}
+
 TEST(CompressedTensors, RowsThatAreNotWholeWordsArePadded) {
   const LinearSpec linear = Linear("l", LinearRole::kOther, 3, 13);
   for (const int bits : {4, 8}) {
@@ -172,6 +207,11 @@ TEST(CompressedTensors, OnlyPackedZerosNeedAlignedPanels) {
   EXPECT_EQ(kCompressedTensors.row_alignment(Int4(128, true)), 1);
   EXPECT_EQ(kCompressedTensors.row_alignment(Int4(128, false)), 8);
   EXPECT_EQ(kCompressedTensors.row_alignment(W8A8()), 1);
+  for (const auto& [bits, rows] : {std::pair(2, 16), {3, 32}, {5, 32}, {6, 16}, {7, 32}, {8, 4}}) {
+    Scheme scheme = Int4(128, false);
+    scheme.bits = bits;
+    EXPECT_EQ(kCompressedTensors.row_alignment(scheme), rows) << bits;
+  }
 }
 
 struct SmallModel {
@@ -212,17 +252,34 @@ TEST(CompressedTensors, EveryLoaderTakesTheCommonSchemes) {
   EXPECT_EQ(ReasonOf(Accepts(small, small.Resolved(Int4()), "tensorrt")), Reason::kLoaderRefuses);
 }
 
-TEST(CompressedTensors, CannotHoldOtherWidths) {
-  const SmallModel small;
+TEST(CompressedTensors, WidthsThatCrossWordsAreForThoseWhoKnowThem) {
+  SmallModel small;
   for (const int bits : {2, 3, 5, 6, 7}) {
-    Scheme scheme = Int4();
+    Scheme scheme = Int4(32, false);
     scheme.bits = bits;
-    const absl::Status status = Accepts(small, small.Resolved(scheme), "");
-    EXPECT_EQ(ReasonOf(status), Reason::kFormatCannotHold);
+    EXPECT_TRUE(Accepts(small, small.Resolved(scheme), "transformers").ok());
+    EXPECT_TRUE(Accepts(small, small.Resolved(scheme), "vllm").ok());
+    const absl::Status status = Accepts(small, small.Resolved(scheme), "sglang");
+    EXPECT_EQ(ReasonOf(status), Reason::kLoaderRefuses);
     ASSERT_EQ(ViolationsOf(status).size(), 6u);
-    EXPECT_EQ(ViolationsOf(status)[0].where, "model.layers.0.self_attn.q_proj");
-    EXPECT_THAT(ViolationsOf(status)[0].wanted, HasSubstr("4 or 8"));
+    EXPECT_THAT(ViolationsOf(status)[0].wanted, HasSubstr("4 bits"));
+    const Json config = kCompressedTensors.config(small.Resolved(scheme), small.model);
+    EXPECT_EQ(config["version"], "0.20.0");
+    EXPECT_EQ(config["config_groups"]["group_0"]["weights"]["num_bits"], bits);
   }
+  Scheme one = Int4(32, true);
+  one.bits = 1;
+  EXPECT_EQ(ReasonOf(Accepts(small, small.Resolved(one), "")), Reason::kFormatCannotHold);
+
+  // 40 zero points of 3 bits are no whole words, and k lies behind them in the fused operator.
+  Scheme three = Int4(32, false);
+  three.bits = 3;
+  small.linears[1].out_features = 40;
+  const absl::Status status = Accepts(small, small.Resolved(three), "vllm");
+  ASSERT_EQ(ViolationsOf(status).size(), 1u) << status;
+  EXPECT_THAT(ViolationsOf(status)[0].got, HasSubstr("40 outputs with zero points of 3 bits"));
+  three.symmetric = true;
+  EXPECT_TRUE(Accepts(small, small.Resolved(three), "vllm").ok());
 }
 
 TEST(CompressedTensors, CannotHoldAHeadThatIsTheEmbedding) {
@@ -280,6 +337,7 @@ TEST(CompressedTensors, ServersHaveShapeRules) {
   Scheme wide = Int4(128, false);
   wide.bits = 8;
   EXPECT_EQ(ReasonOf(Accepts(plain, plain.Resolved(wide), "sglang")), Reason::kLoaderRefuses);
+  EXPECT_TRUE(Accepts(plain, plain.Resolved(wide), "vllm").ok());
   EXPECT_TRUE(Accepts(plain, plain.Resolved(wide), "transformers").ok());
 }
 

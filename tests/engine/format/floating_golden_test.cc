@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -160,6 +162,54 @@ TEST_P(FloatingGolden, ConfigurationSaysWhatItsOwnSays) {
   EXPECT_EQ(Sorted(group["input_activations"]), case_.wanted["input_arguments"]);
 }
 
+// The scales of several rows, and of a block that has few; the linear in panels as it is written.
+TEST(FloatingBlocks, CodesAndScalesAreThoseOfTheLibrary) {
+  const nlohmann::json& golden = Golden()["blocks"];
+  LinearSpec linear;
+  linear.name = "model.layers.0.mlp.down_proj";
+  linear.out_features = golden["rows"];
+  linear.in_features = golden["columns"];
+  const int64_t n = linear.out_features, k = linear.in_features;
+  std::vector<float> weights;
+  for (int64_t row = 0; row < n; ++row) {
+    for (int64_t column = 0; column < k; ++column) {
+      const int64_t drawn = (row * 37 + column * 101 + row * column * 7) % 251 - 125;
+      const int64_t times = 1 + row / 128 + 2 * (column / 128);
+      weights.push_back(static_cast<float>(drawn) / 1024 * static_cast<float>(times));
+    }
+  }
+  SchemeRequest request;
+  request.number_format = "fp8-block";
+  request.scale_rule = ScaleRule::kAbsmax;
+  const auto scheme = FindMethod("rtn")->resolve(request, linear, DType::kF32);
+  ASSERT_TRUE(scheme.ok()) << scheme.status();
+  ASSERT_EQ(scheme->RowsPerScale(), 128);
+  std::string codes;
+  ASSERT_TRUE(absl::Base64Unescape(golden["codes"].get<std::string>(), &codes));
+  std::string stored_codes(codes.size(), '\0');
+  std::vector<float> stored_scales(4), last_row(static_cast<size_t>(k));
+  for (const auto& [begin, rows] : {std::pair(int64_t{0}, int64_t{128}), {128, n - 128}}) {
+    const WeightRows panel = {weights.data() + begin * k, DType::kF32, rows, k};
+    QuantizedRows quantized;
+    ASSERT_TRUE(
+        FindMethod("rtn")->quantize(panel, *scheme, nullptr, TestContext(), &quantized).ok());
+    for (const PackedPiece& piece : kCompressedTensors.pack(linear, *scheme, begin, quantized)) {
+      char* to = piece.index == 0 ? stored_codes.data()
+                                  : reinterpret_cast<char*>(stored_scales.data());
+      std::memcpy(to + piece.offset, piece.bytes.data(), piece.bytes.size());
+    }
+    quantized.Dequantize(rows - 1, last_row.data());
+  }
+  EXPECT_EQ(stored_codes, codes);
+  EXPECT_EQ(stored_scales, golden["scales"].get<std::vector<float>>());
+  EXPECT_EQ(last_row, golden["last_row"].get<std::vector<float>>());
+  // What the library makes for a linear of bfloat16.
+  const auto bf16 = FindMethod("rtn")->resolve(request, linear, DType::kBF16);
+  const TensorInfo scale = kCompressedTensors.tensors(linear, *bf16)[1];
+  EXPECT_EQ("torch." + std::string(TorchNameOf(scale.dtype)), golden["scale_of_linear"]["dtype"]);
+  EXPECT_EQ(scale.shape, golden["scale_of_linear"]["shape"].get<std::vector<int64_t>>());
+}
+
 // What the search finds is never worse than the range, whatever the scale can be.
 TEST_P(FloatingGolden, SearchedScalesAreStoredExactlyAndErrLess) {
   if (case_.scheme.granularity == Granularity::kTensor) return;  // by range alone
@@ -177,7 +227,7 @@ TEST_P(FloatingGolden, SearchedScalesAreStoredExactlyAndErrLess) {
   for (const float scale : rows.scales) EXPECT_EQ(StoredScale(scale, searched), scale);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FloatingGolden, ::testing::Range(size_t{0}, size_t{8}));
+INSTANTIATE_TEST_SUITE_P(All, FloatingGolden, ::testing::Range(size_t{0}, size_t{9}));
 
 }  // namespace
 }  // namespace quantd

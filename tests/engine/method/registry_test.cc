@@ -235,7 +235,9 @@ TEST(NumberFormats, RefusesWhatDoesNotGoTogether) {
   EXPECT_THAT(OnlyViolation(Resolve("awq", request)).wanted, HasSubstr("dynamic or none"));
   request.activations.reset();
   EXPECT_FALSE(Resolve("int8", request).ok());
-  EXPECT_FALSE(Resolve("hqq", request).ok());
+  for (const char* method : {"hqq", "hqq+gptq"}) {
+    EXPECT_THAT(OnlyViolation(Resolve(method, request)).wanted, HasSubstr("weighted-mse"));
+  }
   EXPECT_FALSE(Resolve("gguf", request).ok());
 }
 

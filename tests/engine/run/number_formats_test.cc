@@ -83,11 +83,47 @@ TEST_F(NumberFormatsTest, FusedLinearsShareTheirTensorScale) {
   }
 }
 
+// Read as a source of FP8 weights is read, by code that knows nothing of this writer: every weight
+// is within half a step of E4M3, so each block has its own scale.
+TEST_F(NumberFormatsTest, BlocksReadBackNextToTheirWeights) {
+  for (const std::string activations : {"none", "dynamic"}) {
+    const auto report =
+        Run("method: rtn, number_format: fp8-block, activations: " + activations, 2);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_LT(report->evaluation->kl_mean, 0.005);
+    const auto checkpoint = OpenCheckpoint(artifact());
+    const auto original = OpenCheckpoint(model_);
+    ASSERT_TRUE(checkpoint.ok() && original.ok());
+    for (const std::string part : {"self_attn.k_proj", "mlp.gate_proj", "mlp.down_proj"}) {
+      const std::string name = "model.layers.1." + part + ".weight";
+      const auto wanted = original->ReadF32(name), got = checkpoint->ReadF32(name);
+      ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
+      float most = 0;
+      for (const float weight : wanted->span()) most = std::max(most, std::fabs(weight));
+      for (int64_t i = 0; i < wanted->size(); ++i) {
+        const float weight = wanted->data()[i];
+        const float step = std::max(std::fabs(weight) / 16, most / 448 / 512);
+        ASSERT_LE(std::fabs(got->data()[i] - weight), 1.1f * step) << name << " " << i;
+      }
+    }
+  }
+}
+
 TEST_F(NumberFormatsTest, SameBytesForAnyNumberOfThreads) {
   for (const std::string scheme :
        {"method: gptq, number_format: nvfp4", "method: awq, number_format: mxfp4",
-        "method: rtn, number_format: fp8-e4m3, granularity: tensor"}) {
+        "method: rtn, number_format: fp8-e4m3, granularity: tensor",
+        "method: rtn, number_format: fp8-block, activations: dynamic"}) {
     ExpectSameBytesForAnyNumberOfThreads(Default(scheme));
+  }
+}
+
+TEST_F(NumberFormatsTest, MethodsThatFindScalesOfRowsRefuseBlocks) {
+  for (const std::string scheme :
+       {"method: awq", "method: gptq", "method: rtn, scale_rule: hessian",
+        "method: rtn, activations: static", "method: rtn, group_size: 64"}) {
+    const auto report = Run(scheme + ", number_format: fp8-block");
+    EXPECT_EQ(ReasonOf(report.status()), Reason::kRecipeInvalid) << scheme;
   }
 }
 
