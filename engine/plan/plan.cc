@@ -13,6 +13,7 @@
 #include "engine/model/registry.h"
 #include "engine/plan/container.h"
 #include "engine/plan/cost.h"
+#include "engine/plan/kv_cache.h"
 #include "engine/plan/resolve.h"
 #include "engine/tensor/model_folder.h"
 #include "engine/text/windows.h"
@@ -86,6 +87,9 @@ std::vector<TensorInfo> TensorsOfBlock(const PlannedQuantization& planned, const
     if (info != nullptr) tensors.push_back(AsStored(*info, *plan.format, plan.model));
   };
   for (const std::string& norm : block.NormTensors()) copy(norm);
+  if (planned.request.recipe.kv_cache != KvCache::kNone) {
+    for (TensorInfo& tensor : CacheTensors(block, plan.model)) tensors.push_back(std::move(tensor));
+  }
   for (size_t i = 0; i < block.linears.size(); ++i) {
     const ResolvedLinear& entry = plan.linears[first_linear + i];
     for (TensorInfo& tensor : TensorsOf(entry, *plan.format, checkpoint, plan.model)) {
@@ -229,7 +233,7 @@ absl::Status CheckTexts(const PlannedQuantization& planned) {
   const Plan& plan = planned.plan;
   if (!plan.needs_forward) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned.files));
-  if (plan.statistics.any()) {
+  if (plan.calibrates) {
     QD_RETURN_IF_ERROR(CheckText("calibration", request.calibration.text,
                                  CalibrationWindows(request), *tokenizer, plan.model));
   }
@@ -328,7 +332,8 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
       plan.statistics = plan.statistics | FindMethod(entry.scheme->method)->needs(*entry.scheme);
   }
   QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
-  plan.needs_forward = plan.statistics.any() || request.evaluation.enabled;
+  QD_RETURN_IF_ERROR(PlanCache(request.recipe, plan));
+  plan.needs_forward = plan.calibrates || request.evaluation.enabled;
   if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);
