@@ -123,6 +123,7 @@ v1::Recipe ToProto(const Recipe& recipe) {
   v1::SkipList* skip = message.mutable_skip();
   for (const std::string& glob : recipe.skip) skip->add_globs(glob);
   message.set_propagate(ToWire(kPropagates, recipe.propagate, v1::PROPAGATE_UNSPECIFIED));
+  message.set_kv_cache(ToWire(kKvCaches, recipe.kv_cache, v1::KV_CACHE_UNSPECIFIED));
   return message;
 }
 
@@ -140,6 +141,8 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& message, std::string_view pat
   }
   recipe.propagate =
       ReadEnum(checks, "propagate", kPropagates, message.propagate()).value_or(recipe.propagate);
+  recipe.kv_cache =
+      ReadEnum(checks, "kv_cache", kKvCaches, message.kv_cache()).value_or(recipe.kv_cache);
   QD_RETURN_IF_ERROR(checks.Finish());
   return recipe;
 }

@@ -91,6 +91,16 @@ LayerAnalysis AnalysisFromProto(const v1::LayerAnalysis& message) {
   return analysis;
 }
 
+v1::CacheReport CacheToProto(const CacheReport& report) {
+  v1::CacheReport message;
+  message.set_module(report.name);
+  message.set_key_scale(report.scales.key);
+  message.set_value_scale(report.scales.value);
+  message.set_key_spread(report.key_spread);
+  message.set_value_spread(report.value_spread);
+  return message;
+}
+
 void WriteSizes(const Report& report, v1::JobResult& result) {
   result.set_bits_per_weight(report.bits_per_weight);
   result.set_bytes_original(report.bytes_original);
@@ -203,6 +213,7 @@ v1::JobResult ToProto(const Report& report) {
   for (const Json& entry : report.resolved_recipe) {
     *result.add_resolved_recipe() = ResolvedFromJson(entry);
   }
+  for (const CacheReport& entry : report.cache) *result.add_cache() = CacheToProto(entry);
   result.set_engine_version(report.engine_version);
   result.set_model_name(report.model_name);
   result.set_model_digest(report.model_fingerprint);

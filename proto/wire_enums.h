@@ -31,6 +31,8 @@ inline constexpr EnumMap<ActivationScheme, v1::Activations, 3> kActivations = {
 inline constexpr EnumMap<Propagate, v1::Propagate, 2> kPropagates = {
     {{Propagate::kOriginal, v1::PROPAGATE_ORIGINAL},
      {Propagate::kQuantized, v1::PROPAGATE_QUANTIZED}}};
+inline constexpr EnumMap<KvCache, v1::KvCache, 2> kKvCaches = {
+    {{KvCache::kNone, v1::KV_CACHE_NONE}, {KvCache::kFp8, v1::KV_CACHE_FP8}}};
 inline constexpr EnumMap<ComputeType, v1::ComputeType, 3> kComputeTypes = {
     {{ComputeType::kAuto, v1::COMPUTE_TYPE_AUTO},
      {ComputeType::kF32, v1::COMPUTE_TYPE_F32},

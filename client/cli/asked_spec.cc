@@ -21,6 +21,7 @@ struct Key {
 constexpr Key kKeys[] = {
     {"recipe", "skip", "skip"},
     {"recipe", "propagate", "propagate"},
+    {"recipe", "kv_cache", "kv_cache"},
     {"calibration", "text", "dataset"},
     {"calibration", "samples", "samples"},
     {"calibration", "tokens_per_sample", "sequence_length"},

@@ -174,8 +174,11 @@ absl::Status ArtifactWriter::WriteConfiguration() {
     config.erase("quantization_config");
     config.erase("compression_config");
   }
-  const Json quantization = plan.format->config(plan.linears, plan.model);
-  if (!quantization.is_null()) config["quantization_config"] = quantization;
+  Json quantization = plan.format->config(plan.linears, plan.model);
+  if (planned_.request.recipe.kv_cache != KvCache::kNone) {
+    quantization["kv_cache_scheme"] = plan.format->cache_scheme();
+  }
+  if (!quantization.is_null()) config["quantization_config"] = std::move(quantization);
   return WriteText("config.json", DumpJsonPretty(config));
 }
 

@@ -86,6 +86,9 @@ std::string ModelCard(const PlannedQuantization& planned, const Report& report) 
       plan.files.empty() ? "transformers" : "gguf");
   for (const auto& [scheme, count] : SchemeCounts(plan))
     card += fmt::format("| {} | {} |\n", count, scheme);
+  if (!report.cache.empty()) {
+    card += "\nKeys and values are to be cached in FP8 (E4M3), by the scales beside the weights.\n";
+  }
   card += "\n## Accuracy\n\n" + Accuracy(report) + OutputErrors(report);
   card += fmt::format(
       "\n## Loading\n\nRead by: {}.\n\n{}\n"

@@ -90,6 +90,8 @@ class Backend {
   // Causal attention. q[T, H*d], k, v[T, Hkv*d] -> out[T, H*d]. `compute` as in Prepare.
   virtual absl::Status Attention(const float* q, const float* k, const float* v,
                                  const AttentionShape& shape, ComputeType compute, float* out) = 0;
+  // x = E4M3(x / scale) * scale, elementwise: nearest, ties to even, saturating at 448 * scale.
+  virtual void RoundToFp8(float* x, float scale, int64_t count) = 0;
   // x = f(x), elementwise.
   virtual void Activate(Activation activation, float* x, int64_t count) = 0;
   // gate = f(gate) * up, elementwise.

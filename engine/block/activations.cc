@@ -42,9 +42,8 @@ class SampleObserver : public InputObserver {
 
 // Runs `forward(window, observer)` for every window, batch by batch.
 template <typename Forward>
-absl::StatusOr<std::vector<InputStatistics>> GatherInBatches(const ForwardContext& context,
-                                                             int64_t windows, Gathering gathering,
-                                                             const Forward& forward) {
+absl::StatusOr<Gathered> GatherInBatches(const ForwardContext& context, int64_t windows,
+                                         Gathering gathering, const Forward& forward) {
   const int64_t at_once = std::min(windows, WindowsAtOnce(context.pool.threads()));
   Gatherer gatherer(std::move(gathering), at_once);
   for (int64_t first = 0; first < windows; first += at_once) {
@@ -120,9 +119,10 @@ absl::StatusOr<InputSamples> Activations::ForwardSampling(const ForwardContext& 
   return all;
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Activations::ForwardGathering(
-    const ForwardContext& context, const BlockSpec& block, const BlockWeights& weights,
-    Gathering gathering) {
+absl::StatusOr<Gathered> Activations::ForwardGathering(const ForwardContext& context,
+                                                       const BlockSpec& block,
+                                                       const BlockWeights& weights,
+                                                       Gathering gathering) {
   return GatherInBatches(context, size(), std::move(gathering),
                          [&](int64_t window, InputObserver* observer) -> absl::Status {
                            return ForwardBlock(context.model, block, weights, context.ropes,
@@ -132,10 +132,9 @@ absl::StatusOr<std::vector<InputStatistics>> Activations::ForwardGathering(
                          });
 }
 
-absl::StatusOr<std::vector<InputStatistics>> Activations::Gather(const ForwardContext& context,
-                                                                 const BlockSpec& block,
-                                                                 const BlockWeights& weights,
-                                                                 Gathering gathering) const {
+absl::StatusOr<Gathered> Activations::Gather(const ForwardContext& context, const BlockSpec& block,
+                                             const BlockWeights& weights,
+                                             Gathering gathering) const {
   return GatherInBatches(context, size(), std::move(gathering),
                          [&](int64_t window, InputObserver* observer) -> absl::Status {
                            const AlignedBuffer<float>& x = x_[static_cast<size_t>(window)];

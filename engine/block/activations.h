@@ -48,15 +48,11 @@ class Activations {
   absl::StatusOr<InputSamples> ForwardSampling(const ForwardContext& context,
                                                const BlockSpec& block, const BlockWeights& weights);
   // The same, and gathers statistics of the inputs.
-  absl::StatusOr<std::vector<InputStatistics>> ForwardGathering(const ForwardContext& context,
-                                                                const BlockSpec& block,
-                                                                const BlockWeights& weights,
-                                                                Gathering gathering);
+  absl::StatusOr<Gathered> ForwardGathering(const ForwardContext& context, const BlockSpec& block,
+                                            const BlockWeights& weights, Gathering gathering);
   // Gathers the statistics but leaves x as it was: the block's output will come from other weights.
-  absl::StatusOr<std::vector<InputStatistics>> Gather(const ForwardContext& context,
-                                                      const BlockSpec& block,
-                                                      const BlockWeights& weights,
-                                                      Gathering gathering) const;
+  absl::StatusOr<Gathered> Gather(const ForwardContext& context, const BlockSpec& block,
+                                  const BlockWeights& weights, Gathering gathering) const;
 
   // A copy of the first `windows` windows, or of all where there are fewer.
   Activations First(int64_t windows) const;

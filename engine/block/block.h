@@ -8,6 +8,7 @@
 #include "engine/block/activations.h"
 #include "engine/block/expert_statistics.h"
 #include "engine/block/transform.h"
+#include "engine/calibrate/cache_range.h"
 #include "engine/calibrate/statistics.h"
 #include "engine/model/weight_source.h"
 #include "engine/types/model_spec.h"
@@ -28,6 +29,7 @@ struct Block {
                                                  // inputs as transformed
   InputSamples samples = {};                     // of the original's inputs, when evaluated
   ExpertTokens experts = {};                     // when calibrated
+  CacheRange cache = {};  // of the original's keys and values, when the recipe has kv_cache
 };
 
 }  // namespace quantd

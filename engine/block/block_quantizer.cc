@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/block/analysis.h"
 #include "engine/block/block_statistics.h"
+#include "engine/block/cache_scales.h"
 #include "engine/block/choose_transforms.h"
 #include "engine/block/output_error.h"
 #include "engine/block/tensor_scale.h"
@@ -21,13 +22,13 @@ BlockQuantizer::BlockQuantizer(const BlockSurroundings& run)
 absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& tensors) {
   const auto& [request, files, checkpoint, plan] = run_.planned;
   BlockResult result{
-      .block = block.index, .layers = {}, .warnings = {}, .transform = {}, .rows = {}};
+      .block = block.index, .layers = {}, .warnings = {}, .cache = {}, .transform = {}, .rows = {}};
   QD_ASSIGN_OR_RETURN(BlockWeights original, Load(block));
-  BlockStatistics gathering(run_.streams.calibration, request.recipe.propagate, block, run_.saved,
+  BlockStatistics gathering(run_.streams.calibration, request.recipe, block, run_.saved,
                             plan.scratch_folder);
-  const bool calibrates = plan.statistics.any(), tunes = AnyTunes(block.linears);
+  const bool tunes = AnyTunes(block.linears);
   const Activations tuned_on = tunes ? run_.streams.calibration.First(kTuneWindows) : Activations();
-  if (calibrates) {
+  if (plan.calibrates) {
     run_.progress.Enter(Stage::kCalibrate);
     if (run_.saved.GoesOnAfter(block.index - 1)) {
       run_.progress.AddTokens(run_.streams.calibration.windows().total_tokens());
@@ -43,18 +44,23 @@ absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& ten
                         run_.streams.original.ForwardSampling(*run_.forward, block.spec, original));
   }
   run_.progress.Enter(Stage::kQuantize);
-  if (calibrates) {
+  if (plan.calibrates) {
     QD_ASSIGN_OR_RETURN(const auto warnings, ChooseTransforms(run_.planned, run_.context, block));
     Warn(warnings, result);
     QD_RETURN_IF_ERROR(gathering.GatherTransformed(run_.forward, original));
   }
   if (!NeedsQuantized() && !tunes) original = {};  // a third of the memory of calibrated methods
   QD_RETURN_IF_ERROR(WriteNorms(block, checkpoint, tensors));
+  if (request.recipe.kv_cache != KvCache::kNone) {
+    result.cache = CacheScalesOf(plan.model, block, block.cache);
+    QD_RETURN_IF_ERROR(WriteCacheScales(*result.cache, tensors));
+  }
   QD_ASSIGN_OR_RETURN(std::vector<QuantizedLinear> linears,
                       QuantizeLinears(block, original, tuned_on, tensors));
   if (NeedsQuantized()) {
     if (request.evaluation.analyze) QD_RETURN_IF_ERROR(Analyze(block, linears));
-    QD_ASSIGN_OR_RETURN(const BlockWeights quantized, QuantizedWeights(block, original, linears));
+    QD_ASSIGN_OR_RETURN(BlockWeights quantized, QuantizedWeights(block, original, linears));
+    if (result.cache.has_value()) quantized.cache = result.cache->scales;
     QD_RETURN_IF_ERROR(RunQuantized(block, quantized));
   }
   const bool sampled = !block.samples.inputs.empty();
@@ -86,7 +92,8 @@ absl::Status BlockQuantizer::Replay(Block& block, BlockResult* result) {
   block.transform = std::move(result->transform);
   std::vector<QuantizedLinear> linears(block.linears.size());
   for (size_t i = 0; i < linears.size(); ++i) linears[i].rows = std::move(result->rows[i]);
-  QD_ASSIGN_OR_RETURN(const BlockWeights quantized, QuantizedWeights(block, original, linears));
+  QD_ASSIGN_OR_RETURN(BlockWeights quantized, QuantizedWeights(block, original, linears));
+  if (result->cache.has_value()) quantized.cache = result->cache->scales;
   return RunQuantized(block, quantized);
 }
 

@@ -10,7 +10,10 @@ namespace quantd {
 Json ToJson(const BlockResult& result) {
   Json layers = Json::array();
   for (const LayerReport& layer : result.layers) layers.push_back(ToJson(layer));
-  return {{"block", result.block}, {"layers", std::move(layers)}, {"warnings", result.warnings}};
+  Json json = {
+      {"block", result.block}, {"layers", std::move(layers)}, {"warnings", result.warnings}};
+  if (result.cache.has_value()) json["cache"] = ToJson(*result.cache);
+  return json;
 }
 
 absl::StatusOr<BlockResult> BlockResultFromJson(const Json& json) {
@@ -20,10 +23,14 @@ absl::StatusOr<BlockResult> BlockResultFromJson(const Json& json) {
   result.warnings = fields.Strings("warnings");
   const Json* layers = fields.Value("layers");
   if (layers == nullptr || !layers->is_array()) fields.Wrong("layers", "none", "an array");
+  const Json* cache = fields.Value("cache");
   QD_RETURN_IF_ERROR(fields.Finish());
   for (const Json& layer : *layers) {
     QD_ASSIGN_OR_RETURN(LayerReport report, LayerReportFromJson(layer));
     result.layers.push_back(std::move(report));
+  }
+  if (cache != nullptr) {
+    QD_ASSIGN_OR_RETURN(result.cache, CacheReportFromJson(*cache));
   }
   return result;
 }

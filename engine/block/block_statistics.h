@@ -18,12 +18,14 @@ namespace quantd {
 
 class BlockStatistics {
  public:
-  // Of `block`, calibrated by `stream`, which goes on through the block unless `propagate` is
-  // kQuantized or `saved` has the rest. Gram matrices in `scratch_folder`, as Gram::Make says.
-  BlockStatistics(Activations& stream, Propagate propagate, Block& block, SavedStatistics& saved,
+  // Of `block`, calibrated by `stream`, which goes on through the block unless the recipe says
+  // propagate quantized or `saved` has the rest. Gram matrices in `scratch_folder`, as Gram::Make
+  // says.
+  BlockStatistics(Activations& stream, const Recipe& recipe, Block& block, SavedStatistics& saved,
                   const std::string& scratch_folder)
       : stream_(stream),
-        propagate_(propagate),
+        propagates_quantized_(recipe.propagate == Propagate::kQuantized),
+        caches_(recipe.kv_cache != KvCache::kNone),
         block_(block),
         saved_(saved),
         scratch_folder_(scratch_folder),
@@ -31,7 +33,8 @@ class BlockStatistics {
 
   // Sets block.statistics: each input gets what the linears reading it ask for, by
   // LinearSpec::input: from a file, if one has it, else gathered and saved where that was asked
-  // for. `context` is not read where nothing runs.
+  // for. Sets block.cache where the recipe asks for a cache. `context` is not read where nothing
+  // runs.
   absl::Status Gather(const std::optional<ForwardContext>& context, const BlockWeights& weights);
   // Adds the histograms that had to wait for block.transform. To be called whether or not there are
   // any; no work when there are none.
@@ -39,8 +42,12 @@ class BlockStatistics {
                                  const BlockWeights& weights);
 
  private:
+  // Through the original block; the stream stays before it or comes out behind it.
+  absl::StatusOr<Gathered> Pass(const std::optional<ForwardContext>& context,
+                                const BlockWeights& weights, Gathering gathering, bool stays);
+
   Activations& stream_;
-  Propagate propagate_;
+  bool propagates_quantized_, caches_;
   Block& block_;
   SavedStatistics& saved_;
   const std::string& scratch_folder_;

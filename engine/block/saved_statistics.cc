@@ -57,6 +57,11 @@ absl::StatusOr<SavedStatistics> SavedStatistics::Open(const PlannedQuantization&
                                                       const StatisticsKey& wanted) {
   SavedStatistics saved;
   saved.save_folder_ = planned.request.calibration.save_statistics_folder;
+  if (!planned.plan.statistics.any()) {  // a cache alone is calibrated; its ranges have no file
+    saved.save_folder_.clear();
+    saved.key_ = wanted;
+    return saved;
+  }
   const auto blocks = static_cast<int64_t>(planned.plan.model.blocks.size());
   for (int64_t block = 0; block < blocks; ++block) {
     saved.needs_.push_back(NeedsOf(LinearsOf(planned.plan, block)));
@@ -88,16 +93,18 @@ absl::Status SavedStatistics::OpenFrom(const PlannedQuantization& planned,
 absl::Status SavedStatistics::FindLast(const PlannedQuantization& planned) {
   if (!reads()) return absl::OkStatus();
   last_that_runs_ = -1;
+  const bool caches = planned.request.recipe.kv_cache != KvCache::kNone;
   for (int64_t block = 0; block < static_cast<int64_t>(needs_.size()); ++block) {
-    const bool again = needs_[static_cast<size_t>(block)].gathers_again();
+    const bool again = caches || needs_[static_cast<size_t>(block)].gathers_again();
     if (!Has(block) || again) last_that_runs_ = block;
     if (key_.sources.size() < 2 || (Has(block) && !again)) continue;
     return MakeError(
         Reason::kInvalidField, "refused",
         Violation{
             .where = absl::StrCat(planned.request.calibration.statistics_folder, ": block ", block),
-            .got = again ? "a method that looks at histograms of scaled inputs"
-                         : "none, or others than the recipe asks for",
+            .got = caches  ? "a cache, whose ranges are not saved"
+                   : again ? "a method that looks at histograms of scaled inputs"
+                           : "none, or others than the recipe asks for",
             .wanted = "merged statistics that have all: there is no one text to run again"});
   }
   return absl::OkStatus();

@@ -199,8 +199,9 @@ absl::Status Measurement::Measure(Block& block) {
     measured.before.push_back(std::move(copy));
   }
   QD_ASSIGN_OR_RETURN(
-      block.statistics,
+      Gathered gathered,
       stream_.ForwardGathering(forward, block.spec, measured.original, {.needs = needs}));
+  block.statistics = std::move(gathered.inputs);
   for (const auto& [key, positions] : units) {
     Unit unit;
     for (const size_t position : positions) {

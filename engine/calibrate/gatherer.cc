@@ -21,6 +21,7 @@ class Gatherer::Observer : public InputObserver {
   explicit Observer(const Gathering& gathering)
       : needs_(gathering.needs),
         divisors_(gathering.divisors),
+        caches_(gathering.cache),
         statistics_(needs_.size()),
         inputs_(needs_.size()) {}
 
@@ -38,6 +39,10 @@ class Gatherer::Observer : public InputObserver {
     }
     std::copy_n(x, tokens * channels, inputs_[at].data());
   }
+  void OnCache(const float* keys, const float* values, int64_t tokens, int64_t channels) override {
+    if (caches_) cache_.Add(keys, values, tokens, channels);
+  }
+  const CacheRange& cache() const { return cache_; }
   const InputStatistics& statistics(size_t input) const { return statistics_[input]; }
   const float* input(size_t input) const { return inputs_[input].data(); }
 
@@ -53,6 +58,8 @@ class Gatherer::Observer : public InputObserver {
 
   const std::vector<StatisticsNeeds>& needs_;
   const Divisors& divisors_;
+  const bool caches_;
+  CacheRange cache_;  // of all windows that the slot has seen
   std::vector<float> divided_;
   std::vector<InputStatistics> statistics_;
   std::vector<AlignedBuffer<float>>
@@ -151,7 +158,9 @@ absl::Status Gatherer::UpdatePanel(const Panel& panel, const float* x, int64_t t
   return absl::OkStatus();
 }
 
-std::vector<InputStatistics> Gatherer::Finish() {
+Gathered Gatherer::Finish() {
+  Gathered gathered;
+  for (const auto& observer : observers_) gathered.cache.Merge(observer->cache());
   for (InputStatistics& statistics : statistics_) {
     if (!statistics.gram.whole()) continue;
     LowerPanels& lower = statistics.gram.lower;
@@ -160,7 +169,8 @@ std::vector<InputStatistics> Gatherer::Finish() {
       if (i + 1 == lower.PanelEnd(i)) lower.Release(i);
     }
   }
-  return std::move(statistics_);
+  gathered.inputs = std::move(statistics_);
+  return gathered;
 }
 
 }  // namespace quantd

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "base/threads.h"
 #include "engine/backend/backend.h"
+#include "engine/calibrate/cache_range.h"
 #include "engine/calibrate/statistics.h"
 #include "engine/model/forward.h"
 
@@ -23,6 +24,12 @@ struct Gathering {
   std::vector<StatisticsNeeds> needs;
   Divisors divisors = {};
   std::string scratch_folder = {};  // where Gram matrices lie; empty: in memory
+  bool cache = false;               // how large keys and values get, too
+};
+
+struct Gathered {
+  std::vector<InputStatistics> inputs;  // those of an input that nobody asked for are empty
+  CacheRange cache;                     // empty unless it was asked for
 };
 
 // Windows of one batch: one for every thread. Sums go window by window, whatever the batch.
@@ -41,8 +48,7 @@ class Gatherer {
   InputObserver& observer(int64_t slot);
   // Adds what the first `windows` slots saw.
   absl::Status EndBatch(int64_t windows, Backend& backend, ThreadPool& pool);
-  // All statistics, by input; those of an input that nobody asked for are empty.
-  std::vector<InputStatistics> Finish();
+  Gathered Finish();
 
  private:
   class Observer;

@@ -33,7 +33,8 @@ std::string AbsoluteText(const std::string& text) {
 
 struct QuantizeFlags::Values {
   std::string recipe_file;
-  std::optional<std::string> method, number_format, scale_rule, granularity, activations, propagate;
+  std::optional<std::string> method, number_format, scale_rule, granularity, activations, propagate,
+      kv_cache;
   std::optional<double> bits;
   std::optional<int64_t> group_size;
   bool symmetric = false, asymmetric = false;
@@ -98,6 +99,7 @@ absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
     for (const std::string& glob : values.skip) json["skip"].push_back(glob);
   }
   if (values.propagate) json["propagate"] = *values.propagate;
+  if (values.kv_cache) json["kv_cache"] = *values.kv_cache;
   QD_ASSIGN_OR_RETURN(recipe, RecipeFromJson(json, "recipe"));
   for (const std::string& text : values.overrides) {
     QD_ASSIGN_OR_RETURN(Override entry, ParseOverride(text));
@@ -138,6 +140,9 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
       ->allow_extra_args(false);
   command.add_option("--propagate", values.propagate,
                      "Weights that compute the activations of later blocks: original or quantized");
+  command.add_option("--kv-cache", values.kv_cache,
+                     "How the engine keeps keys and values: none (as computed) or fp8, with "
+                     "calibrated scales");
 }
 
 void AddDataFlags(CLI::App& command, Values& values) {
@@ -209,6 +214,7 @@ Json QuantizeFlags::Said() const {
   const bool whole = !values.recipe_file.empty();
   if (whole || !values.skip.empty()) said["recipe"]["skip"] = true;
   if (whole || values.propagate) said["recipe"]["propagate"] = true;
+  if (whole || values.kv_cache) said["recipe"]["kv_cache"] = true;
   if (values.calibration) said["calibration"]["text"] = AbsoluteText(*values.calibration);
   set("calibration", "samples", values.samples);
   set("calibration", "tokens_per_sample", values.sequence_length);

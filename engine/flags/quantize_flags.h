@@ -23,8 +23,8 @@ class QuantizeFlags {
   // `where` being the flag ("--bits").
   absl::Status Apply(QuantizeRequest& request) const;
   // What the flags say, as sections and keys of the request's JSON ({"calibration": {"samples":
-  // 64}}); of "recipe" only which of skip and propagate were said. What is not here is as it was
-  // before Apply.
+  // 64}}); of "recipe" only which of skip, propagate and kv_cache were said. What is not here is as
+  // it was before Apply.
   Json Said() const;
 
  private:

@@ -275,6 +275,12 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
           {"ignore", std::move(ignore)},          {"config_groups", std::move(config_groups)}};
 }
 
+// The keys and their order are those that compressed-tensors 0.20 saves.
+Json CacheScheme() {
+  return {{"num_bits", 8},         {"type", "float"},      {"symmetric", true},
+          {"group_size", nullptr}, {"strategy", "tensor"}, {"dynamic", false}};
+}
+
 }  // namespace
 
 const Format kCompressedTensors = {
@@ -290,6 +296,7 @@ const Format kCompressedTensors = {
     .constants = Constants,
     .config = Config,
     .floating = true,
+    .cache_scheme = CacheScheme,
 };
 
 }  // namespace quantd

@@ -82,6 +82,9 @@ struct Format {
   bool floating = false;
   // Whether it can hold schemes with blocks (Scheme::block); others hold those without.
   bool blocks = false;
+  // What "kv_cache_scheme" of the configuration is with an FP8 cache, whose scales stand beside the
+  // attention's linears (engine/plan/kv_cache.h). Null: the format has no place for them.
+  Json (*cache_scheme)() = nullptr;
   // For formats that are one file of their own kind; null: safetensors beside config.json.
   const Container* container = nullptr;
 };

@@ -1,4 +1,5 @@
-// Attention of one block: q, k and v from one linear or three, norms of heads, rope, the product.
+// Attention of one block: q, k and v from one linear or three, norms of heads, rope, what a cache
+// keeps, the product.
 #include <algorithm>
 #include <cmath>
 
@@ -67,6 +68,15 @@ void PrepareHeads(BlockRun& run, NormRole role, int64_t heads, float* x) {
                    run.rope.sin.data());
 }
 
+// What an engine reads back from its cache.
+void Cache(BlockRun& run, const Heads& heads) {
+  const int64_t width = run.model.kv_heads * run.model.head_dim;
+  if (run.observer != nullptr) run.observer->OnCache(heads.k, heads.v, run.tokens, width);
+  if (!run.weights.cache.has_value()) return;
+  run.backend.RoundToFp8(heads.k, run.weights.cache->key, run.tokens * width);
+  run.backend.RoundToFp8(heads.v, run.weights.cache->value, run.tokens * width);
+}
+
 }  // namespace
 
 absl::Status Attend(BlockRun& run, const float* normed, float* out) {
@@ -78,6 +88,7 @@ absl::Status Attend(BlockRun& run, const float* normed, float* out) {
   QD_RETURN_IF_ERROR(Project(run, normed, heads));
   PrepareHeads(run, NormRole::kQ, model.heads, heads.q);
   PrepareHeads(run, NormRole::kK, model.kv_heads, heads.k);
+  Cache(run, heads);
 
   const double scale = model.attention_scale.value_or(1.0 / std::sqrt(static_cast<double>(d)));
   const AttentionShape shape{.tokens = run.tokens,

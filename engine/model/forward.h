@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "engine/model/rotation.h"
 #include "engine/model/weight_source.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/types/kv_cache.h"
 #include "engine/types/model_spec.h"
 
 namespace quantd {
@@ -54,6 +56,7 @@ struct NormWeights {
 struct BlockWeights {
   std::vector<PreparedLinear> linears;
   std::array<NormWeights, kNormRoles> norms;
+  std::optional<CacheScales> cache;  // keys and values are rounded as an FP8 cache has them
 };
 
 // Is shown the input of each group of linears (LinearSpec::input), x[tokens, K], before they are
@@ -62,6 +65,10 @@ class InputObserver {
  public:
   virtual ~InputObserver() = default;
   virtual void OnInput(int input, const float* x, int64_t tokens, int64_t channels) = 0;
+  // Is shown the keys, after norms and rope, and the values that a cache would keep, each [tokens,
+  // channels].
+  virtual void OnCache(const float* /*keys*/, const float* /*values*/, int64_t /*tokens*/,
+                       int64_t /*channels*/) {}
 };
 
 // Norms, biases and dense weights of a block; `sources` are those of its linears, in their order.

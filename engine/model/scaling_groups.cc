@@ -38,26 +38,15 @@ ScalingGroup AfterNorm(const BlockSpec& block, NormRole role,
   return group;
 }
 
-// The row of v, or of q, k, v as one, that makes dimension i of value head `head`.
-int64_t ValueRow(const ModelSpec& model, bool fused, int64_t head, int64_t i) {
-  const int64_t d = model.head_dim, shared = model.heads / model.kv_heads;
-  if (!fused) return head * d + i;
-  if (model.qkv_layout == QkvLayout::kConcatenated) {
-    return (model.heads + model.kv_heads + head) * d + i;
-  }
-  return (head * (shared + 2) + shared + 1) * d + i;
-}
-
 // Channel c of the attention's output is dimension c % d of query head c / d, which attends to
 // value head (c / d) / (heads / kv_heads).
 ScalingGroup AfterValues(const ModelSpec& model, const BlockSpec& block) {
   ScalingGroup group = ReadersOf(block, PositionOf(block, {LinearRole::kO}));
   group.source = PositionOf(block, {LinearRole::kV, LinearRole::kQkv});
   if (group.source < 0) return group;
-  const bool fused = block.linears[static_cast<size_t>(group.source)].role == LinearRole::kQkv;
   const int64_t d = model.head_dim, shared = model.heads / model.kv_heads;
   for (int64_t channel = 0; channel < model.heads * d; ++channel) {
-    const int64_t row = ValueRow(model, fused, channel / d / shared, channel % d);
+    const int64_t row = ValueRow(model, block, channel / d / shared, channel % d);
     group.source_rows.push_back(static_cast<int32_t>(row));
   }
   return group;
@@ -81,6 +70,15 @@ ScalingGroup AfterUp(const ModelSpec& model, const BlockSpec& block, int expert)
 }
 
 }  // namespace
+
+int64_t ValueRow(const ModelSpec& model, const BlockSpec& block, int64_t head, int64_t i) {
+  const int64_t d = model.head_dim, shared = model.heads / model.kv_heads;
+  if (block.Find(LinearRole::kQkv) == nullptr) return head * d + i;
+  if (model.qkv_layout == QkvLayout::kConcatenated) {
+    return (model.heads + model.kv_heads + head) * d + i;
+  }
+  return (head * (shared + 2) + shared + 1) * d + i;
+}
 
 std::vector<ScalingGroup> ScalingGroupsOf(const ModelSpec& model, const BlockSpec& block) {
   std::vector<ScalingGroup> groups;

@@ -28,4 +28,7 @@ struct ScalingGroup {
 // gate or a ReLU lies between.
 std::vector<ScalingGroup> ScalingGroupsOf(const ModelSpec& model, const BlockSpec& block);
 
+// The row of v, or of q, k, v as one, that makes dimension i of value head `head`.
+int64_t ValueRow(const ModelSpec& model, const BlockSpec& block, int64_t head, int64_t i);
+
 }  // namespace quantd

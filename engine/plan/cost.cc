@@ -123,7 +123,7 @@ MemoryParts CountWork(const QuantizeRequest& request, int64_t threads, Plan& pla
       weights / kWeightsPerSecond;
   if (!plan.needs_forward) return parts;
 
-  const bool evaluates = request.evaluation.enabled, calibrates = plan.statistics.any();
+  const bool evaluates = request.evaluation.enabled, calibrates = plan.calibrates;
   const CalibrationRequest& calibration = request.calibration;
   const EvaluationRequest& evaluation = request.evaluation;
   const int64_t window = std::max(calibrates ? calibration.tokens_per_sample : 0,

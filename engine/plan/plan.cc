@@ -13,6 +13,7 @@
 #include "engine/model/registry.h"
 #include "engine/plan/container.h"
 #include "engine/plan/cost.h"
+#include "engine/plan/kv_cache.h"
 #include "engine/plan/resolve.h"
 #include "engine/tensor/model_folder.h"
 #include "engine/text/windows.h"
@@ -210,7 +211,7 @@ absl::Status CheckTexts(const PlannedQuantization& planned) {
   const Plan& plan = planned.plan;
   if (!plan.needs_forward) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned.files));
-  if (plan.statistics.any()) {
+  if (plan.calibrates) {
     QD_RETURN_IF_ERROR(CheckText(planned, "calibration", request.calibration.text,
                                  CalibrationWindows(request), *tokenizer));
   }
@@ -287,8 +288,11 @@ std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t
     const TensorInfo* info = checkpoint.Find(name);
     if (info != nullptr) tensors.push_back(AsStored(*info, *plan.format, plan.model));
   };
-  for (const std::string& norm : plan.model.blocks[static_cast<size_t>(block)].NormTensors())
-    copy(norm);
+  const BlockSpec& spec = plan.model.blocks[static_cast<size_t>(block)];
+  for (const std::string& norm : spec.NormTensors()) copy(norm);
+  if (planned.request.recipe.kv_cache != KvCache::kNone) {
+    for (TensorInfo& tensor : CacheTensors(spec, plan.model)) tensors.push_back(std::move(tensor));
+  }
   for (const ResolvedLinear& entry : LinearsOf(plan, block)) {
     for (TensorInfo& tensor : TensorsOf(entry, *plan.format, checkpoint, plan.model)) {
       tensors.push_back(std::move(tensor));
@@ -340,7 +344,8 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
       plan.statistics = plan.statistics | FindMethod(entry.scheme->method)->needs(*entry.scheme);
   }
   QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
-  plan.needs_forward = plan.statistics.any() || request.evaluation.enabled;
+  QD_RETURN_IF_ERROR(PlanCache(request.recipe, plan));
+  plan.needs_forward = plan.calibrates || request.evaluation.enabled;
   if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);

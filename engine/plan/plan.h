@@ -41,6 +41,7 @@ struct Plan {
   bool hold_weights = false;      // a block's weights stay in memory from the forward pass to the
                                   // rounding, and are read once
   StatisticsNeeds statistics;     // the union of what the methods ask for
+  bool calibrates = false;        // for those, or for the scales of a cache
   int64_t bytes_original = 0;     // of the checkpoint's tensors
   int64_t bytes_quantized = 0;    // of the tensors that will be written
   double bits_per_weight = 0;     // over the linears of the blocks (codes, scales, zeros)

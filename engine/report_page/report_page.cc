@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "engine/report_page/analysis_table.h"
+#include "engine/report_page/cache_table.h"
 #include "engine/report_page/divergence_plot.h"
 #include "engine/report_page/figure.h"
 #include "engine/report_page/headline.h"
@@ -48,7 +49,8 @@ std::string ReportPage(const Report& report) {
       "<footer>The same facts for programs: report.json beside this page.</footer>\n"
       "</main>\n<script>{}</script></body></html>\n",
       Policy(), EscapeHtml(name), EscapeHtml(SchemeSummary(report)), kPageStyle, Headline(report),
-      Plots(report), LayerTable(report), AnalysisTable(report), Provenance(report), kPageScript);
+      Plots(report), LayerTable(report), CacheTable(report) + AnalysisTable(report),
+      Provenance(report), kPageScript);
 }
 
 }  // namespace quantd

@@ -156,7 +156,10 @@ absl::StatusOr<Json> JournalFingerprint(const PlannedQuantization& planned,
                       {"propagate", request.recipe.propagate == Propagate::kQuantized},
                       {"linears", linears.FinishHex()},
                       {"tensors", files.FinishHex()}};
-  if (plan.statistics.any()) {
+  if (request.recipe.kv_cache != KvCache::kNone) {
+    fingerprint["kv_cache"] = NameOf(request.recipe.kv_cache);
+  }
+  if (plan.calibrates) {
     QD_ASSIGN_OR_RETURN(const std::string text,
                         ReadText(request.calibration.text, request.model_roots));
     fingerprint["calibration"] = TextFingerprint(Sha256Hex(text), CalibrationWindows(request));

@@ -53,7 +53,7 @@ absl::StatusOr<OpenedStreams> OpenStreams(const PlannedQuantization& planned, Ev
   const QuantizeRequest& request = planned.request;
   OpenedStreams opened;
   Streams& streams = opened.streams;
-  if (planned.plan.statistics.any()) {
+  if (planned.plan.calibrates) {
     QD_RETURN_IF_ERROR(OpenCalibration(planned, pass, opened, report));
   }
   if (request.evaluation.enabled) {

@@ -143,6 +143,7 @@ absl::Status Run::Blocks() {
                       journal_share_);
   return blocks.Run(pass_->all(), [this](BlockResult result) {
     std::move(result.layers.begin(), result.layers.end(), std::back_inserter(report_.layers));
+    if (result.cache.has_value()) report_.cache.push_back(*std::move(result.cache));
     std::move(result.warnings.begin(), result.warnings.end(), std::back_inserter(report_.warnings));
   });
 }
@@ -191,7 +192,7 @@ absl::Status CheckParts(const PlannedQuantization& planned, BlockRange range, in
                   .got = absl::StrCat(range.first, ":", range.last),
                   .wanted = absl::StrCat("a range within 0:", blocks, ", the end not included")});
   }
-  if (planned.request.recipe.propagate != Propagate::kQuantized || !planned.plan.statistics.any()) {
+  if (planned.request.recipe.propagate != Propagate::kQuantized || !planned.plan.calibrates) {
     return absl::OkStatus();
   }
   return MakeError(Reason::kInvalidField, "refused",

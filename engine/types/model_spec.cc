@@ -41,6 +41,12 @@ const LinearSpec* BlockSpec::Find(LinearRole role, int expert) const {
   return nullptr;
 }
 
+std::string BlockSpec::AttentionModule() const {
+  const LinearSpec* keys = Find(LinearRole::kK);
+  if (keys == nullptr) keys = Find(LinearRole::kQkv);
+  return keys == nullptr ? "" : keys->name.substr(0, keys->name.rfind('.'));
+}
+
 std::vector<std::string> BlockSpec::NormTensors() const {
   std::vector<std::string> names;
   for (const NormSpec& norm : norms) {

@@ -117,6 +117,9 @@ struct BlockSpec {
   NormSpec& norm(NormRole role) { return norms[static_cast<size_t>(role)]; }
   const NormSpec& norm(NormRole role) const { return norms[static_cast<size_t>(role)]; }
   bool Has(NormRole role) const { return !norm(role).gain.empty(); }
+  // The module that k belongs to, or q, k and v as one: "model.layers.0.self_attn". Empty if there
+  // is none.
+  std::string AttentionModule() const;
   // The tensors of all norms, gains and biases.
   std::vector<std::string> NormTensors() const;
 };

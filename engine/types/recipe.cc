@@ -43,6 +43,7 @@ constexpr std::array kScaleRules = {ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRu
                                     ScaleRule::kHessian};
 constexpr std::array kActivations = {ActivationScheme::kNone, ActivationScheme::kDynamicToken,
                                      ActivationScheme::kStatic};
+constexpr std::array kKvCaches = {KvCache::kNone, KvCache::kFp8};
 // The fields of a scheme that every method may have.
 constexpr std::array<std::string_view, 8> kSchemeFields = {
     "method",     "bits",      "number_format", "granularity",
@@ -223,6 +224,7 @@ absl::StatusOr<Recipe> RecipeFromJson(const Json& json, std::string_view path) {
   } else if (propagate != "original") {
     fields.Wrong("propagate", propagate, "original or quantized");
   }
+  recipe.kv_cache = EnumField(fields, "kv_cache", kKvCaches).value_or(recipe.kv_cache);
   collect(fields.Finish());
   if (!violations.empty())
     return MakeError(Reason::kInvalidField, "refused", std::move(violations));
@@ -239,6 +241,7 @@ Json ToJson(const Recipe& recipe) {
     json["overrides"].push_back(std::move(item));
   }
   json["propagate"] = recipe.propagate == Propagate::kOriginal ? "original" : "quantized";
+  if (recipe.kv_cache != KvCache::kNone) json["kv_cache"] = NameOf(recipe.kv_cache);
   return json;
 }
 

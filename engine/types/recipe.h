@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/json.h"
+#include "engine/types/kv_cache.h"
 #include "engine/types/model_spec.h"
 #include "engine/types/options.h"
 #include "engine/types/scheme.h"
@@ -54,6 +55,7 @@ struct Recipe {
   std::vector<Override> overrides;              // later ones win
   std::vector<std::string> skip = {"lm_head"};  // globs
   Propagate propagate = Propagate::kOriginal;
+  KvCache kv_cache = KvCache::kNone;  // of the whole model
   bool operator==(const Recipe&) const = default;
 };
 

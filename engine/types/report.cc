@@ -134,6 +134,12 @@ void ReadOutcome(ReportReader& reader, Report& report) {
     report.layers.push_back(*std::move(layer));
     return absl::OkStatus();
   });
+  reader.Each("cache", [&](const Json& entry) {
+    auto cache = CacheReportFromJson(entry);
+    if (!cache.ok()) return cache.status();
+    report.cache.push_back(*std::move(cache));
+    return absl::OkStatus();
+  });
   reader.Each("files", [&](const Json& entry) {
     auto file = SealedFileFromJson(entry);
     if (!file.ok()) return file.status();
@@ -170,7 +176,7 @@ Json ToJson(const Report& report) {
   for (const LayerReport& layer : report.layers) layers.push_back(ToJson(layer));
   Json files = Json::array();
   for (const SealedFile& file : report.files) files.push_back(ToJson(file));
-  return {
+  Json json = {
       {"schema", report.schema},
       {"engine_version", report.engine_version},
       {"model",
@@ -200,6 +206,8 @@ Json ToJson(const Report& report) {
       {"layers", std::move(layers)},
       {"files", std::move(files)},
       {"warnings", report.warnings}};
+  for (const CacheReport& entry : report.cache) json["cache"].push_back(ToJson(entry));
+  return json;
 }
 
 absl::StatusOr<Report> ReportFromJson(const Json& json) {

@@ -65,7 +65,8 @@ struct Report {
   double seconds_total = 0;
   int64_t peak_rss_bytes = 0;
   std::vector<LayerReport> layers;
-  std::vector<SealedFile> files;  // the manifest: everything but manifest.json itself
+  std::vector<CacheReport> cache;  // of all blocks, in order, where the recipe has kv_cache
+  std::vector<SealedFile> files;   // the manifest: everything but manifest.json itself
   std::vector<std::string> warnings;
 };
 

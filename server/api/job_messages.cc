@@ -154,6 +154,7 @@ SplitMessage Split(v1::JobResult result) {
   v1::JobResult lists;
   lists.mutable_files()->Swap(result.mutable_files());
   lists.mutable_resolved_recipe()->Swap(result.mutable_resolved_recipe());
+  lists.mutable_cache()->Swap(result.mutable_cache());
   return {.head = result.SerializeAsString(), .tail = lists.SerializeAsString()};
 }
 

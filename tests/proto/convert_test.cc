@@ -38,6 +38,7 @@ QuantizeRequest FullRequest() {
   request.recipe.overrides.push_back(scheme);
   request.recipe.skip = {"lm_head", "x*"};
   request.recipe.propagate = Propagate::kQuantized;
+  request.recipe.kv_cache = KvCache::kFp8;
   // Folders of statistics belong to the machine and do not travel.
   request.calibration = {.text = "/texts/c",
                          .samples = 3,

@@ -10,6 +10,7 @@
 #include "engine/backend/cpu/matmul.h"
 #include "engine/backend/cpu/row_ops.h"
 #include "engine/backend/cpu/score.h"
+#include "engine/tensor/small_float.h"
 
 namespace quantd {
 namespace {
@@ -82,6 +83,12 @@ class Cpu final : public Backend {
                                                        shape.kv_heads, " key heads"));
     }
     return CpuAttention(q, k, v, shape, compute, out);
+  }
+
+  void RoundToFp8(float* x, float scale, int64_t count) override {
+    for (int64_t i = 0; i < count; ++i) {
+      x[i] = rules::RoundToSmallFloat(rules::kE4M3, x[i] / scale) * scale;
+    }
   }
 
   void Activate(Activation activation, float* x, int64_t count) override {

@@ -44,7 +44,7 @@ std::vector<InputStatistics> Gather(std::vector<StatisticsNeeds> needs, int64_t 
                     .ok());
     EXPECT_TRUE(gatherer.EndBatch(count, backend, pool).ok());
   }
-  return gatherer.Finish();
+  return gatherer.Finish().inputs;
 }
 
 double Product(int64_t channels, int64_t i, int64_t j) {

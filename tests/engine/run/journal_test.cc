@@ -91,6 +91,7 @@ class JournalTest : public ::testing::TestWithParam<const char*> {
                   const QuantizeRequest& of_other) {
     EXPECT_EQ(Digests(of_one.output_folder), Digests(of_other.output_folder));
     EXPECT_EQ(one.warnings, other.warnings);
+    EXPECT_EQ(one.cache, other.cache);
     ASSERT_EQ(one.layers.size(), other.layers.size());
     for (size_t i = 0; i < one.layers.size(); ++i) {
       EXPECT_EQ(one.layers[i].name, other.layers[i].name);
@@ -132,7 +133,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "{default: {method: awq, bits: 4}, propagate: quantized}",
                       "default: {method: gptq, bits: 4, symmetric: true}",
                       "default: {method: smoothquant, activations: static}",
-                      "default: {method: int8}", "default: {method: rtn, bits: 4}"));
+                      "default: {method: int8}", "default: {method: rtn, bits: 4}",
+                      "{default: {method: rtn, bits: 4}, kv_cache: fp8}",
+                      "{default: {method: awq, bits: 4}, propagate: quantized, kv_cache: fp8}"));
 
 class DamagedJournalTest : public JournalTest {
  protected:
@@ -251,7 +254,8 @@ INSTANTIATE_TEST_SUITE_P(Methods, PartsTest,
                          ::testing::Values("default: {method: awq, bits: 4}",
                                            "default: {method: gptq, bits: 4, symmetric: true}",
                                            "default: {method: int8, activations: static}",
-                                           "default: {method: rtn, bits: 4}"));
+                                           "default: {method: rtn, bits: 4}",
+                                           "{default: {method: awq, bits: 4}, kv_cache: fp8}"));
 
 TEST_F(PartsTest, WhatCannotBeCutIsRefused) {
   const QuantizeRequest quantized =
