@@ -78,9 +78,10 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
     reader.Wrong("granularity tensor", "group or channel");
   }
   reader.CheckInputs("none");
-  if (scheme.floating() && RoundsByCutRange(scheme)) {
+  if ((scheme.floating() || scheme.block != nullptr) && RoundsByCutRange(scheme)) {
     reader.Wrong(absl::StrCat("option ", scheme.options.Flag("clip") ? "clip" : "reference",
-                              " with number_format ", ToAbsl(scheme.number->name)),
+                              " with number_format ",
+                              scheme.floating() ? ToAbsl(scheme.number->name) : scheme.mixture),
                  "integers, or neither option");
   }
   return reader.Finish();

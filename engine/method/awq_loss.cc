@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/backend/number_kernels.h"
 #include "engine/backend/rules.h"
+#include "engine/method/block_rounding.h"
 
 namespace quantd {
 namespace {
@@ -117,23 +118,27 @@ double AwqLossMeter::Round(const Scheme& scheme, const Place& place, const float
   const float* importance = importance_[place.candidate].data() + place.column;
   kernels.multiply(weights, candidates_[place.candidate].scales.data() + place.column, place.count,
                    scaled);
-  float loss = 0;
-  if (settings_.reference) {
+  double loss = 0;
+  if (scheme.block != nullptr) {
+    loss = BlockRoundingError(scheme, scaled, importance, place.count, errors);
+  } else if (settings_.reference) {
     float* to = errors == nullptr ? scaled : errors;
     AwqReferenceErrors(scaled, place.count, scheme, kernels, to);
-    for (int64_t k = 0; k < place.count; ++k) loss += importance[k] * to[k] * to[k];
+    float sum = 0;
+    for (int64_t k = 0; k < place.count; ++k) sum += importance[k] * to[k] * to[k];
+    loss = static_cast<double>(sum);
   } else {
     AwqGroup group;
     const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
     ChooseScale(kernels, scaled, weighted ? importance : nullptr, place.count, scheme, &group.scale,
                 &group.zero);
-    loss = RoundingError(kernels, scaled, importance, place.count, group.scale, group.zero, scheme,
-                         errors);
+    loss = static_cast<double>(RoundingError(kernels, scaled, importance, place.count, group.scale,
+                                             group.zero, scheme, errors));
   }
   if (errors != nullptr) {
     kernels.multiply(errors, inverses_[place.candidate].data() + place.column, place.count, errors);
   }
-  return static_cast<double>(loss);
+  return loss;
 }
 
 absl::Status AwqLossMeter::Add(const Scheme& scheme, const float* weights, int64_t rows,

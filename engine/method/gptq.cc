@@ -106,6 +106,10 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   Options& options = reader.scheme().options;
   reader.scheme().ordered_groups =
       scheme.granularity == Granularity::kGroup && OrderOf(scheme) == ActOrder::kDescAct;
+  if (scheme.block != nullptr && OrderOf(scheme) == ActOrder::kDescAct) {
+    reader.Wrong("option act_order desc-act with number_format " + scheme.mixture,
+                 "group-aware, static or none: blocks are of neighbours");
+  }
   if (reference && options.Integer("refit") > 0) {
     reader.Wrong(absl::StrCat("option refit ", options.Integer("refit"), " with option reference"),
                  "0");

@@ -85,7 +85,7 @@ TEST(MethodRegistry, DefaultsAreTheOnesOfTheTable) {
 TEST(MethodRegistry, EveryBitWidthOfTheTableResolves) {
   for (const Method& method : Methods()) {
     // Where the type of blocks says the bits, nobody may.
-    if (StandsForAnother(method) || method.settle != nullptr) continue;
+    if (StandsForAnother(method) || method.name == "gguf") continue;
     for (int bits = 1; bits <= 9; ++bits) {
       const bool wanted =
           std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end();
