@@ -96,7 +96,7 @@ std::optional<TensorInfo> Stored(const TensorInfo& tensor, const ModelSpec& mode
 // The mixture that most of the model was asked to be; nullptr: nothing is quantized.
 const Mixture* MixtureOf(std::span<const ResolvedLinear> linears) {
   for (const ResolvedLinear& entry : linears) {
-    if (entry.scheme.has_value()) return FindMixture(entry.scheme->mixture);
+    if (entry.scheme.has_value()) return FindMixture(entry.scheme->layout);
   }
   return nullptr;
 }
@@ -107,7 +107,7 @@ std::vector<std::string> Fallbacks(std::span<const ResolvedLinear> linears,
   std::vector<std::string> warnings;
   for (const ResolvedLinear& entry : linears) {
     if (!entry.scheme.has_value()) continue;
-    const Mixture* mixture = FindMixture(entry.scheme->mixture);
+    const Mixture* mixture = FindMixture(entry.scheme->layout);
     if (mixture == nullptr) continue;
     const BlockType& wanted = TypeFor(*mixture, model, *entry.linear);
     if (wanted.Fits(entry.linear->in_features)) continue;

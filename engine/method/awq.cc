@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/method/awq_clip.h"
 #include "engine/method/awq_search.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 #include "engine/method/weight_only_rows.h"
@@ -81,7 +82,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if ((scheme.floating() || scheme.block != nullptr) && RoundsByCutRange(scheme)) {
     reader.Wrong(absl::StrCat("option ", scheme.options.Flag("clip") ? "clip" : "reference",
                               " with number_format ",
-                              scheme.floating() ? ToAbsl(scheme.number->name) : scheme.mixture),
+                              scheme.floating() ? ToAbsl(scheme.number->name) : scheme.layout),
                  "integers, or neither option");
   }
   return reader.Finish();
@@ -117,6 +118,7 @@ const Method kAwq = {
     .transform = ChooseAwqScales,
     .prepare = Prepare,
     .quantize = Quantize,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

@@ -2,6 +2,7 @@
 
 #include "engine/method/awq.h"
 #include "engine/method/awq_search.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/gptq.h"
 #include "engine/method/weight_only_rows.h"
 
@@ -34,6 +35,7 @@ const Method kAwqGptq = {
     .prepare = PrepareGptq,
     .quantize = QuantizeGptq,
     .panel_weights = 1 << 20,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

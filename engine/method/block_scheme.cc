@@ -21,7 +21,7 @@ const BlockType& Wanted(const ModelSpec& model, const LinearSpec& linear, const 
   if (embedding) type = named("embedding");
   const bool output = linear.role == LinearRole::kHead || (embedding && model.tied_embeddings);
   if (type == nullptr && output) type = named("output");
-  return type != nullptr ? *type : TypeFor(*FindMixture(scheme.mixture), model, linear);
+  return type != nullptr ? *type : TypeFor(*FindMixture(scheme.layout), model, linear);
 }
 
 // What a type says of the fields that other schemes choose.
@@ -48,7 +48,8 @@ std::string BlockFormatNames() {
   return names;
 }
 
-void SettleBlocks(const ModelSpec& model, const LinearSpec& linear, Scheme& scheme) {
+absl::Status SettleBlocks(const ModelSpec& model, const LinearSpec& linear, Scheme& scheme) {
+  if (scheme.block == nullptr) return absl::OkStatus();
   scheme.block = &FittingType(Wanted(model, linear, scheme), linear.in_features);
   scheme.bits = scheme.block->bits;
   const bool blocks = scheme.block->layout != nullptr;
@@ -58,11 +59,12 @@ void SettleBlocks(const ModelSpec& model, const LinearSpec& linear, Scheme& sche
   } else if (!counted && scheme.scale_rule == ScaleRule::kWeightedMse) {
     scheme.scale_rule = ScaleRule::kMse;
   }
-  if (scheme.method == kGgufMethod.name) return;
+  if (scheme.method == kGgufMethod.name) return absl::OkStatus();
   TakeShape(*scheme.block, scheme);
-  if (counted && blocks) return;
+  if (counted && blocks) return absl::OkStatus();
   scheme.method = std::string(kRtn.name);
   scheme.options = {};
+  return absl::OkStatus();
 }
 
 }  // namespace quantd

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "engine/types/model_spec.h"
 #include "engine/types/recipe.h"
 #include "engine/types/scheme.h"
@@ -18,10 +19,10 @@ bool AsksForBlocks(const SchemeRequest& request);
 // The mixtures and types that number_format takes: those that have blocks. "Q8_0, Q6_K, …".
 std::string BlockFormatNames();
 
-// Completes a resolved scheme that has a mixture by what only the whole model tells: types go by
-// role and depth, and give way where their blocks do not divide the rows. Embedding and output
-// projection, of whose inputs nothing is known, and rows that no block divides are left to methods
-// that only round.
-void SettleBlocks(const ModelSpec& model, const LinearSpec& linear, Scheme& scheme);
+// Method::settle. Completes a scheme of blocks, whose layout is the name of a mixture, by what only
+// the whole model tells: types go by role and depth, and give way where their blocks do not divide
+// the rows. Embedding and output projection, of whose inputs nothing is known, and rows that no
+// block divides are left to methods that only round.
+absl::Status SettleBlocks(const ModelSpec& model, const LinearSpec& linear, Scheme& scheme);
 
 }  // namespace quantd

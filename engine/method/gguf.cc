@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/gguf/block_types.h"
 #include "engine/gguf/mixture.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 
@@ -61,7 +62,7 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   }
   // Until SettleBlocks knows better; an option that does not fit is refused by Finish.
   const Mixture* mixture = FindMixture(scheme.options.Text("type"));
-  reader.scheme().mixture = std::string(mixture->name);
+  reader.scheme().layout = std::string(mixture->name);
   reader.scheme().block = FindBlockType(mixture->base);
   return reader.Finish();
 }
@@ -80,6 +81,7 @@ const Method kGgufMethod = {
     .transform = nullptr,
     .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/gptq_panel.h"
 #include "engine/method/hessian_factor.h"
 #include "engine/method/round_to_nearest.h"
@@ -107,7 +108,7 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   reader.scheme().ordered_groups =
       scheme.granularity == Granularity::kGroup && OrderOf(scheme) == ActOrder::kDescAct;
   if (scheme.block != nullptr && OrderOf(scheme) == ActOrder::kDescAct) {
-    reader.Wrong("option act_order desc-act with number_format " + scheme.mixture,
+    reader.Wrong("option act_order desc-act with number_format " + scheme.layout,
                  "group-aware, static or none: blocks are of neighbours");
   }
   if (reference && options.Integer("refit") > 0) {
@@ -188,6 +189,7 @@ const Method kGptq = {
     .prepare = PrepareGptq,
     .quantize = QuantizeGptq,
     .panel_weights = 1 << 20,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

@@ -79,7 +79,7 @@ void SchemeReader::ReadBlocks(const SchemeRequest& request, const Mixture& mixtu
     return;
   }
   scheme_.bits = base.bits;
-  scheme_.mixture = std::string(mixture.name);
+  scheme_.layout = std::string(mixture.name);
   scheme_.block = &base;
   scheme_.granularity = Granularity::kGroup;
   scheme_.group_size = base.elements;
@@ -114,7 +114,7 @@ void SchemeReader::CheckFloatingGroups() {
 void SchemeReader::OnlyIntegers() {
   if (!scheme_.floating() && scheme_.block == nullptr) return;
   Wrong(absl::StrCat("number_format ",
-                     scheme_.floating() ? ToAbsl(scheme_.number->name) : scheme_.mixture),
+                     scheme_.floating() ? ToAbsl(scheme_.number->name) : scheme_.layout),
         "integers (methods rtn, awq and gptq have floating formats and blocks)");
 }
 

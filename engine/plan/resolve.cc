@@ -107,7 +107,7 @@ absl::StatusOr<Scheme> ResolveOne(const SchemeRequest& request, const LinearSpec
                                .got = "activations static, for an expert that a text may not reach",
                                .wanted = "activations dynamic or none"});
   }
-  if (scheme.block != nullptr) SettleBlocks(model, linear, scheme);
+  if (method->settle != nullptr) QD_RETURN_IF_ERROR(method->settle(model, linear, scheme));
   if (linear.role != LinearRole::kHead) return scheme;
   if (model.tied_embeddings) {
     return MakeError(

@@ -57,10 +57,9 @@ struct Scheme {
   float tensor_scale = 0;
   Options options;     // of the method alone, all of them
   std::string layout;  // which of the format's layouts, where it has several
-  // Blocks of a file format instead of codes, scales and zeros; `bits` is that of their codes, a
-  // group is a block, and inside it the type says how scales are shared.
+  // Blocks of a file format instead of codes, scales and zeros; `bits` is that of their codes, the
+  // fields about scales do not apply.
   const BlockType* block = nullptr;
-  std::string mixture;  // with `block`: the name of the types that it was taken from, "Q4_K_M"
 
   bool floating() const { return number != nullptr && number->floating(); }
   int qmin() const { return -(1 << (bits - 1)); }
