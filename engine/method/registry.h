@@ -109,10 +109,10 @@ struct Method {
   // Whether quantize wants all rows of the linear in one call, as kTensor has it. That call is made
   // outside of loops, so it may use context.pool. Null: no.
   bool (*all_rows)(const Scheme& scheme) = nullptr;
-  // Completes a resolved scheme by what only the whole model tells: mixtures, whose types go by
-  // role and depth. Such a method also decides about the embedding (role kEmbedding) and the output
-  // projection, whatever the default `skip` says; a tied projection goes with the embedding. For
-  // these two the scheme may need no statistics. Null: no.
+  // Completes a scheme of blocks by what only the whole model tells: mixtures, whose types go by
+  // role and depth. Whoever asks for blocks also decides about the embedding (role kEmbedding) and
+  // the output projection (block_scheme.h); of these two nothing is known, so what comes out may be
+  // another method. Null: the method has no blocks.
   absl::Status (*settle)(const ModelSpec& model, const LinearSpec& linear,
                          Scheme& scheme) = nullptr;
 };

@@ -153,7 +153,7 @@ TEST_F(GgufTest, OtherMethodsFillTheSameTypes) {
   const QuantizeRequest plain = Request("type: Q4_K_M", "plain-types");
   ASSERT_TRUE(Run(plain).ok());
   const auto wanted = Types(Header(Bytes(plain, "Q4_K_M")));
-  for (const std::string method : {"rtn", "awq", "gptq", "awq+gptq"}) {
+  for (const std::string method : {"gptq", "awq+gptq"}) {
     std::vector<std::string> digests;
     for (const int threads : {1, 2}) {
       QuantizeRequest request = Request("type: Q4_K_M", method + std::to_string(threads));
