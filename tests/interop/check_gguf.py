@@ -4,9 +4,9 @@ For each type or mixture: `quantd-worker quantize --method gguf --format gguf` (
 methods) writes a file, its report and its logits of a few windows. The gguf package reads keys and
 tensors back and computes the weights; transformers runs them in float32, built from the file's keys
 alone. Compared: logits, perplexity, KL, top-1 (as run.py), the keys with config.json and
-tokenizer.json, and the order of rows of q and k. llama.cpp loads the file too: its log probabilities over the whole vocabulary and
-its tokens are compared (llama_cpp.py says how far its rounding may take it); that the comparison
-can fail is shown on damaged copies.
+tokenizer.json, and the order of rows of q and k. llama.cpp loads the file too: its log
+probabilities over the whole vocabulary and its tokens are compared (llama_cpp.py says how far its
+rounding may take it); that the comparison can fail is shown on damaged copies.
 """
 
 import argparse
