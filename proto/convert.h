@@ -35,7 +35,7 @@ absl::StatusOr<QuantizeRequest> FromProto(const v1::JobSpec& spec,
 
 v1::Recipe ToProto(const Recipe& recipe);
 absl::StatusOr<Recipe> FromProto(const v1::Recipe& recipe, std::string_view path = "recipe");
-// Everything set; number_format where it is a floating one.
+// Everything set; number_format where it is a floating one or a block type.
 v1::Scheme ToProto(const Scheme& scheme);
 
 v1::Progress ToProto(const ProgressReport& report);

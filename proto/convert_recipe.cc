@@ -99,6 +99,7 @@ v1::Scheme ToProto(const Scheme& scheme) {
   message.set_method(scheme.method);
   message.set_bits(scheme.bits);
   if (scheme.number != nullptr) message.set_number_format(std::string(scheme.number->name));
+  if (scheme.block != nullptr) message.set_number_format(std::string(scheme.block->name));
   message.set_group_size(scheme.group_size);
   message.set_symmetric(scheme.symmetric);
   message.set_granularity(ToWire(kGranularities, scheme.granularity, v1::GRANULARITY_UNSPECIFIED));

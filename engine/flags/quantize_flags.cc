@@ -117,7 +117,7 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
   command.add_option(
       "--number-format", values.number_format,
       "What one weight is stored as, instead of --bits: fp8-e4m3, fp8-block, mxfp8, mxfp4, "
-      "nvfp4, or int2 to int8");
+      "nvfp4, int2 to int8, or with --format gguf a block type or mixture (Q4_K_M)");
   command.add_option("--group-size", values.group_size,
                      "Inputs that share one scale, for example 128");
   command.add_option("--granularity", values.granularity, "tensor, channel or group");

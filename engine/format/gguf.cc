@@ -56,7 +56,8 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& m
     }
     const BlockType* block = entry.scheme->block;
     if (block == nullptr) {
-      violations.push_back({entry.linear->name, Describe(*entry.scheme), "method gguf"});
+      violations.push_back({entry.linear->name, Describe(*entry.scheme),
+                            "method gguf, or number_format Q4_K (or another block type)"});
     } else if (!block->Fits(entry.linear->in_features)) {
       violations.push_back({entry.linear->name,
                             absl::StrCat(entry.linear->in_features, " inputs in blocks of ",
@@ -95,7 +96,7 @@ std::optional<TensorInfo> Stored(const TensorInfo& tensor, const ModelSpec& mode
 // The mixture that most of the model was asked to be; nullptr: nothing is quantized.
 const Mixture* MixtureOf(std::span<const ResolvedLinear> linears) {
   for (const ResolvedLinear& entry : linears) {
-    if (entry.scheme.has_value()) return FindMixture(entry.scheme->options.Text("type"));
+    if (entry.scheme.has_value()) return FindMixture(entry.scheme->layout);
   }
   return nullptr;
 }
@@ -106,7 +107,7 @@ std::vector<std::string> Fallbacks(std::span<const ResolvedLinear> linears,
   std::vector<std::string> warnings;
   for (const ResolvedLinear& entry : linears) {
     if (!entry.scheme.has_value()) continue;
-    const Mixture* mixture = FindMixture(entry.scheme->options.Text("type"));
+    const Mixture* mixture = FindMixture(entry.scheme->layout);
     if (mixture == nullptr) continue;
     const BlockType& wanted = TypeFor(*mixture, model, *entry.linear);
     if (wanted.Fits(entry.linear->in_features)) continue;

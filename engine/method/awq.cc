@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/method/awq_clip.h"
 #include "engine/method/awq_search.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 #include "engine/method/weight_only_rows.h"
@@ -79,9 +80,10 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   }
   reader.CheckInputs("none");
   reader.OnlyScalesOfRows();
-  if (scheme.floating() && RoundsByCutRange(scheme)) {
+  if ((scheme.floating() || scheme.block != nullptr) && RoundsByCutRange(scheme)) {
     reader.Wrong(absl::StrCat("option ", scheme.options.Flag("clip") ? "clip" : "reference",
-                              " with number_format ", ToAbsl(scheme.number->name)),
+                              " with number_format ",
+                              scheme.floating() ? ToAbsl(scheme.number->name) : scheme.layout),
                  "integers, or neither option");
   }
   return reader.Finish();
@@ -117,6 +119,7 @@ const Method kAwq = {
     .transform = ChooseAwqScales,
     .prepare = Prepare,
     .quantize = Quantize,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

@@ -21,7 +21,7 @@ inline constexpr std::array<OptionRow, 4> kAwqSearchRows = {
       "X^T X in blocks of a group, or through all of X^T X"},
      {"search", "enum", "auto", "auto, range, rule",
       "how candidates are rounded in the search: by the range of a group, or by scale_rule; auto: "
-      "by scale_rule at 2 and 3 bits, where the two differ most"}}};
+      "by scale_rule at 2 and 3 bits, where the two differ most, but for blocks"}}};
 
 // What the search for scales (Method::fold) reads of the calibration data; for compositions.
 StatisticsNeeds AwqFoldNeeds(const Scheme& scheme);

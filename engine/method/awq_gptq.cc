@@ -2,6 +2,7 @@
 
 #include "engine/method/awq.h"
 #include "engine/method/awq_search.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/gptq.h"
 #include "engine/method/output_scales.h"
 #include "engine/method/weight_only_rows.h"
@@ -37,6 +38,7 @@ const Method kAwqGptq = {
     .panel_weights = 1 << 20,
     .tunes = TunesOutputScales,
     .tune = TuneOutputScales,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

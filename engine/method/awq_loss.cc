@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/backend/number_kernels.h"
 #include "engine/backend/rules.h"
+#include "engine/method/block_rounding.h"
 
 namespace quantd {
 namespace {
@@ -54,8 +55,10 @@ AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme) {
   settings.duo = scheme.options.Flag("duo");
   settings.reference = scheme.options.Flag("reference");
   const std::string search = scheme.options.Text("search");
+  // Searching for the contents of blocks costs ten times as much again, and gains nothing.
+  const bool pays = scheme.bits <= 3 && scheme.block == nullptr;
   settings.search_by_rule = scheme.scale_rule != ScaleRule::kAbsmax &&
-                            (search == "rule" || (search == "auto" && scheme.bits <= 3));
+                            (search == "rule" || (search == "auto" && pays));
   const std::string loss = scheme.options.Text("loss");
   if (loss == "blocks") settings.loss = AwqLoss::kBlocks;
   if (loss == "gram") settings.loss = AwqLoss::kGram;
@@ -117,23 +120,27 @@ double AwqLossMeter::Round(const Scheme& scheme, const Place& place, const float
   const float* importance = importance_[place.candidate].data() + place.column;
   kernels.multiply(weights, candidates_[place.candidate].scales.data() + place.column, place.count,
                    scaled);
-  float loss = 0;
-  if (settings_.reference) {
+  double loss = 0;
+  if (scheme.block != nullptr) {
+    loss = BlockRoundingError(scheme, scaled, importance, place.count, errors);
+  } else if (settings_.reference) {
     float* to = errors == nullptr ? scaled : errors;
     AwqReferenceErrors(scaled, place.count, scheme, kernels, to);
-    for (int64_t k = 0; k < place.count; ++k) loss += importance[k] * to[k] * to[k];
+    float sum = 0;
+    for (int64_t k = 0; k < place.count; ++k) sum += importance[k] * to[k] * to[k];
+    loss = static_cast<double>(sum);
   } else {
     AwqGroup group;
     const bool weighted = scheme.scale_rule == ScaleRule::kWeightedMse;
     ChooseScale(kernels, scaled, weighted ? importance : nullptr, place.count, scheme, &group.scale,
                 &group.zero);
-    loss = RoundingError(kernels, scaled, importance, place.count, group.scale, group.zero, scheme,
-                         errors);
+    loss = static_cast<double>(RoundingError(kernels, scaled, importance, place.count, group.scale,
+                                             group.zero, scheme, errors));
   }
   if (errors != nullptr) {
     kernels.multiply(errors, inverses_[place.candidate].data() + place.column, place.count, errors);
   }
-  return static_cast<double>(loss);
+  return loss;
 }
 
 absl::Status AwqLossMeter::Add(const Scheme& scheme, const float* weights, int64_t rows,

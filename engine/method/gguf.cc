@@ -1,12 +1,11 @@
 #include "engine/method/gguf.h"
 
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/gguf/block_types.h"
 #include "engine/gguf/mixture.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 
@@ -61,57 +60,11 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
   if (scheme.activations != ActivationScheme::kNone) {
     reader.Wrong(absl::StrCat("activations ", ToAbsl(NameOf(scheme.activations))), "none");
   }
+  // Until SettleBlocks knows better; an option that does not fit is refused by Finish.
+  const Mixture* mixture = FindMixture(scheme.options.Text("type"));
+  reader.scheme().layout = std::string(mixture->name);
+  reader.scheme().block = FindBlockType(mixture->base);
   return reader.Finish();
-}
-
-// The type that is named for this linear, or that of the mixture.
-const BlockType& Wanted(const ModelSpec& model, const LinearSpec& linear, const Options& options) {
-  std::string named = "auto";
-  if (linear.role == LinearRole::kHead) named = options.Text("output");
-  if (linear.role == LinearRole::kEmbedding) {
-    named = options.Text("embedding");
-    if (named == "auto" && model.tied_embeddings) named = options.Text("output");
-  }
-  if (named != "auto") return *FindBlockType(std::string_view(named));
-  return TypeFor(*FindMixture(options.Text("type")), model, linear);
-}
-
-absl::Status Settle(const ModelSpec& model, const LinearSpec& linear, Scheme& scheme) {
-  const BlockType& wanted = Wanted(model, linear, scheme.options);
-  scheme.block = &FittingType(wanted, linear.in_features);
-  scheme.bits = scheme.block->bits;
-  const bool counted = linear.role != LinearRole::kHead && linear.role != LinearRole::kEmbedding;
-  if (scheme.block->layout == nullptr) {
-    scheme.scale_rule = ScaleRule::kAbsmax;
-  } else if (!counted && scheme.scale_rule == ScaleRule::kWeightedMse) {
-    scheme.scale_rule = ScaleRule::kMse;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Quantize(const WeightRows& weight, const Scheme& scheme, const Prepared* prepared,
-                      const MethodContext& context, QuantizedRows* out) {
-  *out = RoomFor(scheme, weight.rows, weight.columns);
-  const BlockType& type = *scheme.block;
-  const int64_t columns = weight.columns, blocks = columns / type.elements;
-  const bool weighted = prepared != nullptr && !prepared->importance.empty();
-  std::vector<float> row(static_cast<size_t>(columns)), back(row.size());
-  const BlockSource source = {.weights = row.data(),
-                              .importance = weighted ? prepared->importance.data() : nullptr,
-                              .search = scheme.scale_rule == ScaleRule::kAbsmax
-                                            ? BlockSearch::kRange
-                                            : BlockSearch::kError};
-  for (int64_t n = 0; n < weight.rows; ++n) {
-    QD_RETURN_IF_ERROR(WidenRow(weight, n, context.kernels, row.data()));
-    type.encode(type, source, blocks, out->blocks.data() + n * type.RowBytes(columns));
-    out->Dequantize(n, back.data());
-    for (size_t k = 0; k < row.size(); ++k) {
-      const double value = row[k], difference = value - static_cast<double>(back[k]);
-      out->weight_energy += value * value;
-      out->error_energy += difference * difference;
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -127,8 +80,8 @@ const Method kGgufMethod = {
     .needs = RoundToNearestNeeds,
     .transform = nullptr,
     .prepare = PrepareRoundToNearest,
-    .quantize = Quantize,
-    .settle = Settle,
+    .quantize = RoundToNearest,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

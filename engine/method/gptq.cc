@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/gptq_panel.h"
 #include "engine/method/hessian_factor.h"
 #include "engine/method/output_scales.h"
@@ -109,6 +110,10 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
   Options& options = reader.scheme().options;
   reader.scheme().ordered_groups =
       scheme.granularity == Granularity::kGroup && OrderOf(scheme) == ActOrder::kDescAct;
+  if (scheme.block != nullptr && OrderOf(scheme) == ActOrder::kDescAct) {
+    reader.Wrong("option act_order desc-act with number_format " + scheme.layout,
+                 "group-aware, static or none: blocks are of neighbours");
+  }
   if (reference && options.Integer("refit") > 0) {
     reader.Wrong(absl::StrCat("option refit ", options.Integer("refit"), " with option reference"),
                  "0");
@@ -189,6 +194,7 @@ const Method kGptq = {
     .panel_weights = 1 << 20,
     .tunes = TunesOutputScales,
     .tune = TuneOutputScales,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

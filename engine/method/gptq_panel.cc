@@ -8,6 +8,7 @@
 #include "engine/backend/number_kernels.h"
 #include "engine/backend/real_zero_rules.h"
 #include "engine/backend/rules.h"
+#include "engine/method/block_rounding.h"
 #include "engine/method/code_descent.h"
 #include "engine/method/real_zero_codes.h"
 #include "engine/method/round_to_nearest.h"
@@ -39,12 +40,30 @@ absl::Status SumEnergies(const WeightRows& weight, const QuantizeKernels& kernel
   return absl::OkStatus();
 }
 
+// One column of all rows: w ~ step scale - min.
+struct BlockColumn {
+  const float* target;
+  const float* scale;
+  const float* min;
+};
+
+// A sub-block whose scale is 0 has one value, whatever its codes.
+void RoundToBlockCodes(const BlockLayout& layout, const BlockColumn& column, int64_t rows,
+                       float* step, float* error) {
+  const rules::Steps codes = {static_cast<float>(layout.low), static_cast<float>(layout.high)};
+  for (int64_t n = 0; n < rows; ++n) {
+    const float scale = column.scale[n], min = column.min[n];
+    step[n] = scale == 0 ? 0.0f : rules::StepOf(column.target[n] + min, scale, codes);
+    error[n] -= step[n] * scale - min;
+  }
+}
+
 }  // namespace
 
-int64_t GptqPanel::GroupAt(int64_t position) const {
+int64_t GptqPanel::ScaleAt(int64_t position) const {
   const int64_t at =
       scheme_.ordered_groups ? position : prepared_.channel_at[static_cast<size_t>(position)];
-  return at / group_size_;
+  return at / per_scale_;
 }
 
 absl::Status GptqPanel::Load(const WeightRows& weight) {
@@ -53,8 +72,13 @@ absl::Status GptqPanel::Load(const WeightRows& weight) {
   target_ = AlignedBuffer<float>(rows_ * columns_);
   error_ = AlignedBuffer<float>(rows_ * columns_);
   steps_ = AlignedBuffer<float>(rows_ * columns_);
-  scales_.assign(static_cast<size_t>(groups_ * rows_), 1.0f);
-  zeros_.assign(static_cast<size_t>(groups_ * rows_), 0.0f);
+  const auto scales = static_cast<size_t>(columns_ / per_scale_ * rows_);
+  scales_.assign(scales, 1.0f);
+  zeros_.assign(scales, 0.0f);
+  if (scheme_.block != nullptr) {
+    blocks_ = BlockPanel::Of(*scheme_.block, rows_, columns_);
+    mins_.assign(scales, 0.0f);
+  }
   std::vector<float> rows(static_cast<size_t>(kRowsTogether * columns_));
   for (int64_t first = 0; first < rows_; first += kRowsTogether) {
     const int64_t count = std::min(kRowsTogether, rows_ - first);
@@ -74,7 +98,7 @@ absl::Status GptqPanel::Load(const WeightRows& weight) {
 // Scales of a group from its weights as they have become; `positions`: where its channels are.
 // `block` counts groups in the order of those.
 absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t block) {
-  const int64_t group = GroupAt(positions[0]);
+  const int64_t group = ScaleAt(positions[0]);
   std::vector<float> weights(static_cast<size_t>(group_size_ * rows_)), importance;
   for (int64_t k = 0; k < group_size_; ++k) {
     const int64_t position = positions[static_cast<size_t>(k)];
@@ -83,6 +107,10 @@ absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t
     importance.push_back(prepared_.importance_at[static_cast<size_t>(position)]);
   }
   if (prepared_.inverses.size() > 0) QD_RETURN_IF_ERROR(Settle(positions[0], weights.data()));
+  if (!blocks_.empty()) {
+    ChooseBlocks(positions, weights.data());
+    return absl::OkStatus();
+  }
   float* scales = scales_.data() + group * rows_;
   float* zeros = zeros_.data() + group * rows_;
   std::vector<float> row(static_cast<size_t>(group_size_));
@@ -103,6 +131,22 @@ absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t
   if (prepared_.local.empty()) return absl::OkStatus();
   return ImproveScales({.weights = weights.data(), .size = group_size_, .rows = rows_},
                        prepared_.local.Block(block), scheme_, context_, scales, zeros);
+}
+
+// The parts of a block, of whose columns weights[size, rows] are in the order of `positions`.
+void GptqPanel::ChooseBlocks(std::span<const int32_t> positions, const float* weights) {
+  const auto channel_of = [&](int64_t k) {
+    return prepared_.channel_at[static_cast<size_t>(positions[static_cast<size_t>(k)])];
+  };
+  const int64_t block = channel_of(0) / group_size_, first = block * group_size_;
+  std::vector<float> lying(static_cast<size_t>(group_size_ * rows_));
+  for (int64_t k = 0; k < group_size_; ++k) {
+    std::copy_n(weights + k * rows_, rows_, lying.data() + (channel_of(k) - first) * rows_);
+  }
+  const float* importance =
+      prepared_.importance.empty() ? nullptr : prepared_.importance.data() + first;
+  blocks_.Choose(block, lying.data(), importance, SearchOf(scheme_.scale_rule));
+  blocks_.Spread(block, scales_.data(), mins_.data());
 }
 
 // Turns the weights of the group at `begin`, not yet rounded, into what they would become if all
@@ -187,24 +231,29 @@ absl::Status GptqPanel::CarryOver(int64_t begin, int64_t middle, int64_t end) {
 // One column after the other, last to first.
 void GptqPanel::RoundColumns(int64_t begin, int64_t end) {
   for (int64_t p = end - 1; p >= begin; --p) {
-    const int64_t group = GroupAt(p);
+    const int64_t group = ScaleAt(p);
     const float* scale = scales_.data() + group * rows_;
     const float* zero = zeros_.data() + group * rows_;
     const float* target = target_.data() + p * rows_;
     float* step = steps_.data() + p * rows_;
     float* error = error_.data() + p * rows_;
     const rules::Steps steps = rules::StepsOf(scheme_.bits, 0);
-    if (scheme_.floating()) {
+    if (!blocks_.empty()) {
+      RoundToBlockCodes(blocks_.layout(), {target, scale, mins_.data() + group * rows_}, rows_,
+                        step, error);
+    } else if (scheme_.floating()) {
       RoundToLevels(target, scale, rows_, scheme_, step);
       for (int64_t n = 0; n < rows_; ++n) error[n] -= step[n] * scale[n];
-    }
-    for (int64_t n = 0; n < rows_ && !scheme_.real_zero && !scheme_.floating(); ++n) {
-      step[n] = rules::StepOf(target[n], scale[n], {steps.low - zero[n], steps.high - zero[n]});
-      error[n] -= step[n] * scale[n];
-    }
-    for (int64_t n = 0; n < rows_ && scheme_.real_zero; ++n) {
-      step[n] = rules::RealStepOf(target[n], scale[n], zero[n], steps.low, steps.high);
-      error[n] -= step[n] * scale[n];
+    } else if (scheme_.real_zero) {
+      for (int64_t n = 0; n < rows_; ++n) {
+        step[n] = rules::RealStepOf(target[n], scale[n], zero[n], steps.low, steps.high);
+        error[n] -= step[n] * scale[n];
+      }
+    } else {
+      for (int64_t n = 0; n < rows_; ++n) {
+        step[n] = rules::StepOf(target[n], scale[n], {steps.low - zero[n], steps.high - zero[n]});
+        error[n] -= step[n] * scale[n];
+      }
     }
     const float* factors = prepared_.lower.Row(p);
     for (int64_t q = begin; q < p; ++q) {
@@ -228,9 +277,14 @@ void GptqPanel::ByChannel() {
 }
 
 void GptqPanel::Store(QuantizedRows* out) {
+  if (!blocks_.empty()) {
+    if (!by_channel_) ByChannel();
+    blocks_.Store(steps_.data(), out);
+    return;
+  }
   for (int64_t p = 0; p < columns_; ++p) {
     const int64_t channel = by_channel_ ? p : prepared_.channel_at[static_cast<size_t>(p)];
-    const int64_t group = by_channel_ ? p / group_size_ : GroupAt(p);
+    const int64_t group = by_channel_ ? p / group_size_ : ScaleAt(p);
     const float* zero = zeros_.data() + group * rows_;
     const float* step = steps_.data() + p * rows_;
     int8_t* to = out->codes.data() + channel;
@@ -263,8 +317,9 @@ void GptqPanel::Store(QuantizedRows* out) {
 absl::Status GptqPanel::Run(const WeightRows& weight, QuantizedRows* out) {
   *out = RoomFor(scheme_, weight.rows, weight.columns);
   out->group_of = prepared_.group_of;
-  groups_ = out->groups;
+  groups_ = scheme_.GroupsPerRow(weight.columns);
   group_size_ = weight.columns / groups_;
+  per_scale_ = scheme_.block == nullptr ? group_size_ : scheme_.block->layout->size();
   QD_RETURN_IF_ERROR(Load(weight));
   if (prepared_.order == ActOrder::kStatic) QD_RETURN_IF_ERROR(ChooseAllScales());
   QD_RETURN_IF_ERROR(Round(0, columns_));
@@ -273,11 +328,13 @@ absl::Status GptqPanel::Run(const WeightRows& weight, QuantizedRows* out) {
     QD_RETURN_IF_ERROR(DescendOnCodes(scheme_, prepared_.hessian, prepared_.refit, context_,
                                       {.rows = rows_,
                                        .columns = columns_,
-                                       .group_size = group_size_,
+                                       .group_size = per_scale_,
                                        .error = error_.data(),
                                        .steps = steps_.data(),
                                        .scales = scales_.data(),
-                                       .zeros = zeros_.data()}));
+                                       .zeros = zeros_.data(),
+                                       .mins = mins_.data(),
+                                       .blocks = blocks_.empty() ? nullptr : &blocks_}));
   }
   Store(out);
   return SumEnergies(weight, context_.kernels, out);

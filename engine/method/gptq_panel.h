@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/method/block_panel.h"
 #include "engine/method/damped_hessian.h"
 #include "engine/method/local_hessian.h"
 #include "engine/method/registry.h"
@@ -45,10 +46,11 @@ class GptqPanel {
   absl::Status Run(const WeightRows& weight, QuantizedRows* out);
 
  private:
-  // The place of a position's group in scales_; groups that are ordered lie by position.
-  int64_t GroupAt(int64_t position) const;
+  // Where the scale of a position is in scales_; groups that are ordered lie by position.
+  int64_t ScaleAt(int64_t position) const;
   absl::Status Load(const WeightRows& weight);
   absl::Status ChooseScales(std::span<const int32_t> positions, int64_t block);
+  void ChooseBlocks(std::span<const int32_t> positions, const float* weights);
   absl::Status ChooseAllScales();
   absl::Status Round(int64_t begin, int64_t end);
   absl::Status CarryOver(int64_t begin, int64_t middle, int64_t end);
@@ -62,10 +64,13 @@ class GptqPanel {
   const MethodContext& context_;
   bool by_channel_ = false;  // steps and errors; positions until then
   int64_t rows_ = 0, columns_ = 0, group_size_ = 0, groups_ = 0;
+  int64_t per_scale_ = 0;              // weights of a row per scale: a group, or a sub-block
   AlignedBuffer<float> target_;        // [K, rows]: what each weight should become
   AlignedBuffer<float> error_;         // [K, rows]: the weight; once rounded, what is missing
   AlignedBuffer<float> steps_;         // [K, rows]: code - zero
   std::vector<float> scales_, zeros_;  // [groups, rows], groups as they lie in the row
+  std::vector<float> mins_;            // with blocks, in place of zeros: w ~ step scale - min
+  BlockPanel blocks_;                  // with Scheme::block
 };
 
 }  // namespace quantd

@@ -33,6 +33,10 @@ bool TunesOutputScales(const Scheme& scheme) {
 void CheckTune(SchemeReader& reader) {
   const Scheme& scheme = reader.scheme();
   if (!TunesOutputScales(scheme)) return;
+  if (scheme.block != nullptr) {
+    reader.Wrong("option tune output-scales with number_format " + scheme.layout,
+                 "a number format whose scales are 16-bit numbers");
+  }
   if (scheme.floating() && scheme.number->scale != ScaleKind::kFloat) {
     reader.Wrong(absl::StrCat("option tune output-scales with ", ToAbsl(scheme.number->name)),
                  "a number format whose scales are 16-bit numbers");

@@ -139,10 +139,10 @@ struct Method {
   // Sees the whole block after its linears were quantized, before they are packed. Null without
   // `tunes`.
   absl::Status (*tune)(const TuneRequest& request, const MethodContext& context) = nullptr;
-  // Completes a resolved scheme by what only the whole model tells: mixtures, whose types go by
-  // role and depth. Such a method also decides about the embedding (role kEmbedding) and the output
-  // projection, whatever the default `skip` says; a tied projection goes with the embedding. For
-  // these two the scheme may need no statistics. Null: no.
+  // Completes a scheme of blocks by what only the whole model tells: mixtures, whose types go by
+  // role and depth. Whoever asks for blocks also decides about the embedding (role kEmbedding) and
+  // the output projection (block_scheme.h); of these two nothing is known, so what comes out may be
+  // another method. Null: the method has no blocks.
   absl::Status (*settle)(const ModelSpec& model, const LinearSpec& linear,
                          Scheme& scheme) = nullptr;
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/backend/number_kernels.h"
+#include "engine/method/block_rounding.h"
 #include "engine/method/local_hessian.h"
 
 namespace quantd {
@@ -179,6 +180,7 @@ absl::StatusOr<std::shared_ptr<const Prepared>> PrepareRoundToNearest(
 absl::Status RoundToNearest(const WeightRows& weight, const Scheme& scheme,
                             const Prepared* prepared, const MethodContext& context,
                             QuantizedRows* out) {
+  if (scheme.block != nullptr) return RoundToBlocks(weight, scheme, prepared, context, out);
   *out = RoomFor(scheme, weight.rows, weight.columns);
   const auto* rounding = dynamic_cast<const PreparedRounding*>(prepared);
   if (rounding != nullptr && !rounding->local.empty()) {

@@ -1,6 +1,7 @@
 #include "engine/method/rtn.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/round_to_nearest.h"
 #include "engine/method/scheme_request.h"
 #include "engine/method/weight_only_rows.h"
@@ -61,6 +62,7 @@ const Method kRtn = {
     .transform = nullptr,
     .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
+    .settle = SettleBlocks,
 };
 
 }  // namespace quantd

@@ -3,6 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/gguf/block_layout.h"
+#include "engine/gguf/block_types.h"
+#include "engine/method/block_scheme.h"
 
 namespace quantd {
 namespace {
@@ -34,9 +37,14 @@ SchemeReader::SchemeReader(const SchemeRequest& request, const LinearSpec& linea
 // A format of integers is its bits. A floating one says how scales are shared, and has no zeros.
 void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
   if (!request.number_format.has_value()) return;
+  if (const Mixture* mixture = FindMixture(*request.number_format); mixture != nullptr) {
+    ReadBlocks(request, *mixture);
+    return;
+  }
   const NumberFormat* format = FindNumberFormat(*request.number_format);
   if (format == nullptr) {
-    Wrong("number_format " + *request.number_format, "one of " + NumberFormatNames());
+    Wrong("number_format " + *request.number_format,
+          "one of " + NumberFormatNames() + ", " + BlockFormatNames());
     return;
   }
   if (request.bits.has_value() && *request.bits != format->bits) {
@@ -61,6 +69,35 @@ void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
   }
 }
 
+// Blocks say everything but how their contents are searched for. Until SettleBlocks knows better
+// the type is that of most weights.
+void SchemeReader::ReadBlocks(const SchemeRequest& request, const Mixture& mixture) {
+  const BlockType& base = *FindBlockType(mixture.base);
+  const std::string with = absl::StrCat(" with number_format ", ToAbsl(mixture.name));
+  if (base.layout == nullptr) {
+    Wrong("number_format " + *request.number_format,
+          "one of " + BlockFormatNames() + ", or method gguf, which keeps values");
+    return;
+  }
+  scheme_.bits = base.bits;
+  scheme_.layout = std::string(mixture.name);
+  scheme_.block = &base;
+  scheme_.granularity = Granularity::kGroup;
+  scheme_.group_size = base.elements;
+  scheme_.symmetric = !base.layout->has_min();
+  constexpr std::string_view kNone = "none: the block type says it";
+  if (request.bits.has_value()) Wrong("bits" + with, std::string(kNone));
+  if (request.group_size.has_value() || request.granularity.has_value()) {
+    Wrong("a group size or granularity" + with, std::string(kNone));
+  }
+  if (request.symmetric.has_value()) Wrong("symmetric" + with, std::string(kNone));
+  if (scheme_.real_zero) Wrong("real zero points" + with, "integers");
+  if (request.scale_rule == ScaleRule::kHessian) {
+    Wrong("scale_rule hessian" + with, "absmax, mse or weighted-mse");
+  }
+  if (scheme_.scale_rule == ScaleRule::kHessian) scheme_.scale_rule = ScaleRule::kWeightedMse;
+}
+
 // What a floating format fixes of the groups.
 void SchemeReader::CheckFloatingGroups() {
   const NumberFormat& format = *scheme_.number;
@@ -76,9 +113,10 @@ void SchemeReader::CheckFloatingGroups() {
 }
 
 void SchemeReader::OnlyIntegers() {
-  if (!scheme_.floating()) return;
-  Wrong(absl::StrCat("number_format ", ToAbsl(scheme_.number->name)),
-        absl::StrCat("integers (methods rtn, awq and gptq have floating formats)"));
+  if (!scheme_.floating() && scheme_.block == nullptr) return;
+  Wrong(absl::StrCat("number_format ",
+                     scheme_.floating() ? ToAbsl(scheme_.number->name) : scheme_.layout),
+        "integers (methods rtn, awq and gptq have floating formats and blocks)");
 }
 
 void SchemeReader::OnlyScalesOfRows() {
@@ -128,6 +166,7 @@ void SchemeReader::ReadOptions(const SchemeRequest& request, std::span<const Opt
 }
 
 void SchemeReader::ReadGranularity(const SchemeRequest& request) {
+  if (scheme_.block != nullptr) return;
   // A group size alone asks for groups; 0 and -1, as other tools write it, for whole rows.
   const bool asks_size = request.group_size.has_value();
   if (request.granularity.has_value()) {

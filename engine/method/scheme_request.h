@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/error.h"
+#include "engine/gguf/mixture.h"
 #include "engine/method/option_row.h"
 #include "engine/types/model_spec.h"
 #include "engine/types/recipe.h"
@@ -28,7 +29,7 @@ class SchemeReader {
   Scheme& scheme() { return scheme_; }
   // Adds a problem of this linear.
   void Wrong(std::string got, std::string wanted);
-  // Refuses floating number formats.
+  // Refuses floating number formats and blocks.
   void OnlyIntegers();
   // Refuses number formats whose scales are shared by several rows.
   void OnlyScalesOfRows();
@@ -40,6 +41,7 @@ class SchemeReader {
 
  private:
   void ReadNumberFormat(const SchemeRequest& request);
+  void ReadBlocks(const SchemeRequest& request, const Mixture& mixture);
   void CheckFloatingGroups();
   void ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows);
   void ReadGranularity(const SchemeRequest& request);

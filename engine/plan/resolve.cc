@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/method/block_scheme.h"
 #include "engine/method/registry.h"
 
 namespace quantd {
@@ -53,14 +54,11 @@ const Method* MethodOf(const SchemeRequest& request) {
   return FindMethod(request.method.value_or("rtn"));
 }
 
-// Whether the method decides about embedding and output projection too.
-bool Settles(const Method* method) { return method != nullptr && method->settle != nullptr; }
-
 // What the recipe says of one linear; nothing: leave it alone.
 std::optional<SchemeRequest> RequestFor(const Recipe& recipe, const LinearSpec& linear) {
   SchemeRequest request = recipe.default_scheme;
-  // The `lm_head` that every recipe skips unless told otherwise is no answer to such a method.
-  const bool decides = linear.role == LinearRole::kHead && Settles(MethodOf(request));
+  // The `lm_head` that every recipe skips unless told otherwise is no answer to such a request.
+  const bool decides = linear.role == LinearRole::kHead && AsksForBlocks(request);
   bool skipped = std::any_of(recipe.skip.begin(), recipe.skip.end(), [&](const std::string& glob) {
     return Hits(glob, linear) && !(decides && glob == Recipe{}.skip.front());
   });
@@ -118,7 +116,7 @@ absl::StatusOr<Scheme> ResolveOne(const SchemeRequest& request, const LinearSpec
                   .got = "a scheme for an output projection that is tied to the embedding",
                   .wanted = "lm_head in skip"});
   }
-  if (method->needs(scheme).any()) {
+  if (FindMethod(scheme.method)->needs(scheme).any()) {
     return MakeError(
         Reason::kRecipeInvalid, "refused",
         Violation{
@@ -140,7 +138,7 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
     ResolvedLinear entry{.linear = linear, .scheme = std::nullopt};
     auto request = RequestFor(recipe, *linear);
     const bool tied = linear->role == LinearRole::kHead && model.tied_embeddings;
-    if (request.has_value() && tied && Settles(MethodOf(*request))) request.reset();
+    if (request.has_value() && tied && AsksForBlocks(*request)) request.reset();
     if (request.has_value() && linear->role != LinearRole::kRouter) {
       auto scheme = ResolveOne(*request, *linear, model);
       for (Violation& violation : ViolationsOf(scheme.status()))
@@ -165,7 +163,7 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
 
 absl::StatusOr<std::optional<Scheme>> ResolveEmbedding(const Recipe& recipe, const ModelSpec& model,
                                                        const LinearSpec& table) {
-  if (!Settles(MethodOf(recipe.default_scheme))) return std::nullopt;
+  if (!AsksForBlocks(recipe.default_scheme)) return std::nullopt;
   QD_ASSIGN_OR_RETURN(Scheme scheme, ResolveOne(recipe.default_scheme, table, model));
   return scheme;
 }

@@ -319,7 +319,7 @@ Json ToJson(const Scheme& scheme) {
                {"activations", NameOf(scheme.activations)},
                {"options", ToJson(scheme.options)}};
   if (scheme.number != nullptr) json["number_format"] = scheme.number->name;
-  if (scheme.block != nullptr) json["block_type"] = scheme.block->name;
+  if (scheme.block != nullptr) json["number_format"] = json["block_type"] = scheme.block->name;
   return json;
 }
 

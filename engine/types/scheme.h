@@ -56,9 +56,9 @@ struct Scheme {
   // until all its weights are known, which is while they are quantized.
   float tensor_scale = 0;
   Options options;     // of the method alone, all of them
-  std::string layout;  // which of the format's layouts, where it has several
-  // Blocks of a file format instead of codes, scales and zeros; `bits` is that of their codes, the
-  // fields about scales do not apply.
+  std::string layout;  // which of the format's layouts, where it has several; of blocks the mixture
+  // Blocks of a file format instead of codes, scales and zeros; `bits` is that of their codes, and
+  // how scales are shared the type's affair: of the methods' fields a group is a block, if any.
   const BlockType* block = nullptr;
 
   bool floating() const { return number != nullptr && number->floating(); }

@@ -53,6 +53,8 @@ def books():
         "gguf-q4-k-m": f"{GGUF} --option type=Q4_K_M",
         "gguf-q2-k": f"{GGUF} --option type=Q2_K",
         "gguf-q8-0": f"{GGUF} --option type=Q8_0",
+        "gguf-gptq": "--format gguf --method gptq --number-format Q4_K_M",
+        "gguf-awq-gptq": "--format gguf --method awq+gptq --number-format Q3_K",
         "mixed": "--method rtn --bits 4 --override model.layers.1.mlp.*=skip "
                  "--override model.layers.2.*=rtn:bits=8:group_size=32 --format gptq --symmetric",
         "analyze": "--method awq --analyze",

@@ -1,12 +1,12 @@
 """Reads our GGUF files with the gguf package and compares the model inside with our evaluation.
 
-For each type or mixture: `quantd-worker quantize --method gguf --format gguf` writes a file, its
-report and its logits of a few windows. The gguf package reads keys and tensors back and computes
-the weights; transformers runs them in float32, built from the file's keys alone. Compared: logits,
-perplexity, KL, top-1 (as run.py), the keys with config.json and tokenizer.json, and the order of
-rows of q and k. llama.cpp loads the file too: its log probabilities over the whole vocabulary and
-its tokens are compared (llama_cpp.py says how far its rounding may take it); that the comparison
-can fail is shown on damaged copies.
+For each type or mixture: `quantd-worker quantize --method gguf --format gguf` (some by other
+methods) writes a file, its report and its logits of a few windows. The gguf package reads keys and
+tensors back and computes the weights; transformers runs them in float32, built from the file's keys
+alone. Compared: logits, perplexity, KL, top-1 (as run.py), the keys with config.json and
+tokenizer.json, and the order of rows of q and k. llama.cpp loads the file too: its log
+probabilities over the whole vocabulary and its tokens are compared (llama_cpp.py says how far its
+rounding may take it); that the comparison can fail is shown on damaged copies.
 """
 
 import argparse
@@ -31,6 +31,8 @@ import tiny_models
 
 TYPES = ["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1",
          "Q4_0", "Q3_K_M", "Q2_K"]
+# Methods whose number format is a type or mixture.
+METHODS = [("awq", "Q4_0"), ("gptq", "Q4_K_M"), ("gptq", "Q2_K"), ("awq+gptq", "Q3_K_M")]
 # Random models of other families: other names, biases, norms of q and k, an output projection.
 FAMILY_TYPES = ["F16", "Q4_K_M"]
 LIMITS = {"largest": 2e-4, "perplexity": 1e-5, "kl": 1e-3, "top1": 2e-4}
@@ -117,13 +119,14 @@ def check_tokens(reader, model_folder):
     return wrong
 
 
-def quantize(arguments, model, kind, *flags):
+def quantize(arguments, model, kind, *flags, method="gguf"):
     """(the file, the first of several; the report; our logits)"""
     end = "-split" if flags else ""
-    folder = os.path.join(arguments.out, f"gguf-{os.path.basename(model)}-{kind}{end}")
+    folder = os.path.join(arguments.out, f"{method}-{os.path.basename(model)}-{kind}{end}")
     subprocess.run(["rm", "-rf", folder], check=True)
-    command = [arguments.worker, "quantize", model, "--out", folder, "--method", "gguf",
-               "--option", f"type={kind}", "--format", "gguf", "--samples", "16", "--evaluation",
+    types = ["--option", f"type={kind}"] if method == "gguf" else ["--number-format", kind]
+    command = [arguments.worker, "quantize", model, "--out", folder, "--method", method, *types,
+               "--format", "gguf", "--samples", "16", "--evaluation",
                f"{arguments.model}/evaluation.txt", "--eval-windows", str(arguments.windows),
                "--seq-len", "512", "--logits-windows", "2", "--compute", "f32", "--json", *flags]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -178,9 +181,9 @@ def check_split(arguments, window):
     return same
 
 
-def check(arguments, windows, model, kind):
+def check(arguments, windows, model, kind, method="gguf"):
     """Whether one type agrees; prints its rows."""
-    path, report, own = quantize(arguments, model, kind)
+    path, report, own = quantize(arguments, model, kind, method=method)
     reader = gguf.GGUFReader(path)
     logits = protocol.logits_of(model_of(reader), windows)
     found = protocol.scores(windows, logits, logits)
@@ -195,7 +198,7 @@ def check(arguments, windows, model, kind):
     rows += llama_cpp_rows(path, model, windows[0], logits[0], kind, limit)
     size = os.path.getsize(path) / 1e6
     name = os.path.basename(os.path.normpath(model))
-    print(f"gguf {name} {kind}: {size:.2f} MB, perplexity {ours['perplexity_quantized']:.4f}, "
+    print(f"{method} {name} {kind}: {size:.2f} MB, perplexity {ours['perplexity_quantized']:.4f}, "
           f"KL {ours['kl_mean']:.6f}")
     passed = True
     for what, distance, limit in rows:
@@ -211,7 +214,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--windows", type=int, default=8)
-    parser.add_argument("--only", help="the type of that name, or split")
+    parser.add_argument("--only", help="the type or method of that name, or split")
     arguments = parser.parse_args()
     windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt", 512,
                                    arguments.windows)
@@ -221,6 +224,8 @@ def main():
         cases += [(model, kind) for kind in FAMILY_TYPES]
     verdicts = [check(arguments, windows, model, kind) for model, kind in cases
                 if arguments.only in (None, kind)]
+    verdicts += [check(arguments, windows, arguments.model, kind, method)
+                 for method, kind in METHODS if arguments.only in (None, kind, method)]
     if arguments.only in (None, "split"):
         verdicts.append(check_split(arguments, windows[0]))
     print(f"{sum(verdicts)} of {len(verdicts)} GGUF types agree")

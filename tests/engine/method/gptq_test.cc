@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/method/calibrated_linear.h"
 #include "tests/engine/method/method_context.h"
+#include "tests/engine/method/textbook_hessian.h"
 
 namespace quantd {
 namespace {
@@ -43,42 +44,6 @@ QuantizedRows Quantized(const CalibratedLinear& linear, const Scheme& scheme) {
       kGptq.quantize(linear.Rows(), scheme, prepared->get(), TestContext(), &out);
   EXPECT_TRUE(status.ok()) << status;
   return out;
-}
-
-using Matrix = std::vector<std::vector<double>>;
-
-// The upper Cholesky factor R of a positive definite matrix's inverse: inverse = R^T R.
-Matrix UpperFactorOfInverse(const Matrix& matrix) {
-  const size_t size = matrix.size();
-  Matrix left = matrix, inverse(size, std::vector<double>(size));
-  for (size_t i = 0; i < size; ++i) inverse[i][i] = 1;
-  for (size_t column = 0; column < size; ++column) {  // Gauss-Jordan: no pivoting is needed
-    const double pivot = left[column][column];
-    for (size_t j = 0; j < size; ++j) {
-      left[column][j] /= pivot;
-      inverse[column][j] /= pivot;
-    }
-    for (size_t i = 0; i < size; ++i) {
-      const double factor = left[i][column];
-      if (i == column || factor == 0) continue;
-      for (size_t j = 0; j < size; ++j) {
-        left[i][j] -= factor * left[column][j];
-        inverse[i][j] -= factor * inverse[column][j];
-      }
-    }
-  }
-  Matrix upper(size, std::vector<double>(size));
-  for (size_t i = 0; i < size; ++i) {
-    double sum = inverse[i][i];
-    for (size_t k = 0; k < i; ++k) sum -= upper[k][i] * upper[k][i];
-    upper[i][i] = std::sqrt(sum);
-    for (size_t j = i + 1; j < size; ++j) {
-      double rest = inverse[i][j];
-      for (size_t k = 0; k < i; ++k) rest -= upper[k][i] * upper[k][j];
-      upper[i][j] = rest / upper[i][i];
-    }
-  }
-  return upper;
 }
 
 // Channels in the order in which they are rounded.
@@ -164,16 +129,7 @@ TEST_P(GptqTextbook, CodesAreThoseOfTheRecursion) {
   const size_t group =
       static_cast<size_t>(param.group_size > 0 ? param.group_size : linear.spec.in_features);
   const std::vector<size_t> turns = Turns(linear, param.order, group);
-  Matrix hessian(turns.size(), std::vector<double>(turns.size()));
-  double mean = 0;
-  for (size_t i = 0; i < turns.size(); ++i) mean += linear.MeanSquare(i);
-  mean /= static_cast<double>(turns.size());
-  for (size_t i = 0; i < turns.size(); ++i) {
-    for (size_t j = 0; j < turns.size(); ++j) {
-      hessian[i][j] = linear.MeanProduct(turns[i], turns[j]) + (i == j ? 0.01 * mean : 0);
-    }
-  }
-  const Matrix upper = UpperFactorOfInverse(hessian);
+  const Matrix upper = UpperFactorOfInverse(TextbookHessian(linear, turns, 0.01));
   QuantizedRows got = Quantized(linear, scheme), wanted = got;
   size_t equal = 0;
   for (size_t n = 0; n < static_cast<size_t>(got.rows); ++n) {

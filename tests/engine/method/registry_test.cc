@@ -85,7 +85,7 @@ TEST(MethodRegistry, DefaultsAreTheOnesOfTheTable) {
 TEST(MethodRegistry, EveryBitWidthOfTheTableResolves) {
   for (const Method& method : Methods()) {
     // Where the type of blocks says the bits, nobody may.
-    if (StandsForAnother(method) || method.settle != nullptr) continue;
+    if (StandsForAnother(method) || method.name == "gguf") continue;
     for (int bits = 1; bits <= 9; ++bits) {
       const bool wanted =
           std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end();
@@ -215,6 +215,48 @@ TEST(NumberFormats, FloatingOnesFixHowScalesAreShared) {
   EXPECT_EQ(Resolve("gptq", request)->granularity, Granularity::kChannel);
   request.symmetric = false;
   EXPECT_EQ(OnlyViolation(Resolve("rtn", request)).wanted, "symmetric true");
+}
+
+TEST(NumberFormats, BlocksSayAllButTheSearch) {
+  SchemeRequest request;
+  for (const char* format : {"Q8_0", "Q6_K", "Q5_1", "Q4_K", "Q4_K_M", "Q3_K", "Q2_K"}) {
+    request.number_format = format;
+    for (const char* method : {"rtn", "awq", "gptq", "awq+gptq"}) {
+      const auto scheme = Resolve(method, request, Linear(256, 512));
+      ASSERT_TRUE(scheme.ok()) << scheme.status();
+      EXPECT_EQ(scheme->layout, format);
+      EXPECT_EQ(scheme->bits, scheme->block->bits);
+      EXPECT_EQ(scheme->group_size, scheme->block->elements);
+      EXPECT_EQ(scheme->scale_rule,
+                std::string_view(method) == "rtn" ? ScaleRule::kMse : ScaleRule::kWeightedMse);
+    }
+    for (const char* method : {"int8", "smoothquant", "hqq", "hqq+gptq", "auto", "gguf"}) {
+      EXPECT_FALSE(Resolve(method, request).ok()) << method;
+    }
+  }
+}
+
+TEST(NumberFormats, BlocksRefuseWhatTheySayThemselves) {
+  const auto refused = [](const std::string& format, SchemeRequest request,
+                          const char* method = "gptq") {
+    request.number_format = format;
+    return OnlyViolation(Resolve(method, request));
+  };
+  EXPECT_THAT(refused("F16", {}, "awq").wanted, HasSubstr("method gguf"));
+  EXPECT_THAT(refused("Q4_K", {.group_size = 32}).got, HasSubstr("a group size or granularity"));
+  EXPECT_THAT(refused("Q4_K", {.symmetric = true}).got, HasSubstr("symmetric"));
+  EXPECT_THAT(refused("Q4_K", {.bits = 4}).got, HasSubstr("bits"));
+  EXPECT_THAT(refused("Q4_K", {.scale_rule = ScaleRule::kHessian}).wanted, HasSubstr("mse"));
+  EXPECT_THAT(refused("Q4_K", {.activations = ActivationScheme::kDynamicToken}).wanted,
+              HasSubstr("none"));
+  SchemeRequest ordered;
+  ordered.options.Set("act_order", std::string("desc-act"));
+  EXPECT_THAT(refused("Q4_K", ordered).wanted, HasSubstr("group-aware"));
+  for (const char* option : {"clip", "reference"}) {
+    SchemeRequest cut;
+    cut.options.Set(option, true);
+    EXPECT_THAT(refused("Q4_0", cut, "awq").wanted, HasSubstr("integers"));
+  }
 }
 
 TEST(NumberFormats, RefusesWhatDoesNotGoTogether) {

@@ -149,6 +149,29 @@ TEST_F(GgufTest, IsTheSameFileForAnyNumberOfThreads) {
   EXPECT_EQ(digests[0], digests[1]);
 }
 
+// Any method that takes the number format fills the same file.
+TEST_F(GgufTest, OtherMethodsFillTheSameTypes) {
+  const QuantizeRequest plain = Request("type: Q4_K_M", "plain-types");
+  ASSERT_TRUE(Run(plain).ok());
+  const auto wanted = Types(Header(Bytes(plain, "Q4_K_M")));
+  for (const std::string method : {"gptq", "awq+gptq"}) {
+    std::vector<std::string> digests;
+    for (const int threads : {1, 2}) {
+      QuantizeRequest request = Request("type: Q4_K_M", method + std::to_string(threads));
+      request.recipe = *ParseRecipe("default: {method: " + method + ", number_format: Q4_K_M}");
+      request.resources.threads = threads;
+      const auto report = Run(request);
+      ASSERT_TRUE(report.ok()) << report.status();
+      EXPECT_LT(report->evaluation->kl_mean, 0.02) << method;
+      const std::string bytes = Bytes(request, "Q4_K_M");
+      EXPECT_EQ(Types(Header(bytes)), wanted) << method;
+      EXPECT_EQ(Header(bytes).Integer("general.file_type"), 15);
+      digests.push_back(Sha256Hex(bytes));
+    }
+    EXPECT_EQ(digests[0], digests[1]) << method;
+  }
+}
+
 TEST_F(GgufTest, EmbeddingAndOutputCanBeNamed) {
   const QuantizeRequest request = Request("type: Q4_0, output: Q8_0", "named");
   ASSERT_TRUE(Run(request).ok());
