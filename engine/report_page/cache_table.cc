@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/report_page/html.h"
+#include "engine/report_page/page_text.h"
 
 namespace quantd {
 

@@ -88,11 +88,11 @@ TEST_F(NumberFormatsTest, FusedLinearsShareTheirTensorScale) {
 TEST_F(NumberFormatsTest, BlocksReadBackNextToTheirWeights) {
   for (const std::string activations : {"none", "dynamic"}) {
     const auto report =
-        Run("method: rtn, number_format: fp8-block, activations: " + activations, 2);
+        Run("method: rtn, number_format: fp8-block, activations: " + activations, {.threads = 2});
     ASSERT_TRUE(report.ok()) << report.status();
     EXPECT_LT(report->evaluation->kl_mean, 0.005);
     const auto checkpoint = OpenCheckpoint(artifact());
-    const auto original = OpenCheckpoint(model_);
+    const auto original = OpenCheckpoint(SourcePath("models/books-3m"));
     ASSERT_TRUE(checkpoint.ok() && original.ok());
     for (const std::string part : {"self_attn.k_proj", "mlp.gate_proj", "mlp.down_proj"}) {
       const std::string name = "model.layers.1." + part + ".weight";
