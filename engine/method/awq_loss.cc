@@ -57,8 +57,8 @@ AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme) {
   const std::string search = scheme.options.Text("search");
   // Searching for the contents of blocks costs several times the run, and gains little.
   const bool pays = scheme.bits <= 3 && scheme.block == nullptr;
-  settings.search_by_rule = scheme.scale_rule != ScaleRule::kAbsmax &&
-                            (search == "rule" || (search == "auto" && pays));
+  settings.search_by_rule =
+      scheme.scale_rule != ScaleRule::kAbsmax && (search == "rule" || (search == "auto" && pays));
   const std::string loss = scheme.options.Text("loss");
   if (loss == "blocks") settings.loss = AwqLoss::kBlocks;
   if (loss == "gram") settings.loss = AwqLoss::kGram;
