@@ -55,10 +55,10 @@ AwqSearchSettings AwqSearchSettingsOf(const Scheme& scheme) {
   settings.duo = scheme.options.Flag("duo");
   settings.reference = scheme.options.Flag("reference");
   const std::string search = scheme.options.Text("search");
-  // Searching for the contents of blocks costs ten times as much again, and gains nothing.
+  // Searching for the contents of blocks costs several times the run, and gains little.
   const bool pays = scheme.bits <= 3 && scheme.block == nullptr;
-  settings.search_by_rule = scheme.scale_rule != ScaleRule::kAbsmax &&
-                            (search == "rule" || (search == "auto" && pays));
+  settings.search_by_rule =
+      scheme.scale_rule != ScaleRule::kAbsmax && (search == "rule" || (search == "auto" && pays));
   const std::string loss = scheme.options.Text("loss");
   if (loss == "blocks") settings.loss = AwqLoss::kBlocks;
   if (loss == "gram") settings.loss = AwqLoss::kGram;
