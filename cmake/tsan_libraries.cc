@@ -119,6 +119,15 @@ void Mutex::LockWhen(const Condition& condition) {
   PollUntil(this, condition, InfiniteFuture());
 }
 
+bool Mutex::LockWhenWithTimeout(const Condition& condition, Duration timeout) {
+  return LockWhenWithDeadline(condition, Now() + timeout);
+}
+
+bool Mutex::LockWhenWithDeadline(const Condition& condition, Time deadline) {
+  Lock();
+  return PollUntil(this, condition, deadline);
+}
+
 // A condition variable may wake without being signalled, so callers look again.
 void CondVar::Wait(Mutex* mutex) {
   mutex->Unlock();

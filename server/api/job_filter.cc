@@ -89,7 +89,7 @@ class Parser {
 
   absl::StatusOr<std::string> ParseValue() {
     if (at_ < text_.size() && text_[at_] == '"') return ParseQuoted();
-    const std::string value(Word());
+    std::string value(Word());
     if (value.empty()) return Wrong("a value");
     return value;
   }

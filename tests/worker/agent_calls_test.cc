@@ -33,6 +33,12 @@ class AgentCallsTest : public AgentTest {
            request.has_long_poll();
   }
 
+  static bool TellsProgress(const v1::SynchronizeRequest& request) {
+    const auto& events = request.task().events();
+    return std::any_of(events.begin(), events.end(),
+                       [](const v1::TaskEvent& event) { return event.has_progress(); });
+  }
+
   void UseManualClock() {
     clock_ = &manual_;
     options_.batch_events = absl::ZeroDuration();
@@ -120,7 +126,10 @@ TEST_F(AgentCallsTest, NewsEndTheCallOfASilentTask) {
     response.mutable_next_call_delay()->set_seconds(600);
     return GoOn(request, response);
   }));
-  ASSERT_TRUE(server_->WaitFor(&Silent));
+  // The child tells that the pipe is there; the call after that is silent, and held.
+  ASSERT_TRUE(
+      TurnUntil([this] { return Asked(&TellsProgress) && Silent(server_->requests().back()); },
+                absl::ZeroDuration()));
   // Opening the pipe lets the child go on.
   const std::string pipe = options_.resources.scratch_folder + "/task-7/go";
   const int told = open(pipe.c_str(), O_WRONLY | O_CLOEXEC);
