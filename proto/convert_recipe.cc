@@ -124,7 +124,10 @@ v1::Recipe ToProto(const Recipe& recipe) {
   v1::SkipList* skip = message.mutable_skip();
   for (const std::string& glob : recipe.skip) skip->add_globs(glob);
   message.set_propagate(ToWire(kPropagates, recipe.propagate, v1::PROPAGATE_UNSPECIFIED));
-  message.set_kv_cache(ToWire(kKvCaches, recipe.kv_cache, v1::KV_CACHE_UNSPECIFIED));
+  // Said only where it is one: servers from before the field take the rest.
+  if (recipe.kv_cache != KvCache::kNone) {
+    message.set_kv_cache(ToWire(kKvCaches, recipe.kv_cache, v1::KV_CACHE_UNSPECIFIED));
+  }
   return message;
 }
 

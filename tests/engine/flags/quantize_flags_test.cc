@@ -50,7 +50,8 @@ TEST(QuantizeFlagsTest, SaidIsWhatTheCommandLineHas) {
                   {"gate", {{"max_mean_kl", 0.1}}}}));
   EXPECT_EQ(SaidBy({"--propagate", "original"}), (Json{{"recipe", {{"propagate", true}}}}));
   EXPECT_EQ(SaidBy({"--recipe", "r.yaml"}),
-            (Json{{"recipe", {{"skip", true}, {"propagate", true}}}}));
+            (Json{{"recipe", {{"skip", true}, {"propagate", true}, {"kv_cache", true}}}}));
+  EXPECT_EQ(SaidBy({"--kv-cache", "none"}), (Json{{"recipe", {{"kv_cache", true}}}}));
 }
 
 TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {
@@ -69,6 +70,8 @@ TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {
                               "*.q_proj",
                               "--propagate",
                               "quantized",
+                              "--kv-cache",
+                              "fp8",
                               "--calibration",
                               "c.txt",
                               "--samples",
@@ -103,6 +106,7 @@ TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {
   EXPECT_EQ(scheme.symmetric, false);
   EXPECT_EQ(scheme.scale_rule, ScaleRule::kAbsmax);
   EXPECT_THAT(request->recipe.skip, ElementsAre("lm_head", "*.q_proj"));
+  EXPECT_EQ(request->recipe.kv_cache, KvCache::kFp8);
   EXPECT_TRUE(request->recipe.overrides[0].skip);
   EXPECT_TRUE(request->calibration.text.starts_with("/"));
   EXPECT_TRUE(request->calibration.text.ends_with("/c.txt"));
