@@ -21,7 +21,6 @@
 #include "proto/grpc_status.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
 #include "server/api/server.h"
-#include "tests/paths.h"
 
 namespace quantd {
 namespace {
@@ -122,7 +121,7 @@ absl::StatusOr<Json> Run(const std::string& model, int jobs) {
 }  // namespace quantd
 
 int main(int argc, char** argv) {
-  const std::string model = argc > 1 ? argv[1] : SourcePath("models/books-3m");
+  const std::string model = argc > 1 ? argv[1] : "models/books-3m";
   const int jobs = argc > 2 ? std::atoi(argv[2]) : 10'000;
   spdlog::set_level(spdlog::level::warn);
   const auto figures = quantd::Run(model, jobs);

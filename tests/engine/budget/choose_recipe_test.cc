@@ -194,7 +194,7 @@ TEST_F(ChooseRecipeTest, RefusesABudgetThatNothingMeets) {
   EXPECT_EQ(ReasonOf(Choose().status()), Reason::kRecipeInvalid);
   request_.recipe.default_scheme.options.Set("bits_per_weight", 4.0);
   request_.recipe.default_scheme.options.Set("widths", std::string("3-4-8"));
-  request_.output.format = "compressed-tensors";  // holds 4 and 8
+  request_.output.format = "awq";  // holds 4
   EXPECT_EQ(ReasonOf(Choose().status()), Reason::kRecipeInvalid);
 }
 

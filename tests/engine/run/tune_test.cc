@@ -10,9 +10,9 @@ namespace {
 
 class TuneTest : public RecipeRunTest {
  protected:
-  static std::string Recipe(const std::string& tune, const std::string& more = "") {
-    return "default: {method: gptq, bits: 2, group_size: 64, symmetric: false, tune: " + tune +
-           more + "}";
+  static std::string Recipe(const std::string& tune) {
+    return "default: {method: gptq, bits: 2, group_size: 64, symmetric: false, options: {tune: " +
+           tune + "}}";
   }
 };
 
@@ -33,12 +33,13 @@ TEST_F(TuneTest, NoneIsTheDefault) {
 
 TEST_F(TuneTest, ScalesOfATypeOfTheirOwnAreRefused) {
   for (const std::string number : {"nvfp4", "mxfp4"}) {
-    const auto report =
-        Run("default: {method: gptq, tune: output-scales, number_format: " + number + "}");
+    const auto report = Run(
+        "default: {method: gptq, options: {tune: output-scales}, number_format: " + number + "}");
     EXPECT_EQ(ReasonOf(report.status()), Reason::kRecipeInvalid) << report.status();
   }
   const auto blocks =
-      Run("default: {method: gptq, tune: output-scales, number_format: Q4_K}", {.format = "gguf"});
+      Run("default: {method: gptq, options: {tune: output-scales}, number_format: Q4_K}",
+          {.format = "gguf"});
   EXPECT_EQ(ReasonOf(blocks.status()), Reason::kRecipeInvalid) << blocks.status();
 }
 
