@@ -243,6 +243,19 @@ struct Added {
   AfterCommit after;
 };
 
+// A file of the model that a link leads out of the allowed folders, by the field that names the
+// model.
+absl::Status ByField(const absl::Status& status, const std::string& model_folder) {
+  if (ReasonOf(status) != Reason::kModelOutsideRoots) return status;
+  std::vector<Violation> violations = ViolationsOf(status);
+  for (Violation& violation : violations) {
+    if (!violation.where.starts_with(model_folder + "/")) continue;
+    violation.got = absl::StrCat(violation.where, ": ", violation.got);
+    violation.where = "job.spec.model.path";
+  }
+  return MakeError(Reason::kModelOutsideRoots, "refused", std::move(violations));
+}
+
 // Checks the request in full; no store, no side effect.
 absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_RETURN_IF_ERROR(CheckSize(asked.spec(), api.limits));
@@ -253,7 +266,9 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_RETURN_IF_ERROR(CheckMethods(request.recipe));
   QD_RETURN_IF_ERROR(ResolvePaths(api, request, spec));
   request.model_roots = api.model_roots;
-  QD_ASSIGN_OR_RETURN(const auto planned, api.plan(request));
+  const auto planning = api.plan(request);
+  QD_RETURN_IF_ERROR(ByField(planning.status(), request.model_folder));
+  const auto& planned = *planning;
   SplitMessage plan = Split(ToProto(planned->plan));
   made.job.id = NewJobId();
   made.job.method = request.recipe.default_scheme.method.value_or(kDefaultMethod);
