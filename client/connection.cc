@@ -79,7 +79,7 @@ absl::StatusOr<Reply> Connection::Call(Method<Request, Reply> method, const Requ
     grpc::ClientContext context;
     SetDeadline(context, options_.deadline);
     Cancellation::Scope scope(cancellation_, context);
-    const absl::Status status = FromGrpc((stub_.get()->*method)(&context, request, &reply));
+    absl::Status status = FromGrpc((stub_.get()->*method)(&context, request, &reply));
     if (status.ok()) return reply;
     if (cancellation_.cancelled()) return Interrupted();
     if (!IsTransient(status)) return status;
