@@ -94,18 +94,17 @@ void WriteCompressed(const ModelFolder& folder, DType dtype, float scale, int bi
     tensors.push_back(Integers<int64_t>(name + ".weight_shape", DType::kI64, {2}, {128, 128}));
   }
   Json config = TinyLlamaConfig();
-  config["quantization_config"] = {
-      {"quant_method", "compressed-tensors"},
-      {"format", "pack-quantized"},
-      {"ignore", {"lm_head"}},
-      {"config_groups",
-       {{"group_0",
-         {{"targets", {"Linear"}},
-          {"weights",
-           {{"num_bits", bits},
-            {"symmetric", true},
-            {"strategy", "group"},
-            {"group_size", 32}}}}}}}};
+  config["quantization_config"] = {{"quant_method", "compressed-tensors"},
+                                   {"format", "pack-quantized"},
+                                   {"ignore", {"lm_head"}},
+                                   {"config_groups",
+                                    {{"group_0",
+                                      {{"targets", {"Linear"}},
+                                       {"weights",
+                                        {{"num_bits", bits},
+                                         {"symmetric", true},
+                                         {"strategy", "group"},
+                                         {"group_size", 32}}}}}}}};
   Finish(folder, std::move(tensors), config);
 }
 

@@ -194,8 +194,8 @@ TEST(FloatingBlocks, CodesAndScalesAreThoseOfTheLibrary) {
     ASSERT_TRUE(
         FindMethod("rtn")->quantize(panel, *scheme, nullptr, TestContext(), &quantized).ok());
     for (const PackedPiece& piece : kCompressedTensors.pack(linear, *scheme, begin, quantized)) {
-      char* to = piece.index == 0 ? stored_codes.data()
-                                  : reinterpret_cast<char*>(stored_scales.data());
+      char* to =
+          piece.index == 0 ? stored_codes.data() : reinterpret_cast<char*>(stored_scales.data());
       std::memcpy(to + piece.offset, piece.bytes.data(), piece.bytes.size());
     }
     quantized.Dequantize(rows - 1, last_row.data());
