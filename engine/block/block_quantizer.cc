@@ -1,5 +1,6 @@
 #include "engine/block/block_quantizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -26,7 +27,7 @@ absl::StatusOr<BlockResult> BlockQuantizer::Run(Block& block, PackedTensors& ten
   QD_ASSIGN_OR_RETURN(BlockWeights original, Load(block));
   BlockStatistics gathering(run_.streams.calibration, request.recipe, block, run_.saved,
                             plan.scratch_folder);
-  const bool tunes = AnyTunes(block.linears);
+  const bool tunes = std::any_of(block.linears.begin(), block.linears.end(), Tunes);
   const Activations tuned_on = tunes ? run_.streams.calibration.First(kTuneWindows) : Activations();
   if (plan.calibrates) {
     run_.progress.Enter(Stage::kCalibrate);
@@ -131,20 +132,19 @@ absl::StatusOr<std::vector<QuantizedLinear>> BlockQuantizer::QuantizeLinears(
       TensorScales(block.linears, block.sources, block.transform.linears, run_.context.pool));
   // With samples the report is not complete before the block's weights are prepared.
   const bool sampled = !block.samples.inputs.empty();
+  const auto packed = [&](size_t i) {
+    if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(linears[i].report);
+    if (!run_.planned.request.evaluation.analyze) block.sources[i].Release();
+  };
   for (size_t i = 0; i < block.linears.size(); ++i) {
     QD_ASSIGN_OR_RETURN(QuantizedLinear result,
                         QuantizeLinear(block, i, scales[i], prepared, !tunes, tensors));
     linears.push_back(std::move(result));
-    if (tunes) continue;
-    if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(linears[i].report);
-    if (!run_.planned.request.evaluation.analyze) block.sources[i].Release();
+    if (!tunes) packed(i);
   }
   if (!tunes) return linears;
   QD_RETURN_IF_ERROR(TuneAndPack(block, original, tuned_on, scales, linears, tensors));
-  for (size_t i = 0; i < linears.size(); ++i) {
-    if (!sampled && block.linears[i].scheme.has_value()) run_.sink.OnLayer(linears[i].report);
-    if (!run_.planned.request.evaluation.analyze) block.sources[i].Release();
-  }
+  for (size_t i = 0; i < linears.size(); ++i) packed(i);
   return linears;
 }
 

@@ -238,11 +238,7 @@ absl::Status LinearQuantizer::Pack(const ResolvedLinear& entry, const LinearInpu
     for (int64_t n = 0; n < panel.rows; ++n) {
       QD_RETURN_IF_ERROR(WidenRow(panel, n, context_.kernels, weight.data()));
       rows.Dequantize(begin + n, back.data());
-      for (size_t k = 0; k < weight.size(); ++k) {
-        const double value = weight[k], difference = value - static_cast<double>(back[k]);
-        weight_energy += value * value;
-        error_energy += difference * difference;
-      }
+      AddEnergies(weight, back, &weight_energy, &error_energy);
     }
   }
   quantized.report.weight_snr_db = SnrDb(weight_energy, error_energy);

@@ -1,19 +1,12 @@
 #include "engine/block/tune_block.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "base/error.h"
 
 namespace quantd {
 namespace {
-
-bool Tunes(const ResolvedLinear& entry) {
-  if (!entry.scheme.has_value()) return false;
-  const Method& method = *FindMethod(entry.scheme->method);
-  return method.tunes != nullptr && method.tunes(*entry.scheme);
-}
 
 // Keeps one input of a block.
 class OneInput : public InputObserver {
@@ -92,10 +85,6 @@ class Comparison {
 };
 
 }  // namespace
-
-bool AnyTunes(std::span<const ResolvedLinear> linears) {
-  return std::any_of(linears.begin(), linears.end(), Tunes);
-}
 
 absl::Status TuneBlock(const Block& block, const TuneInputs& inputs, const MethodContext& context,
                        std::vector<QuantizedLinear>& linears) {

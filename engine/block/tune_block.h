@@ -1,7 +1,6 @@
 // A block as a whole after its linears were quantized one by one: the methods that tune it.
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,9 +14,6 @@ namespace quantd {
 // Calibration windows that blocks are compared on: a few thousand tokens settle one number per
 // channel.
 inline constexpr int64_t kTuneWindows = 16;
-
-// Whether a linear of these asks for it.
-bool AnyTunes(std::span<const ResolvedLinear> linears);
 
 // What the block was given, and the block before and after; as long as it is tuned.
 struct TuneInputs {

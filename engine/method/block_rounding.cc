@@ -25,11 +25,7 @@ absl::Status RoundToBlocks(const WeightRows& weight, const Scheme& scheme, const
     QD_RETURN_IF_ERROR(WidenRow(weight, n, context.kernels, row.data()));
     type.encode(type, source, blocks, out->blocks.data() + n * type.RowBytes(columns));
     out->Dequantize(n, back.data());
-    for (size_t k = 0; k < row.size(); ++k) {
-      const double value = row[k], difference = value - static_cast<double>(back[k]);
-      out->weight_energy += value * value;
-      out->error_energy += difference * difference;
-    }
+    AddEnergies(row, back, &out->weight_energy, &out->error_energy);
   }
   return absl::OkStatus();
 }

@@ -28,14 +28,7 @@ absl::Status SumEnergies(const WeightRows& weight, const QuantizeKernels& kernel
   for (int64_t n = 0; n < weight.rows; ++n) {
     QD_RETURN_IF_ERROR(WidenRow(weight, n, kernels, row.data()));
     out->Dequantize(n, rounded.data());
-    double weight_sum = 0, error_sum = 0;
-    for (size_t k = 0; k < row.size(); ++k) {
-      const double wide = row[k], error = wide - static_cast<double>(rounded[k]);
-      weight_sum += wide * wide;
-      error_sum += error * error;
-    }
-    out->weight_energy += weight_sum;
-    out->error_energy += error_sum;
+    AddEnergies(row, rounded, &out->weight_energy, &out->error_energy);
   }
   return absl::OkStatus();
 }

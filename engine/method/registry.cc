@@ -28,4 +28,10 @@ const Method* FindMethod(std::string_view name) {
   return nullptr;
 }
 
+bool Tunes(const ResolvedLinear& entry) {
+  if (!entry.scheme.has_value()) return false;
+  const Method& method = *FindMethod(entry.scheme->method);
+  return method.tunes != nullptr && method.tunes(*entry.scheme);
+}
+
 }  // namespace quantd

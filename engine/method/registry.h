@@ -150,5 +150,7 @@ struct Method {
 std::span<const Method> Methods();
 // nullptr if there is none.
 const Method* FindMethod(std::string_view name);
+// Whether the linear's method is to tune it with its block.
+bool Tunes(const ResolvedLinear& entry);
 
 }  // namespace quantd

@@ -119,6 +119,18 @@ absl::Status RoundBlocks(const WeightRows& weight, const Scheme& scheme, const f
 
 }  // namespace
 
+void AddEnergies(std::span<const float> row, std::span<const float> rounded, double* weight_energy,
+                 double* error_energy) {
+  double weight_sum = 0, error_sum = 0;
+  for (size_t k = 0; k < row.size(); ++k) {
+    const double wide = row[k], error = wide - static_cast<double>(rounded[k]);
+    weight_sum += wide * wide;
+    error_sum += error * error;
+  }
+  *weight_energy += weight_sum;
+  *error_energy += error_sum;
+}
+
 absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
                       float* buffer) {
   WidenToF32(weight.Slice(index, 1).data, weight.dtype, weight.columns, buffer);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,5 +38,10 @@ void AddFloatingInput(const Scheme& scheme, const InputStatistics& statistics, P
 // Row `index` in f32 into buffer[columns]; MODEL_NOT_FINITE naming row and column.
 absl::Status WidenRow(const WeightRows& weight, int64_t index, const QuantizeKernels& kernels,
                       float* buffer);
+
+// What one row adds to QuantizedRows::weight_energy and error_energy, `rounded` being it
+// dequantized.
+void AddEnergies(std::span<const float> row, std::span<const float> rounded, double* weight_energy,
+                 double* error_energy);
 
 }  // namespace quantd

@@ -253,10 +253,7 @@ absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
                                .got = "a folder, with propagate quantized",
                                .wanted = "propagate original"});
   }
-  for (const ResolvedLinear& entry : plan.linears) {
-    if (!entry.scheme.has_value()) continue;
-    const Method& method = *FindMethod(entry.scheme->method);
-    if (method.tunes == nullptr || !method.tunes(*entry.scheme)) continue;
+  if (std::any_of(plan.linears.begin(), plan.linears.end(), Tunes)) {
     return MakeError(Reason::kInvalidField, "refused",
                      Violation{.where = "calibration.statistics_folder",
                                .got = "a folder, with option tune",

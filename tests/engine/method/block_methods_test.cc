@@ -34,14 +34,7 @@ Scheme BlockScheme(std::string_view method, const LinearSpec& linear, const std:
 
 QuantizedRows Quantized(const CalibratedLinear& linear, const Scheme& scheme,
                         const MethodContext& context = TestContext()) {
-  const Method& method = *FindMethod(scheme.method);
-  QuantizedRows out;
-  const auto prepared = method.prepare(scheme, &linear.statistics, context);
-  EXPECT_TRUE(prepared.ok()) << prepared.status();
-  const absl::Status status =
-      method.quantize(linear.Rows(), scheme, prepared->get(), context, &out);
-  EXPECT_TRUE(status.ok()) << status;
-  return out;
+  return Quantized(*FindMethod(scheme.method), linear, scheme, context);
 }
 
 class EveryBlockType : public ::testing::TestWithParam<std::string> {};

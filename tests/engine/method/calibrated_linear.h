@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "engine/calibrate/statistics.h"
+#include "engine/method/registry.h"
 #include "engine/tensor/tensor.h"
 #include "engine/types/model_spec.h"
 #include "engine/types/scheme.h"
+#include "gtest/gtest.h"
+#include "tests/engine/method/method_context.h"
 
 namespace quantd {
 
@@ -80,5 +83,17 @@ struct CalibratedLinear {
     return error;
   }
 };
+
+// The rows that a method makes of a linear.
+inline QuantizedRows Quantized(const Method& method, const CalibratedLinear& linear,
+                               const Scheme& scheme, const MethodContext& context = TestContext()) {
+  QuantizedRows out;
+  const auto prepared = method.prepare(scheme, &linear.statistics, context);
+  EXPECT_TRUE(prepared.ok()) << prepared.status();
+  const absl::Status status =
+      method.quantize(linear.Rows(), scheme, prepared->get(), context, &out);
+  EXPECT_TRUE(status.ok()) << status;
+  return out;
+}
 
 }  // namespace quantd

@@ -37,13 +37,7 @@ Scheme GptqScheme(const CalibratedLinear& linear, int bits, int64_t group_size, 
 }
 
 QuantizedRows Quantized(const CalibratedLinear& linear, const Scheme& scheme) {
-  QuantizedRows out;
-  const auto prepared = kGptq.prepare(scheme, &linear.statistics, TestContext());
-  EXPECT_TRUE(prepared.ok()) << prepared.status();
-  const absl::Status status =
-      kGptq.quantize(linear.Rows(), scheme, prepared->get(), TestContext(), &out);
-  EXPECT_TRUE(status.ok()) << status;
-  return out;
+  return Quantized(kGptq, linear, scheme);
 }
 
 // Channels in the order in which they are rounded.

@@ -45,17 +45,6 @@ Scheme Resolved(const Method& method, const CalibratedLinear& linear, const Sche
   return *scheme;
 }
 
-QuantizedRows Quantized(const Method& method, const CalibratedLinear& linear, const Scheme& scheme,
-                        const MethodContext& context = TestContext()) {
-  QuantizedRows out;
-  const auto prepared = method.prepare(scheme, &linear.statistics, context);
-  EXPECT_TRUE(prepared.ok()) << prepared.status();
-  const absl::Status status =
-      method.quantize(linear.Rows(), scheme, prepared->get(), context, &out);
-  EXPECT_TRUE(status.ok()) << status;
-  return out;
-}
-
 // Sum over rows and inputs of mean x^2 times the squared error.
 double WeightedError(const CalibratedLinear& linear, const QuantizedRows& rows) {
   const std::vector<float> importance = linear.statistics.MeanSquares();
