@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "client/download.h"
+#include "engine/inspect/older_result.h"
 
 namespace quantd {
 namespace {
@@ -60,7 +61,17 @@ absl::Status CheckOutFolder(const std::string& folder, std::span<const v1::Artif
           .where = "--out",
           .got = absl::StrCat(folder, " with ", absl::StrJoin(others, ", "),
                               count > kNamed ? absl::StrCat(" and ", count - kNamed, " more") : ""),
-          .wanted = "a new or empty folder, or --force to write into it"});
+          .wanted = "a new or empty folder, or --force to replace the result it holds"});
+}
+
+absl::Status ReplaceOlderResult(const std::string& folder,
+                                std::span<const v1::ArtifactFile> files) {
+  return RemoveOlderResult(folder, [&](const std::string& path) {
+    const auto found = std::find_if(files.begin(), files.end(),
+                                    [&](const auto& file) { return file.path() == path; });
+    if (found == files.end()) return false;
+    return HasFile(folder, *found).value_or(false);
+  });
 }
 
 }  // namespace quantd
