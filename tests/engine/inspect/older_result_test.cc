@@ -34,7 +34,7 @@ class OlderResultTest : public ::testing::Test {
         R"({"path":"config.json"},{"path":"../outside"},{"path":"/etc/passwd"},{"path":7}]})");
   }
 
-  TempFolder folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(OlderResultTest, ConfigurationGoesFirstAndTheManifestLast) {
