@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "client/download.h"
 #include "engine/inspect/older_result.h"
+#include "engine/types/model_title.h"
 
 namespace quantd {
 namespace {
@@ -26,10 +27,8 @@ absl::Status NotAFolder(const std::string& folder, const std::string& why) {
 }  // namespace
 
 std::string DefaultOutFolder(std::string_view model, std::string_view method, int bits) {
-  fs::path path = fs::path(model).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
-  const std::string name = path.has_filename() ? path.filename().string() : "model";
-  return absl::StrCat("./", name, "-", ToAbsl(method), "-", bits, "bit");
+  const std::string title = ModelTitle(model);
+  return absl::StrCat("./", title.empty() ? "model" : title, "-", ToAbsl(method), "-", bits, "bit");
 }
 
 absl::Status CheckOutFolder(const std::string& folder, std::span<const v1::ArtifactFile> files) {

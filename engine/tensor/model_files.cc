@@ -1,6 +1,5 @@
 #include "engine/tensor/model_files.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -9,10 +8,6 @@
 #include "engine/tensor/found_instead.h"
 
 namespace quantd {
-
-std::string ModelFiles::title() const {
-  return (std::filesystem::path(location()) / "").parent_path().filename().string();
-}
 
 std::string ModelFiles::Where(std::string_view name) const {
   return absl::StrCat(location(), "/", ToAbsl(name));
