@@ -31,9 +31,9 @@ endif()
 if(QUANTD_PRECOMPILE)
   # Two thirds of a test's compile time is reading headers; one set for libraries, one for tests,
   # which are position-independent in another way.
-  add_library(precompiled_common OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
-  target_link_libraries(precompiled_common PRIVATE quantd_options)
-  target_precompile_headers(precompiled_common PRIVATE ${CMAKE_SOURCE_DIR}/cmake/precompiled/common_headers.h)
+  add_library(precompiled_library OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
+  target_link_libraries(precompiled_library PRIVATE quantd_options)
+  target_precompile_headers(precompiled_library PRIVATE ${CMAKE_SOURCE_DIR}/cmake/precompiled/library_headers.h)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Of a precompiled header GCC 12 forgets that it is the system's, and warns of what it inlines.
     target_compile_options(quantd_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow
@@ -56,7 +56,7 @@ function(quantd_library name)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC quantd_options ${ARG_DEPS})
     if(QUANTD_PRECOMPILE)
-      target_precompile_headers(${name} REUSE_FROM precompiled_common)
+      target_precompile_headers(${name} REUSE_FROM precompiled_library)
     endif()
   else()
     add_library(${name} INTERFACE)
