@@ -33,7 +33,7 @@ if(QUANTD_PRECOMPILE)
   # which are position-independent in another way.
   add_library(precompiled_library OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
   target_link_libraries(precompiled_library PRIVATE quantd_options)
-  target_precompile_headers(precompiled_library PRIVATE ${CMAKE_SOURCE_DIR}/cmake/precompiled/library_headers.h)
+  target_precompile_headers(precompiled_library PRIVATE <cmake/precompiled/library_headers.h>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Of a precompiled header GCC 12 forgets that it is the system's, and warns of what it inlines.
     target_compile_options(quantd_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow
