@@ -14,7 +14,7 @@ namespace quantd {
 struct PickedFormat {
   const Format* format = nullptr;
   // Why it is not the first one, where none was asked for; else empty.
-  std::string warning;
+  std::string warning = {};
 };
 
 // The format that is asked for, or where none is the first of compressed-tensors, gptq, hqq, gguf

@@ -28,7 +28,7 @@ std::string Starred(const std::string& name) {
 
 struct Group {
   Violation first;
-  std::vector<std::string> names;  // starred, each once
+  std::vector<std::string> names = {};  // starred, each once
   int64_t members = 0;
 
   bool Takes(const Violation& other) const {

@@ -172,7 +172,7 @@ def a_head_that_is_the_embedding(model):
 def text_file(model, name, content):
     model.write()
     model.put(name, content)
-    return ["--calibration-text", str(model.path / name)]
+    return ["--calibration", str(model.path / name)]
 
 
 def sentences(count):

@@ -34,7 +34,7 @@ class OlderResultTest : public ::testing::Test {
         R"({"path":"config.json"},{"path":"../outside"},{"path":"/etc/passwd"},{"path":7}]})");
   }
 
-  TemporaryFolder folder_;
+  TemporaryFolder folder_ = *TemporaryFolder::Create("older-result-test");
 };
 
 TEST_F(OlderResultTest, ConfigurationGoesFirstAndTheManifestLast) {

@@ -30,7 +30,7 @@ class FoundInsteadTest : public ::testing::Test {
     auto files = OpenModelFolder(folder_.path());
     return files.ok() ? Checkpoint::Open(*files).status() : files.status();
   }
-  TemporaryFolder folder_;
+  TemporaryFolder folder_ = *TemporaryFolder::Create("found-instead-test");
 };
 
 struct Row {
