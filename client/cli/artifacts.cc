@@ -61,7 +61,8 @@ class ArtifactsGet : public Command {
                    "Folder to write to; default ./ID. What is there already and is the same is "
                    "not fetched again")
         ->type_name("DIR");
-    app.add_flag("--force", force_, "Write into --out although it has other files");
+    app.add_flag("--force", force_,
+                 "Write into --out although it has other files; an older result goes first");
     app.add_flag("--stdout", to_stdout_, "Write the one file to stdout");
   }
 
@@ -71,7 +72,7 @@ class ArtifactsGet : public Command {
     QD_ASSIGN_OR_RETURN(std::vector<v1::ArtifactFile> files,
                         session.connection().ListArtifactFiles(job));
     const std::string out = out_.empty() ? "./" + job.substr(job.find('/') + 1) : out_;
-    if (!force_) QD_RETURN_IF_ERROR(CheckOutFolder(out, files));
+    QD_RETURN_IF_ERROR(force_ ? ReplaceOlderResult(out, files) : CheckOutFolder(out, files));
     if (!path_.empty()) {
       std::erase_if(files, [&](const auto& file) { return file.path() != path_; });
     }

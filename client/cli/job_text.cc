@@ -175,6 +175,7 @@ std::string PlanText(const v1::Plan& plan) {
   facts.Add("tensors", absl::StrCat(plan.tensors(), " in ", plan.shards_size(),
                                     plan.shards_size() == 1 ? " file" : " files"));
   facts.Add("size", HumanBytes(plan.bytes_original()) + " -> " + HumanBytes(plan.artifact_bytes()));
+  facts.Add("format", plan.format());
   facts.Add("bits per weight", fmt::format("{:.3f}", plan.bits_per_weight()));
   facts.Add("memory", "about " + HumanBytes(plan.peak_memory_bytes()));
   facts.Add("time",

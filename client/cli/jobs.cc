@@ -139,15 +139,16 @@ class JobsWatch : public Command {
                    "Download the files there too, as they are finished; what is there already and "
                    "is the same is kept")
         ->type_name("DIR");
-    app.add_flag("--force", force_, "Write into --out although it has other files");
+    app.add_flag("--force", force_,
+                 "Write into --out although it has other files; an older result goes first");
     app.add_flag("-v,--verbose", layers_, "One line per linear");
   }
   absl::StatusOr<ExitCode> Run(Session& session) override {
     const std::string job = JobName(job_);
-    if (!out_.empty() && !force_) {
+    if (!out_.empty()) {
       QD_ASSIGN_OR_RETURN(const std::vector<v1::ArtifactFile> files,
                           session.connection().ListArtifactFiles(job));
-      QD_RETURN_IF_ERROR(CheckOutFolder(out_, files));
+      QD_RETURN_IF_ERROR(force_ ? ReplaceOlderResult(out_, files) : CheckOutFolder(out_, files));
     }
     return FollowToEnd(
         session, {.job = job, .out = out_, .events_as_json = session.json(), .layers = layers_});

@@ -8,6 +8,8 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "client/download.h"
+#include "engine/inspect/older_result.h"
+#include "engine/types/model_title.h"
 
 namespace quantd {
 namespace {
@@ -25,10 +27,8 @@ absl::Status NotAFolder(const std::string& folder, const std::string& why) {
 }  // namespace
 
 std::string DefaultOutFolder(std::string_view model, std::string_view method, int bits) {
-  fs::path path = fs::path(model).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
-  const std::string name = path.has_filename() ? path.filename().string() : "model";
-  return absl::StrCat("./", name, "-", ToAbsl(method), "-", bits, "bit");
+  const std::string title = ModelTitle(model);
+  return absl::StrCat("./", title.empty() ? "model" : title, "-", ToAbsl(method), "-", bits, "bit");
 }
 
 absl::Status CheckOutFolder(const std::string& folder, std::span<const v1::ArtifactFile> files) {
@@ -60,7 +60,17 @@ absl::Status CheckOutFolder(const std::string& folder, std::span<const v1::Artif
           .where = "--out",
           .got = absl::StrCat(folder, " with ", absl::StrJoin(others, ", "),
                               count > kNamed ? absl::StrCat(" and ", count - kNamed, " more") : ""),
-          .wanted = "a new or empty folder, or --force to write into it"});
+          .wanted = "a new or empty folder, or --force to replace the result it holds"});
+}
+
+absl::Status ReplaceOlderResult(const std::string& folder,
+                                std::span<const v1::ArtifactFile> files) {
+  return RemoveOlderResult(folder, [&](const std::string& path) {
+    const auto found = std::find_if(files.begin(), files.end(),
+                                    [&](const auto& file) { return file.path() == path; });
+    if (found == files.end()) return false;
+    return HasFile(folder, *found).value_or(false);
+  });
 }
 
 }  // namespace quantd

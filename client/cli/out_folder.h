@@ -17,5 +17,7 @@ std::string DefaultOutFolder(std::string_view model, std::string_view method, in
 // digests. Else INVALID_FIELD, naming what is in the way. Temporary files of a download that was
 // cut off do not count.
 absl::Status CheckOutFolder(const std::string& folder, std::span<const v1::ArtifactFile> files);
+// What --force does: an older result or model goes, but for what is the same as in `files`.
+absl::Status ReplaceOlderResult(const std::string& folder, std::span<const v1::ArtifactFile> files);
 
 }  // namespace quantd

@@ -121,7 +121,8 @@ class Quantize : public Command {
     app.add_option("--out", out_,
                    "Folder for the result; default ./MODEL-METHOD-BITSbit. Must be new or empty")
         ->type_name("DIR");
-    app.add_flag("--force", force_, "Write into --out although it has files");
+    app.add_flag("--force", force_,
+                 "Write into --out although it has files; an older result goes first");
     app.add_flag("--detach", detach_, "Print the job's name and leave");
     app.add_flag("--dry-run", dry_run_, "Only check the request and print the plan");
     app.add_flag("-v,--verbose", layers_, "One line per linear");
@@ -138,6 +139,7 @@ class Quantize : public Command {
     QD_ASSIGN_OR_RETURN(const v1::Job job, session.connection().CreateJob(request));
     if (detach_) return PrintDetached(session, job);
     session.err() << job.name() << " submitted\n";
+    if (force_) QD_RETURN_IF_ERROR(ReplaceOlderResult(out, {}));
     return FollowToEnd(session, {.job = job.name(), .out = out, .layers = layers_});
   }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/types/model_title.h"
+
 namespace quantd {
 namespace {
 
@@ -72,7 +74,7 @@ std::string Snippet(const PlannedQuantization& planned) {
 
 std::string ModelCard(const PlannedQuantization& planned, const Report& report) {
   const Plan& plan = planned.plan;
-  const std::string name = planned.files->title();
+  const std::string name = ModelTitle(planned.files->location());
   std::string card = fmt::format(
       "---\nbase_model: {0}\nlibrary_name: {8}\ntags:\n- quantd\n- {1}\n---\n\n# {0}, "
       "quantized\n\n"

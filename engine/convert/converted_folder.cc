@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "engine/types/model_title.h"
 
 namespace quantd {
 namespace {
@@ -44,7 +45,7 @@ absl::Status WriteIndex(const ConvertedModel& model) {
 
 // The README.md: what it was converted from, and what the source says of itself.
 std::string Card(const ConvertedModel& model) {
-  const std::string name = model.source.title();
+  const std::string name = ModelTitle(model.source.location());
   const auto method = [](const Json& quantization) {
     return quantization.is_object() ? quantization.value("quant_method", "") : std::string();
   };

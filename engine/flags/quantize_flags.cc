@@ -171,8 +171,10 @@ void AddDataFlags(CLI::App& command, Values& values) {
 }
 
 void AddOutputFlags(CLI::App& command, Values& values) {
-  command.add_option("--format", values.format,
-                     "Output format (see `formats`); default compressed-tensors");
+  command.add_option(
+      "--format", values.format,
+      "Output format (see `formats`); default: the first of compressed-tensors, gptq, "
+      "hqq, gguf and dequantized that holds the recipe");
   command.add_option("--loader", values.loader,
                      "Check the shape rules of this engine: transformers, vllm, sglang");
   command.add_option("--tensor-parallel", values.tensor_parallel,

@@ -14,6 +14,7 @@
 #include "engine/gguf/mixture.h"
 #include "engine/gguf/model_keys.h"
 #include "engine/gguf/tokenizer_keys.h"
+#include "engine/types/model_title.h"
 
 namespace quantd {
 namespace {
@@ -137,7 +138,7 @@ void NameFiles(const std::string& stem, std::vector<LaidOutFile>& files) {
 absl::StatusOr<LaidOutContainer> LayOut(const ContainerRequest& request) {
   const ModelSpec& model = request.model;
   const Mixture* mixture = MixtureOf(request.linears);
-  const std::string name = request.files.title();
+  const std::string name = ModelTitle(request.files.location());
   LaidOutContainer container;
   container.warnings = ModelWarnings(model);
   for (std::string& warning : Fallbacks(request.linears, model)) {

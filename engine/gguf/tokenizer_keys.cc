@@ -41,12 +41,20 @@ absl::StatusOr<Json> ReadJson(const ModelFiles& files, std::string_view name) {
                    Violation{std::string(name), "no object", "an object"});
 }
 
+// Of chat_template.json, as processors of several media have it.
+std::string OwnTemplate(const ModelFiles& files) {
+  const auto json = ReadJson(files, "chat_template.json");
+  if (!json.ok()) return "";
+  const auto value = json->find("chat_template");
+  return value != json->end() && value->is_string() ? value->get<std::string>() : "";
+}
+
 // A template of its own file, one in the settings, or the one called "default" of several.
 std::string ChatTemplate(const ModelFiles& files, const Json& settings) {
   const auto text = files.ReadText("chat_template.jinja", kMaxFileBytes);
   if (text.ok()) return *text;
   const auto found = settings.find("chat_template");
-  if (found == settings.end()) return "";
+  if (found == settings.end()) return OwnTemplate(files);
   if (found->is_string()) return found->get<std::string>();
   if (!found->is_array()) return "";
   for (const Json& entry : *found) {

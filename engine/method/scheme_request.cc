@@ -10,14 +10,17 @@
 namespace quantd {
 namespace {
 
-// Group sizes that loaders know and that divide `in_features`, as text.
+// Group sizes that loaders know and that divide `in_features`, as text, widest first.
 std::string SizesThatFit(int64_t in_features) {
   std::string sizes;
-  for (const int64_t size : {8, 16, 32, 64, 128, 256, 512, 1024}) {
-    if (in_features % size == 0) absl::StrAppend(&sizes, sizes.empty() ? "" : ", ", size);
+  int64_t likely = 0;  // what most people take: 128, or the widest below it
+  for (const int64_t size : {1024, 512, 256, 128, 64, 32, 16, 8}) {
+    if (in_features % size != 0) continue;
+    absl::StrAppend(&sizes, sizes.empty() ? "" : ", ", size);
+    if (likely == 0 && size <= 128) likely = size;
   }
   if (sizes.empty()) return "granularity channel (no multiple of 8 divides the inputs)";
-  return absl::StrCat("one of ", sizes, ", or granularity channel");
+  return absl::StrCat(sizes, " or granularity channel (--group-size ", likely, ")");
 }
 
 }  // namespace

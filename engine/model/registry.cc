@@ -161,7 +161,8 @@ absl::Status CheckRunnable(const ModelSpec& model) {
   return MakeError(Reason::kModelUnsupported,
                    "unknown model family: calibration and evaluation run the model; methods that "
                    "look at weights alone need neither",
-                   Violation{"config.json:model_type", "\"" + model.family + "\"", FamilyNames()});
+                   Violation{"config.json:model_type", "\"" + model.family + "\"",
+                             FamilyNames() + "; or method rtn or hqq with --no-evaluation"});
 }
 
 absl::StatusOr<ModelSpec> ReadModelSpec(const ModelFiles& files, const Checkpoint& checkpoint) {

@@ -10,37 +10,6 @@
 #include "engine/plan/resolve.h"
 
 namespace quantd {
-namespace {
-
-absl::Status CheckFloating(const Plan& plan) {
-  if (plan.format->floating) return absl::OkStatus();
-  for (const ResolvedLinear& entry : plan.linears) {
-    if (!entry.scheme.has_value() || !entry.scheme->floating()) continue;
-    return MakeError(
-        Reason::kFormatCannotHold, "refused",
-        Violation{.where = "output.format",
-                  .got = std::string(plan.format->name) + " for " + Describe(*entry.scheme),
-                  .wanted = "compressed-tensors, or dequantized"});
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-absl::Status CheckBlocks(const Plan& plan) {
-  QD_RETURN_IF_ERROR(CheckFloating(plan));
-  if (plan.format->blocks) return absl::OkStatus();
-  for (const ResolvedLinear& entry : plan.linears) {
-    if (!entry.scheme.has_value() || entry.scheme->block == nullptr) continue;
-    return MakeError(Reason::kFormatCannotHold, "refused",
-                     Violation{.where = "output.format",
-                               .got = std::string(plan.format->name) + " for the blocks of " +
-                                      Describe(*entry.scheme),
-                               .wanted = "gguf, or dequantized"});
-  }
-  return absl::OkStatus();
-}
-
 absl::Status PlanEmbedding(const Recipe& recipe, Plan& plan) {
   const ModelSpec& model = plan.model;
   constexpr std::string_view kEnd = ".weight";

@@ -1,4 +1,4 @@
-// What a plan asks of formats that hold blocks, or are one file of their own kind.
+// What a plan asks of formats that are one file of their own kind.
 #pragma once
 
 #include <vector>
@@ -8,9 +8,6 @@
 
 namespace quantd {
 
-// FORMAT_CANNOT_HOLD where schemes have blocks and the format has none: codes with scales and
-// blocks of a file format are different things to it.
-absl::Status CheckBlocks(const Plan& plan);
 // plan.embedding, if the method stores the embedding in a type of its own.
 absl::Status PlanEmbedding(const Recipe& recipe, Plan& plan);
 // A tensor of the model as the format stores it when it is not quantized.

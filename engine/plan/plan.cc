@@ -14,6 +14,7 @@
 #include "engine/plan/container.h"
 #include "engine/plan/cost.h"
 #include "engine/plan/kv_cache.h"
+#include "engine/plan/pick_format.h"
 #include "engine/plan/resolve.h"
 #include "engine/tensor/model_folder.h"
 #include "engine/text/windows.h"
@@ -24,34 +25,6 @@ namespace {
 // Texts up to this size are cut into windows while planning, so that one which is too short is
 // refused at once. Of larger ones only so much is read.
 constexpr int64_t kCutWhilePlanningBytes = 4 << 20;
-std::string FormatNames() {
-  std::string names;
-  for (const Format& format : Formats())
-    absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(format.name));
-  return names;
-}
-
-absl::StatusOr<const Format*> PickFormat(const OutputRequest& output) {
-  const Format* format = FindFormat(output.format);
-  if (format == nullptr) {
-    return MakeError(
-        Reason::kFormatCannotHold, "refused",
-        Violation{
-            .where = "output.format", .got = output.format, .wanted = "one of " + FormatNames()});
-  }
-  const auto reads = [&](const LoaderRow& loader) { return loader.name == output.loader; };
-  if (!output.loader.empty() &&
-      std::none_of(format->loaders.begin(), format->loaders.end(), reads)) {
-    std::string names;
-    for (const LoaderRow& loader : format->loaders)
-      absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(loader.name));
-    return MakeError(Reason::kLoaderRefuses, "refused",
-                     Violation{.where = "output.loader",
-                               .got = output.loader,
-                               .wanted = "an engine that reads " + output.format + ": " + names});
-  }
-  return format;
-}
 
 // The tensors that stand for one linear: packed ones, or its weight as it was.
 std::vector<TensorInfo> TensorsOf(const ResolvedLinear& entry, const Format& format,
@@ -329,12 +302,10 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   WarnOfQuantizedSource(planned->checkpoint, plan.warnings);
   QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(*planned->files, planned->checkpoint));
   QD_ASSIGN_OR_RETURN(plan.linears, ResolveRecipe(request.recipe, plan.model));
-  QD_ASSIGN_OR_RETURN(plan.format, PickFormat(request.output));
-  QD_RETURN_IF_ERROR(CheckBlocks(plan));
-  if (plan.format->settle != nullptr) plan.format->settle(plan.linears, plan.model);
-  QD_RETURN_IF_ERROR(plan.format->accepts(
-      plan.linears, plan.model,
-      {.name = request.output.loader, .tensor_parallel = request.output.tensor_parallel}));
+  QD_ASSIGN_OR_RETURN(PickedFormat picked, PickFormat(request.output, plan.model, plan.linears));
+  plan.format = picked.format;
+  planned->request.output.format = plan.format->name;
+  if (!picked.warning.empty()) plan.warnings.push_back(std::move(picked.warning));
   QD_RETURN_IF_ERROR(PlanEmbedding(request.recipe, plan));
   for (const ResolvedLinear& entry : plan.linears) {
     if (entry.scheme.has_value())

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/method/block_scheme.h"
 #include "engine/method/registry.h"
+#include "engine/plan/refusals.h"
 
 namespace quantd {
 namespace {
@@ -147,18 +148,9 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
     }
     resolved.push_back(std::move(entry));
   }
-  constexpr size_t kShown = 20;
-  if (violations.size() > kShown) {
-    const size_t more = violations.size() - kShown;
-    violations.resize(kShown);
-    violations.push_back({.where = "recipe",
-                          .got = absl::StrCat(more, " more problems of this kind"),
-                          .wanted = ""});
-  }
-  if (!violations.empty())
-    return MakeError(Reason::kRecipeInvalid, "the recipe does not fit the model",
-                     std::move(violations));
-  return resolved;
+  if (violations.empty()) return resolved;
+  return Together(MakeError(Reason::kRecipeInvalid, "the recipe does not fit the model",
+                            std::move(violations)));
 }
 
 absl::StatusOr<std::optional<Scheme>> ResolveEmbedding(const Recipe& recipe, const ModelSpec& model,

@@ -14,6 +14,7 @@
 #include "engine/run/journal.h"
 #include "engine/run/open_streams.h"
 #include "engine/run/sealed_blocks.h"
+#include "engine/types/model_title.h"
 
 namespace quantd {
 namespace {
@@ -64,7 +65,7 @@ absl::Status Run::Open() {
 // What the report says before anything is done.
 void Run::Describe() {
   report_.engine_version = QUANTD_VERSION;
-  report_.model_name = planned_.files->title();
+  report_.model_name = ModelTitle(planned_.files->location());
   report_.family = plan_.model.family;
   report_.parameters = plan_.model.parameters;
   report_.backend = pass_->backend().name();

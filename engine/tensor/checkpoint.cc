@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "engine/tensor/found_instead.h"
 #include "engine/tensor/shard_index.h"
 
 namespace quantd {
@@ -38,12 +39,7 @@ using WeightMap = std::map<std::string, std::string, std::less<>>;
 // The names of the shards, sorted, and the index where there is one.
 absl::StatusOr<std::vector<std::string>> FindShards(const ModelFiles& files, WeightMap& index) {
   if (files.Has(kSingle)) return std::vector<std::string>{kSingle};
-  if (!files.Has(kIndex)) {
-    return MakeError(Reason::kModelNotFound, "cannot open the model",
-                     Violation{.where = files.location(),
-                               .got = "no safetensors files",
-                               .wanted = absl::StrCat(kSingle, " or ", kIndex)});
-  }
+  if (!files.Has(kIndex)) return NoWeightsError(files);
   const std::string path = files.Where(kIndex);
   QD_ASSIGN_OR_RETURN(const std::string json, files.ReadText(kIndex, kMaxIndexBytes));
   QD_ASSIGN_OR_RETURN(index, ParseShardIndex(json, path));

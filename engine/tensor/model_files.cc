@@ -1,17 +1,13 @@
 #include "engine/tensor/model_files.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/tensor/found_instead.h"
 
 namespace quantd {
-
-std::string ModelFiles::title() const {
-  return (std::filesystem::path(location()) / "").parent_path().filename().string();
-}
 
 std::string ModelFiles::Where(std::string_view name) const {
   return absl::StrCat(location(), "/", ToAbsl(name));
@@ -19,7 +15,9 @@ std::string ModelFiles::Where(std::string_view name) const {
 
 absl::StatusOr<std::string> ModelFiles::ReadText(std::string_view name, int64_t max_bytes) const {
   QD_ASSIGN_OR_RETURN(const auto file, Open(name));
-  return ReadFile(*file, max_bytes);
+  QD_ASSIGN_OR_RETURN(std::string text, ReadFile(*file, max_bytes));
+  if (IsLfsPointer(text)) return LfsPointerError(Where(name));
+  return text;
 }
 
 absl::StatusOr<SealedFile> ModelFiles::CopyTo(std::string_view name,

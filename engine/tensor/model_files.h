@@ -30,8 +30,6 @@ class ModelFiles {
   // Errors: MODEL_CORRUPT if there is no such file or it is not a regular one; those of the place.
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const = 0;
 
-  // The last part of the location: "Llama-3.2-1B".
-  std::string title() const;
   // "location/name", as errors say it.
   std::string Where(std::string_view name) const;
   // The whole file as text. MODEL_CORRUPT if it is larger than `max_bytes`.

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <optional>
 #include <set>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -14,6 +16,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/tensor/found_instead.h"
 #include "nlohmann/json.hpp"
 
 namespace quantd {
@@ -221,7 +224,9 @@ absl::StatusOr<SafetensorsHeader::Entry> CheckEntry(RawEntry raw, int64_t data_b
     return Corrupt(where, absl::StrCat("no ", missing), "dtype, shape and data_offsets");
   }
   const std::optional<DType> dtype = DTypeByName(*raw.dtype);
-  if (!dtype) return Corrupt(where, "dtype " + Shown(*raw.dtype), "a type of safetensors");
+  if (!dtype)
+    return Corrupt(where, "dtype " + Shown(*raw.dtype),
+                   "a type of real numbers: F64, F32, F16, BF16, F8_*, integers");
   if (raw.offsets->size() != 2) {
     return Corrupt(where, absl::StrCat(raw.offsets->size(), " data_offsets"), "two");
   }
@@ -321,6 +326,12 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::by
 absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const RandomAccessFile& file) {
   std::vector<std::byte> prefix(8);
   if (file.size() >= 8) QD_RETURN_IF_ERROR(file.Read(0, prefix));
+  constexpr int64_t kPointerBytes = 64;  // a pointer is longer, a file of weights not shorter
+  if (file.size() >= kPointerBytes) {
+    std::string head(kPointerBytes, '\0');
+    QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(head))));
+    if (IsLfsPointer(head)) return LfsPointerError(file.name());
+  }
   QD_ASSIGN_OR_RETURN(const int64_t length, HeaderBytes(prefix, file.size(), file.name()));
   prefix.resize(static_cast<size_t>(8 + length));
   QD_RETURN_IF_ERROR(file.Read(0, prefix));

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -13,10 +15,22 @@ namespace {
 constexpr double kHuge = 1e300;
 constexpr std::string_view kAtMost = "at most", kAtLeast = "at least";
 
+constexpr std::string_view kInfinity = "Infinity";
+
+// JSON has no infinite numbers, and a broken model has an infinite perplexity: the word that
+// protobuf's mapping has for it.
+Json FiniteOrWord(double value) { return std::isinf(value) ? Json(kInfinity) : Json(value); }
+
+double NumberOrWord(JsonFields& fields, const char* key) {
+  const Json* value = fields.Value(key);
+  if (value != nullptr && *value == kInfinity) return std::numeric_limits<double>::infinity();
+  return fields.Number(key, 0, 0, kHuge);
+}
+
 Json ToJson(const EvaluationResult& result) {
   Json json = {{"tokens", result.tokens},
-               {"perplexity_original", result.perplexity_original},
-               {"perplexity_quantized", result.perplexity_quantized},
+               {"perplexity_original", FiniteOrWord(result.perplexity_original)},
+               {"perplexity_quantized", FiniteOrWord(result.perplexity_quantized)},
                {"kl_mean", result.kl_mean},
                {"kl_p99", result.kl_p99},
                {"top1_agreement", result.top1_agreement}};
@@ -49,8 +63,8 @@ DivergenceHistogram ReadHistogram(JsonFields& fields) {
 EvaluationResult ReadEvaluation(JsonFields& fields) {
   EvaluationResult result;
   result.tokens = fields.Integer("tokens", 0, 0, INT64_MAX);
-  result.perplexity_original = fields.Number("perplexity_original", 0, 0, kHuge);
-  result.perplexity_quantized = fields.Number("perplexity_quantized", 0, 0, kHuge);
+  result.perplexity_original = NumberOrWord(fields, "perplexity_original");
+  result.perplexity_quantized = NumberOrWord(fields, "perplexity_quantized");
   result.kl_mean = fields.Number("kl_mean", 0, -kHuge, kHuge);
   result.kl_p99 = fields.Number("kl_p99", 0, -kHuge, kHuge);
   result.top1_agreement = fields.Number("top1_agreement", 0, 0, 1);

@@ -47,7 +47,7 @@ struct QualityGate {
 };
 
 struct OutputRequest {
-  std::string format = "compressed-tensors";  // registry name
+  std::string format;  // registry name; empty: the first that holds the recipe
   std::string loader;                         // "", "transformers", "vllm", "sglang", "llama.cpp"
   int64_t tensor_parallel = 1;                // devices that the loader splits each linear over
   bool sync = true;  // weights are on the disk before their file has its name; false: as cp does

@@ -121,6 +121,7 @@ v1::Plan ToProto(const Plan& plan) {
   message.set_peak_memory_bytes(plan.peak_memory_bytes);
   *message.mutable_estimated_run_time() = ToProto(absl::Seconds(plan.estimated_seconds));
   message.set_needs_forward(plan.needs_forward);
+  message.set_format(std::string(plan.format->name));
   for (const std::string& warning : plan.warnings) message.add_warnings(warning);
   for (const ResolvedLinear& resolved : plan.linears) {
     v1::ResolvedLinear* linear = message.add_linears();

@@ -68,7 +68,7 @@ ZONES = [
       "engine/backend"]),
     ("worker/runner", ["worker/runner/*"],
      ["base", "worker/command", "engine/run", "engine/budget", "engine/plan", "engine/flags",
-      "terminal"]
+      "engine/inspect", "terminal"]
      + ENGINE_ALL),
     ("worker", ["worker/*"],
      ["base", "blob", "worker/command", "worker/agent", "worker/runner", "engine/run",

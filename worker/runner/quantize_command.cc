@@ -20,6 +20,7 @@
 #include "base/threads.h"
 #include "engine/budget/choose_recipe.h"
 #include "engine/flags/quantize_flags.h"
+#include "engine/inspect/older_result.h"
 #include "engine/plan/plan.h"
 #include "engine/run/journal.h"
 #include "engine/run/quantize.h"
@@ -42,7 +43,8 @@ struct Options {
   std::string model, out, request_file, statistics, save_statistics;
   std::optional<int> threads;
   int events_descriptor = -1;
-  bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false;
+  bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false,
+       force = false;
 };
 
 // Shows what the engine tells to whoever is there: a person, a parent process, or both. Remembers
@@ -98,22 +100,9 @@ void PrintError(const absl::Status& status) {
     return;
   }
   fmt::print(stderr, "quantd-worker: {}: {} things are wrong\n", reason, violations.size());
-  // The same fault of many linears is one thing to mend: said once, with the first of them.
-  std::vector<std::pair<Violation, int>> groups;
   for (const Violation& violation : violations) {
-    const auto same = std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
-      return group.first.got == violation.got && group.first.wanted == violation.wanted;
-    });
-    if (same == groups.end()) {
-      groups.emplace_back(violation, 0);
-    } else {
-      ++same->second;
-    }
-  }
-  for (const auto& [violation, others] : groups) {
-    fmt::print(stderr, "  {}{}: got {}, wanted {}\n", Printable(violation.where),
-               others > 0 ? fmt::format(" and {} more", others) : "", Printable(violation.got),
-               Printable(violation.wanted));
+    fmt::print(stderr, "  {}: got {}, wanted {}\n", Printable(violation.where),
+               Printable(violation.got), Printable(violation.wanted));
   }
 }
 
@@ -179,6 +168,7 @@ void PrintPlan(const PlannedQuantization& planned) {
   line("linears", fmt::format("{} quantized, {} left as they are", quantized,
                               static_cast<int64_t>(plan.linears.size()) - quantized));
   line("scheme", DescribeSchemes(shown));
+  line("format", std::string(plan.format->name));
   line("bits per weight", fmt::format("{:.3f}", plan.bits_per_weight));
   line("size", HumanBytes(plan.bytes_original) + " -> " + HumanBytes(plan.bytes_quantized));
   line("tensor files", std::to_string(plan.shards.size()));
@@ -199,6 +189,8 @@ class QuantizeCommand : public WorkerCommand {
     command_.add_option("MODEL", options_.model,
                         "Folder of the model, as Hugging Face lays it out");
     command_.add_option("-o,--out", options_.out, "Folder for the result; made if missing");
+    command_.add_flag("--force", options_.force,
+                      "Replace the result or model that --out holds; it goes before work begins");
     command_.add_option("--threads", options_.threads, "Threads; default: all CPUs")
         ->check(CLI::Range(1, 4096));
     command_.add_flag("--no-sync", options_.no_sync,
@@ -291,6 +283,9 @@ class QuantizeCommand : public WorkerCommand {
       return Fail(audience, status, true);
     }
     if (journal_.part()) return RunPart(audience, **planned);
+    if (absl::Status status = ClearOutputFolder(*request); !status.ok()) {
+      return Fail(audience, status, ReasonOf(status) == Reason::kInvalidField);
+    }
     const bool folder_is_new = !PathExists(request->output_folder);
     if (absl::Status status = MakeOutputFolder(request->output_folder); !status.ok()) {
       return Fail(audience, status, false);
@@ -320,6 +315,14 @@ class QuantizeCommand : public WorkerCommand {
       return code;
     }
     return ShowResult(audience, *report, request->output_folder);
+  }
+
+  // No mixture of two results: an older one is refused or goes. What a run that did not end has
+  // left beside its journal is no result yet.
+  absl::Status ClearOutputFolder(const QuantizeRequest& request) const {
+    if (Journal::IsIn(journal_.FolderOf(request))) return absl::OkStatus();
+    if (options_.force) return RemoveOlderResult(request.output_folder);
+    return CheckNoOlderResult(request.output_folder, "--out");
   }
 
   // What was done is not lost: the same command goes on.
