@@ -9,6 +9,7 @@
 #include "base/partial_files.h"
 #include "engine/artifact/model_card.h"
 #include "engine/report_page/report_page.h"
+#include "engine/tensor/config_json.h"
 #include "engine/tensor/shard_writer.h"
 
 namespace quantd {
@@ -39,6 +40,13 @@ bool MatchesAny(std::span<const std::string_view> globs, std::string_view name) 
   return std::any_of(globs.begin(), globs.end(),
                      [&](std::string_view glob) { return GlobMatches(glob, name); });
 }
+// The output projection that is written is the model's own: both levels of the config must say so.
+void Untie(Json& config) {
+  config["tie_word_embeddings"] = false;
+  const auto text = config.find("text_config");
+  if (text != config.end() && text->is_object()) (*text)["tie_word_embeddings"] = false;
+}
+
 bool IsCarriedOver(std::string_view name) { return MatchesAny(kCarriedOver, name); }
 bool IsLegal(std::string_view name) { return MatchesAny(kLegal, name); }
 
@@ -169,11 +177,12 @@ absl::Status ArtifactWriter::WriteConfiguration() {
   }
   QD_ASSIGN_OR_RETURN(const std::string text,
                       planned_.files->ReadText("config.json", kMaxConfigBytes));
-  QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
+  QD_ASSIGN_OR_RETURN(Json config, ParseConfigJson(text, "config.json"));
   if (!planned_.checkpoint.stored_as().empty()) {  // what it says of the source is not so here
     config.erase("quantization_config");
     config.erase("compression_config");
   }
+  if (plan.model.untied_by_content) Untie(config);
   Json quantization = plan.format->config(plan.linears, plan.model);
   if (planned_.request.recipe.kv_cache != KvCache::kNone) {
     quantization["kv_cache_scheme"] = plan.format->cache_scheme();

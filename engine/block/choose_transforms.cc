@@ -20,7 +20,7 @@ Choose ChoiceOf(const ResolvedLinear& entry) {
 }
 
 // A router is never quantized; its columns follow what the others ask for.
-bool Follows(const ResolvedLinear& entry) { return entry.linear->role == LinearRole::kRouter; }
+bool Follows(const ResolvedLinear& entry) { return IsRouting(entry.linear->role); }
 
 // The transform that all linears of the group ask for; null if there is none.
 Choose CommonChoice(const ScalingGroup& group, std::span<const ResolvedLinear> linears) {

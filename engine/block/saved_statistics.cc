@@ -25,7 +25,10 @@ void AskForRouter(std::span<const ResolvedLinear> linears, std::vector<Statistic
     const bool reads = linear.expert >= 0 && linear.role != LinearRole::kDown;
     if (reads) wanted = wanted | needs[static_cast<size_t>(linear.input)];
   }
-  if (router != nullptr) needs[static_cast<size_t>(router->input)] = wanted;
+  if (router != nullptr) {
+    StatisticsNeeds& of_router = needs[static_cast<size_t>(router->input)];
+    of_router = of_router | wanted;  // a shared expert reads the same
+  }
 }
 
 }  // namespace

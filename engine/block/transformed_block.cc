@@ -67,7 +67,7 @@ absl::StatusOr<BlockWeights> TransformedWeights(const Checkpoint& checkpoint, co
     const LinearSpec& linear = block.spec.linears[i];
     const Transform& transform = block.transform.linears[i];
     weights.linears[i].bias = TransformedBias(weights.linears[i].bias, transform);
-    if (linear.role != LinearRole::kRouter || transform.empty()) continue;
+    if (!IsRouting(linear.role) || transform.empty()) continue;
     QD_ASSIGN_OR_RETURN(const AlignedBuffer<float> values,
                         TransformedValues(block.sources[i], transform));
     const WeightRows rows = {values.data(), DType::kF32, linear.out_features, linear.in_features};

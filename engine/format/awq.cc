@@ -176,6 +176,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   if (first == nullptr) return nullptr;
   Json skipped = Json::array();
   for (const std::string& module : model.carried_modules) skipped.push_back(module);
+  for (const std::string& module : model.dense_modules) skipped.push_back(module);
   for (const ResolvedLinear& resolved : linears) {
     const bool is_head = resolved.linear->role == LinearRole::kHead;
     if (!resolved.scheme.has_value() && !is_head) skipped.push_back(resolved.linear->name);

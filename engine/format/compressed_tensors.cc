@@ -269,6 +269,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   for (const std::string& module : model.carried_modules) {
     ignore.push_back("re:.*" + module + ".*");
   }
+  for (const std::string& module : model.dense_modules) ignore.push_back(module);
   return {{"quant_method", "compressed-tensors"}, {"format", std::string(format)},
           {"quantization_status", "compressed"},  {"version", std::string(version)},
           {"global_compression_ratio", nullptr},  {"kv_cache_scheme", nullptr},

@@ -115,8 +115,12 @@ const Scheme* MostCommon(std::span<const ResolvedLinear> linears) {
   return most;
 }
 
-Json DynamicOf(std::span<const ResolvedLinear> linears, const Scheme& common) {
+Json DynamicOf(std::span<const ResolvedLinear> linears, const Scheme& common,
+               const ModelSpec& model) {
   Json dynamic = Json::object();
+  for (const std::string& module : model.dense_modules) {
+    dynamic["-:" + PatternOf({.name = module})] = Json::object();
+  }
   for (const ResolvedLinear& resolved : linears) {
     const LinearSpec& linear = *resolved.linear;
     if (!resolved.scheme.has_value()) {
@@ -153,10 +157,10 @@ absl::Status GptqAccepts(std::span<const ResolvedLinear> linears, const ModelSpe
                  std::move(loads));
 }
 
-Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/) {
+Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   const Scheme* common = MostCommon(linears);
   if (common == nullptr) return nullptr;
-  bool head = false, some_skipped = false;
+  bool head = false, some_skipped = !model.dense_modules.empty();
   Json quantized = Json::array();
   for (const ResolvedLinear& resolved : linears) {
     const bool is_head = resolved.linear->role == LinearRole::kHead;
@@ -178,7 +182,7 @@ Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& /*mode
                  {"format", layout},
                  {"pack_dtype", "int32"},
                  {"meta", {{"quantizer", Json::array({"quantd"})}}}};
-  Json dynamic = DynamicOf(linears, *common);
+  Json dynamic = DynamicOf(linears, *common, model);
   if (!dynamic.empty()) config["dynamic"] = std::move(dynamic);
   // transformers knows skipped modules by those that are not.
   if (some_skipped) config["modules_in_block_to_quantize"] = Json::array({std::move(quantized)});

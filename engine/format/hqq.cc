@@ -239,6 +239,7 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
   const ResolvedLinear* first = nullptr;
   Json skipped = Json::array();
   for (const std::string& module : model.carried_modules) skipped.push_back(module);
+  for (const std::string& module : model.dense_modules) skipped.push_back(module);
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) {
       skipped.push_back(resolved.linear->name);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "engine/format/gptq.h"
 #include "engine/inspect/model_check.h"
+#include "engine/tensor/config_json.h"
 
 namespace quantd {
 namespace {
@@ -21,7 +22,7 @@ Json ReadObject(const ModelFiles& files, const std::string& name, Findings* find
     findings->Problem(name, files.Has(name) ? std::string(text.status().message()) : "missing");
     return Json::object();
   }
-  absl::StatusOr<Json> json = ParseJson(*text, name);
+  absl::StatusOr<Json> json = ParseConfigJson(*text, name);
   if (json.ok() && json->is_object()) return *std::move(json);
   findings->Problem(name, json.ok() ? "no object" : std::string(json.status().message()));
   return Json::object();

@@ -2,6 +2,7 @@
 // keeps, the product.
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "engine/model/block_run.h"
@@ -60,10 +61,12 @@ absl::Status Project(BlockRun& run, const float* normed, const Heads& heads) {
 void PrepareHeads(BlockRun& run, NormRole role, int64_t heads, float* x) {
   const int64_t d = run.model.head_dim;
   if (run.block.Has(role)) {
-    RunNorm(run.model, run.weights.norms[static_cast<size_t>(role)], x, run.tokens * heads, d,
-            run.backend, x);
+    const int64_t rows = run.model.wide_head_norms ? run.tokens : run.tokens * heads;
+    RunNorm(run.model, run.weights.norms[static_cast<size_t>(role)], x, rows,
+            run.tokens * heads * d / rows, run.backend, x);
   }
-  if (run.rope.half_dims == 0) return;
+  if (run.rope.half_dims == 0 || run.block.no_rope) return;
+  if (run.rope.interleaved) PairsToHalves(run.tokens * heads, d, run.rope.half_dims, x);
   run.backend.Rope(x, run.tokens, heads, d, run.rope.half_dims, run.rope.cos.data(),
                    run.rope.sin.data());
 }
@@ -79,8 +82,20 @@ void Cache(BlockRun& run, const Heads& heads) {
 
 }  // namespace
 
+void PairsToHalves(int64_t heads, int64_t d, int64_t half, float* x) {
+  std::vector<float> pairs(static_cast<size_t>(2 * half));
+  for (int64_t head = 0; head < heads; ++head, x += d) {
+    std::copy_n(x, 2 * half, pairs.data());
+    for (int64_t i = 0; i < half; ++i) {
+      x[i] = pairs[static_cast<size_t>(2 * i)];
+      x[half + i] = pairs[static_cast<size_t>(2 * i + 1)];
+    }
+  }
+}
+
 absl::Status Attend(BlockRun& run, const float* normed, float* out) {
   const ModelSpec& model = run.model;
+  if (model.latent.has_value()) return AttendLatent(run, *model.latent, normed, out);
   const int64_t d = model.head_dim, q_width = model.heads * d, kv_width = model.kv_heads * d;
   const Heads heads = {.q = run.buffers.Get(BlockBuffers::kQ, run.tokens * q_width),
                        .k = run.buffers.Get(BlockBuffers::kK, run.tokens * kv_width),

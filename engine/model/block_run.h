@@ -63,6 +63,12 @@ struct BlockRun {
 
 // out[T, D] = o(attention(rope(q), rope(k), v)), q, k and v being linears of normed[T, D].
 absl::Status Attend(BlockRun& run, const float* normed, float* out);
+// The same of a model with latent attention.
+absl::Status AttendLatent(BlockRun& run, const LatentAttentionSpec& latent, const float* normed,
+                          float* out);
+// The first 2 half values of each of `heads` heads, x[heads, d], from neighbouring pairs to halves,
+// which is what the backend rotates. Scores stay: q and k are permuted alike.
+void PairsToHalves(int64_t heads, int64_t d, int64_t half, float* x);
 // out[rows, D] = down(act(gate(x)) * up(x)), or down(act(up(x))) where there is no gate.
 absl::Status RunMlp(BlockRun& run, int expert, const float* x, int64_t rows, float* out);
 // out[T, D] = the sum of the experts that each token chose.

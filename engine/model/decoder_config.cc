@@ -60,10 +60,12 @@ class DecoderParser {
     model_.norm_epsilon = fields_.Number(traits_.epsilon_key, traits_.epsilon, 1e-30, 1.0);
     model_.tied_embeddings = fields_.Bool("tie_word_embeddings", traits_.tied_embeddings);
     using Bias = DecoderTraits::Bias;
+    const bool on_all = traits_.attention_bias == Bias::kOnAllIfConfigured;
     const bool configured =
-        traits_.attention_bias == Bias::kOnAllIfConfigured && fields_.Bool("attention_bias", false);
+        (on_all || traits_.attention_bias == Bias::kOnQkvIfConfigured) &&
+        fields_.Bool(traits_.attention_bias_key, traits_.attention_bias_default);
     qkv_bias_ = configured || traits_.attention_bias == Bias::kOnQkv;
-    o_bias_ = configured;
+    o_bias_ = configured && on_all;
     mlp_bias_ = traits_.mlp_bias_if_configured && fields_.Bool("mlp_bias", false);
     reader_.CheckHeads(model_);
     const bool derived = fields_.Value("head_dim") == nullptr && !traits_.head_dim.has_value();

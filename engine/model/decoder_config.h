@@ -18,8 +18,9 @@ struct DecoderTraits {
   enum class Bias {
     kNever,
     kOnQkv,
+    kOnQkvIfConfigured,
     kOnAllIfConfigured
-  };  // of attention; the last reads attention_bias
+  };  // of attention; the last two read `attention_bias_key`
   enum class Sliding {
     kNever,
     kEveryBlock,
@@ -32,6 +33,8 @@ struct DecoderTraits {
   std::optional<int64_t> head_dim = std::nullopt;  // hidden / heads if empty
   int64_t max_positions = 2048;
   Bias attention_bias = Bias::kNever;
+  std::string_view attention_bias_key = "attention_bias";
+  bool attention_bias_default = false;
   bool mlp_bias_if_configured = false;
   bool qk_norm = false;
   Sliding sliding = Sliding::kNever;

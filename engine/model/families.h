@@ -22,6 +22,19 @@ absl::StatusOr<ModelSpec> ParseOpt(const Json& config);
 absl::StatusOr<ModelSpec> ParseGpt2(const Json& config);
 absl::StatusOr<ModelSpec> ParseMixtral(const Json& config);
 absl::StatusOr<ModelSpec> ParseQwen3Moe(const Json& config);
+absl::StatusOr<ModelSpec> ParseQwen2Moe(const Json& config);
+absl::StatusOr<ModelSpec> ParseDeepseekV2(const Json& config);
+absl::StatusOr<ModelSpec> ParseDeepseekV3(const Json& config);
+absl::StatusOr<ModelSpec> ParseGranite(const Json& config);
+absl::StatusOr<ModelSpec> ParseSmolLm3(const Json& config);
+absl::StatusOr<ModelSpec> ParseOlmo2(const Json& config);
+absl::StatusOr<ModelSpec> ParseOlmo3(const Json& config);
+absl::StatusOr<ModelSpec> ParseGlm(const Json& config);
+absl::StatusOr<ModelSpec> ParseGlm4(const Json& config);
+absl::StatusOr<ModelSpec> ParseGlm4Moe(const Json& config);
+absl::StatusOr<ModelSpec> ParseCohere(const Json& config);
+absl::StatusOr<ModelSpec> ParseCohere2(const Json& config);
+absl::StatusOr<ModelSpec> ParseExaone4(const Json& config);
 absl::StatusOr<ModelSpec> ParseLanguageTower(const Json& config);
 
 }  // namespace quantd

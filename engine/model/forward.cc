@@ -27,6 +27,14 @@ absl::Status FeedForward(BlockRun& run, const float* normed, float* out) {
                                        : RunMlp(run, -1, normed, run.tokens, out);
 }
 
+// x += added, by the model's scale.
+void AddToStream(BlockRun& run, float* added, float* x) {
+  const int64_t count = run.tokens * run.model.hidden;
+  const auto scale = static_cast<float>(run.model.residual_scale);
+  for (int64_t i = 0; scale != 1.0F && i < count; ++i) added[i] *= scale;
+  run.backend.Add(x, added, count);
+}
+
 // x += attention(norm(x)); x += mlp(norm(x)).
 absl::Status RunSequential(BlockRun& run, float* x) {
   const int64_t count = run.tokens * run.model.hidden;
@@ -34,12 +42,12 @@ absl::Status RunSequential(BlockRun& run, float* x) {
   const float* normed = run.Norm(NormRole::kAttention, x, BlockBuffers::kNormed);
   QD_RETURN_IF_ERROR(Attend(run, normed, out));
   run.NormInPlace(NormRole::kAttentionOut, out);
-  run.backend.Add(x, out, count);
+  AddToStream(run, out, x);
 
   normed = run.Norm(NormRole::kMlp, x, BlockBuffers::kNormed);
   QD_RETURN_IF_ERROR(FeedForward(run, normed, out));
   run.NormInPlace(NormRole::kMlpOut, out);
-  run.backend.Add(x, out, count);
+  AddToStream(run, out, x);
   return absl::OkStatus();
 }
 
@@ -54,8 +62,8 @@ absl::Status RunParallel(BlockRun& run, float* x) {
     normed = run.Norm(NormRole::kMlp, x, BlockBuffers::kNormedForMlp);
   }
   QD_RETURN_IF_ERROR(FeedForward(run, normed, fed));
-  run.backend.Add(x, attended, count);
-  run.backend.Add(x, fed, count);
+  AddToStream(run, attended, x);
+  AddToStream(run, fed, x);
   return absl::OkStatus();
 }
 
@@ -137,6 +145,11 @@ absl::StatusOr<BlockWeights> LoadBlock(const ModelSpec& model, const BlockSpec& 
     weights.linears.push_back(std::move(linear));
   }
   QD_ASSIGN_OR_RETURN(weights.norms, LoadNorms(model, block, checkpoint));
+  if (block.mixture.has_value() && !block.mixture->correction.empty()) {
+    QD_ASSIGN_OR_RETURN(AlignedBuffer<float> correction,
+                        checkpoint.ReadF32(block.mixture->correction));
+    weights.correction = std::make_shared<const AlignedBuffer<float>>(std::move(correction));
+  }
   return weights;
 }
 

@@ -30,6 +30,7 @@ struct RopeTable {
   static RopeTable Make(const RopeSpec& rope, int64_t tokens);
   AlignedBuffer<float> cos, sin;
   int64_t half_dims = 0;
+  bool interleaved = false;
 };
 
 // The tables of one model.
@@ -56,6 +57,7 @@ struct NormWeights {
 struct BlockWeights {
   std::vector<PreparedLinear> linears;
   std::array<NormWeights, kNormRoles> norms;
+  SharedVector correction;           // MixtureSpec::correction; null: none
   std::optional<CacheScales> cache;  // keys and values are rounded as an FP8 cache has them
 };
 

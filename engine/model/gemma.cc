@@ -1,6 +1,5 @@
 // Gemma (arXiv 2403.08295), Gemma 2 (2408.00118) and Gemma 3 (2503.19786), text: norms multiply by
-// 1
-// + gain, embeddings are scaled, GELU in its tanh form. Gemma 2 adds norms behind attention and
+// gain + 1, embeddings are scaled, GELU in its tanh form. Gemma 2 adds norms behind attention and
 // MLP, capped scores and logits, windows in every other block; Gemma 3 norms on the heads of q and
 // k, windows in five blocks of six with a rope of their own.
 #include <cmath>
@@ -38,40 +37,8 @@ absl::Status ReadCaps(const Json& config, const Caps& caps, ModelSpec& model) {
   return reader.Finish();
 }
 
-// rope_parameters may hold a rope for each kind of attention: they are taken apart.
-Json WithRopeOf(const Json& config, const char* kind) {
-  Json changed = config;
-  const Json* both = config.contains("rope_parameters") ? &config.at("rope_parameters") : nullptr;
-  if (both != nullptr && both->is_object() && both->contains(kind)) {
-    changed["rope_parameters"] = both->at(kind);
-  }
-  return changed;
-}
-
-// The rope of the blocks that see a window: another base, no scaling.
-absl::Status ReadLocalRope(const Json& config, ModelSpec& model) {
-  constexpr double kLocalTheta = 10000.0;
-  Json local = WithRopeOf(config, "sliding_attention");
-  if (local == config) {
-    local.erase("rope_scaling");
-    local.erase("rope_parameters");
-    if (config.contains("rope_local_base_freq")) {
-      local["rope_theta"] = config.at("rope_local_base_freq");
-    } else {
-      local["rope_theta"] = kLocalTheta;
-    }
-  }
-  std::vector<Violation> unsupported;
-  auto rope = ParseRope(local, model.head_dim, model.max_positions, unsupported);
-  if (!rope.ok()) return CorruptConfig(rope.status());
-  if (!unsupported.empty()) {
-    return MakeError(Reason::kModelUnsupported, "the model has features that are not supported",
-                     std::move(unsupported));
-  }
-  model.local_rope = *std::move(rope);
-  for (BlockSpec& block : model.blocks) block.local_rope = block.sliding_window.has_value();
-  return absl::OkStatus();
-}
+constexpr RopeKinds kGemma3Ropes = {
+    .full_theta = 1e6, .sliding_theta = 10000.0, .sliding_theta_key = "rope_local_base_freq"};
 
 }  // namespace
 
@@ -108,24 +75,24 @@ absl::StatusOr<ModelSpec> ParseGemma2(const Json& config) {
 }
 
 absl::StatusOr<ModelSpec> ParseGemma3Text(const Json& config) {
+  QD_ASSIGN_OR_RETURN(const Json full, WithRopeOf(config, "full_attention", kGemma3Ropes));
   QD_ASSIGN_OR_RETURN(ModelSpec model,
-                      ParseDecoder(WithRopeOf(config, "full_attention"),
-                                   {.family = "gemma3_text",
-                                    .kv_heads = 4,
-                                    .head_dim = 256,
-                                    .max_positions = 131072,
-                                    .attention_bias = DecoderTraits::Bias::kOnAllIfConfigured,
-                                    .qk_norm = true,
-                                    .sliding = DecoderTraits::Sliding::kPattern,
-                                    .sliding_pattern = 6,
-                                    .tied_embeddings = true,
-                                    .activation_key = "hidden_activation",
-                                    .activation = "gelu_pytorch_tanh",
-                                    .rope = {.theta = 1e6}}));
+                      ParseDecoder(full, {.family = "gemma3_text",
+                                          .kv_heads = 4,
+                                          .head_dim = 256,
+                                          .max_positions = 131072,
+                                          .attention_bias = DecoderTraits::Bias::kOnAllIfConfigured,
+                                          .qk_norm = true,
+                                          .sliding = DecoderTraits::Sliding::kPattern,
+                                          .sliding_pattern = 6,
+                                          .tied_embeddings = true,
+                                          .activation_key = "hidden_activation",
+                                          .activation = "gelu_pytorch_tanh"}));
   UseGemmaNorms(model);
   for (BlockSpec& block : model.blocks) NormAround(block);
   QD_RETURN_IF_ERROR(ReadCaps(config, {.attention = std::nullopt, .logits = std::nullopt}, model));
-  QD_RETURN_IF_ERROR(ReadLocalRope(config, model));
+  QD_ASSIGN_OR_RETURN(const Json sliding, WithRopeOf(config, "sliding_attention", kGemma3Ropes));
+  QD_RETURN_IF_ERROR(UseLocalRope(sliding, model));
   return model;
 }
 

@@ -28,15 +28,13 @@ BlockSpec MakeBlock(const ModelSpec& model, int index, bool attention_bias) {
   return block;
 }
 
-// The rope's keys under the names that the other families use.
+// The rope's keys under the names that the other families use. Those names beside the rope mean
+// nothing in this family.
 Json WithCommonRopeKeys(const Json& config) {
   Json changed = config;
   const auto rename = [&](const char* from, const char* to, double fallback) {
-    if (changed.contains(from)) {
-      changed[to] = changed.at(from);
-    } else if (!changed.contains(to)) {
-      changed[to] = fallback;
-    }
+    changed[to] =
+        config.contains(from) && !config.at(from).is_null() ? config.at(from) : Json(fallback);
   };
   rename("rotary_pct", "partial_rotary_factor", 0.25);
   rename("rotary_emb_base", "rope_theta", 10000.0);

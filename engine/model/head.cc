@@ -37,6 +37,8 @@ absl::Status Head::Logits(const float* x, int64_t tokens, float* logits) const {
   RunNorm(*model_, norm_, x, tokens, model_->hidden, *backend_, normed.data());
   const float* bias = linear_.bias != nullptr ? linear_.bias->data() : nullptr;
   QD_RETURN_IF_ERROR(backend_->MatMul(normed.data(), tokens, *linear_.weight, bias, logits));
+  const auto scale = static_cast<float>(model_->logit_scale);
+  for (int64_t i = 0; scale != 1.0F && i < tokens * model_->vocabulary; ++i) logits[i] *= scale;
   if (model_->logit_softcap > 0) {
     backend_->SoftCap(logits, static_cast<float>(model_->logit_softcap),
                       tokens * model_->vocabulary);

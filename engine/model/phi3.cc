@@ -10,13 +10,12 @@ namespace {
 
 // The linears of a block with q, k, v and gate, up put together.
 void Fuse(const ModelSpec& model, int index, BlockSpec& block) {
-  const int64_t d = model.hidden, f = model.intermediate, q = model.heads * model.head_dim;
+  const int64_t d = model.hidden, q = model.heads * model.head_dim;
   const int64_t qkv = q + 2 * model.kv_heads * model.head_dim;
   block.linears.clear();
   AddLinear(block, index, "self_attn.qkv_proj", LinearRole::kQkv, {qkv, d}, 0);
   AddLinear(block, index, "self_attn.o_proj", LinearRole::kO, {d, q}, 1);
-  AddLinear(block, index, "mlp.gate_up_proj", LinearRole::kGateUp, {2 * f, d}, 2);
-  AddLinear(block, index, "mlp.down_proj", LinearRole::kDown, {d, f}, 3);
+  FuseGateUp(model, index, block);
 }
 
 }  // namespace
@@ -30,6 +29,12 @@ absl::StatusOr<ModelSpec> ParsePhi3(const Json& config) {
                             .sliding_window = std::nullopt,
                             .epsilon = 1e-5,
                             .rope = {.partial = true, .original_max_positions = 4096}}));
+  if (model.rope.scaling != RopeSpec::Scaling::kNone &&
+      model.rope.scaling != RopeSpec::Scaling::kLongRope) {
+    return MakeError(Reason::kModelUnsupported, "the model has features that are not supported",
+                     Violation{"config.json:rope_parameters.rope_type", "another scaling",
+                               "default or longrope, as this family has"});
+  }
   for (size_t i = 0; i < model.blocks.size(); ++i) {
     Fuse(model, static_cast<int>(i), model.blocks[i]);
   }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/model/families.h"
 #include "engine/model/tensor_names.h"
+#include "engine/tensor/config_json.h"
 
 namespace quantd {
 namespace {
@@ -33,9 +34,36 @@ constexpr Family kFamilies[] = {
     {"gpt2", "learned positions, linears stored as [inputs, outputs]", ParseGpt2},
     {"mixtral", "a mixture of experts in every block", ParseMixtral},
     {"qwen3_moe", "Qwen3 with a mixture of experts in most blocks", ParseQwen3Moe},
+    {"qwen2_moe", "Qwen2 with experts, and one behind a gate that every token runs through",
+     ParseQwen2Moe},
+    {"granite", "multipliers of embeddings, scores, what is added to the stream, and logits",
+     ParseGranite},
+    {"smollm3", "no positions in every fourth block", ParseSmolLm3},
+    {"olmo2", "norms behind attention and MLP, and over all heads of q and k", ParseOlmo2},
+    {"olmo3", "OLMo 2 with windows in three blocks of four; two ropes", ParseOlmo3},
+    {"glm", "half of each head rotated in pairs; fused gate, up", ParseGlm},
+    {"glm4", "GLM with norms around", ParseGlm4},
+    {"glm4_moe", "experts scored by a sigmoid, in groups, and a shared one; dense blocks first",
+     ParseGlm4Moe},
+    {"cohere", "attention beside the MLP behind one LayerNorm, scaled logits; no norms of heads",
+     ParseCohere},
+    {"cohere2", "Cohere with windows in three blocks of four, no positions in the others",
+     ParseCohere2},
+    {"exaone4",
+     "norms behind attention and MLP, and on the heads of q and k; some without positions",
+     ParseExaone4},
+    {"deepseek_v2", "q, k and v from narrow latents; experts in groups, and shared ones",
+     ParseDeepseekV2},
+    {"deepseek_v3", "DeepSeek-V2 with experts scored by a sigmoid and a correction",
+     ParseDeepseekV3},
     {"llava", "vision and language: the language tower, of any family here", ParseLanguageTower},
     {"llava_next", "as llava", ParseLanguageTower},
     {"gemma3", "Gemma 3 with vision: as llava", ParseLanguageTower},
+    {"mistral3", "Mistral with vision: as llava", ParseLanguageTower},
+    {"internvl", "as llava", ParseLanguageTower},
+    {"qwen2_vl", "Qwen2 with vision: as llava", ParseLanguageTower},
+    {"qwen2_5_vl", "Qwen2.5 with vision: as llava", ParseLanguageTower},
+    {"qwen3_vl", "Qwen3 with vision: as llava", ParseLanguageTower},
 };
 
 std::string FamilyNames() {
@@ -53,7 +81,7 @@ absl::StatusOr<Json> ReadConfig(const ModelFiles& files) {
                      Violation{path, "no such file", "a config.json"});
   }
   QD_ASSIGN_OR_RETURN(const std::string text, files.ReadText(kName, kMostBytes));
-  QD_ASSIGN_OR_RETURN(Json config, ParseJson(text, "config.json"));
+  QD_ASSIGN_OR_RETURN(Json config, ParseConfigJson(text, "config.json"));
   if (!config.is_object()) {
     return MakeError(Reason::kModelCorrupt, "config.json",
                      Violation{path, "another type", "an object"});
@@ -114,6 +142,13 @@ class TensorCheck {
   std::vector<Violation> wrong_, unsupported_;
 };
 
+// Of the norms of q and of k.
+std::pair<int64_t, int64_t> HeadNormWidths(const ModelSpec& model) {
+  if (model.latent.has_value()) return {model.latent->q_rank, model.latent->kv_rank};
+  const bool wide = model.wide_head_norms;
+  return {model.head_dim * (wide ? model.heads : 1), model.head_dim * (wide ? model.kv_heads : 1)};
+}
+
 absl::Status CheckTensors(const ModelSpec& model, const Checkpoint& checkpoint) {
   TensorCheck check(checkpoint);
   check.Expect(model.embedding, {model.vocabulary, model.hidden});
@@ -125,8 +160,11 @@ absl::Status CheckTensors(const ModelSpec& model, const Checkpoint& checkpoint) 
          {NormRole::kAttention, NormRole::kAttentionOut, NormRole::kMlp, NormRole::kMlpOut}) {
       check.ExpectNorm(block.norm(role), model.hidden);
     }
-    check.ExpectNorm(block.norm(NormRole::kQ), model.head_dim);
-    check.ExpectNorm(block.norm(NormRole::kK), model.head_dim);
+    const auto [q_width, k_width] = HeadNormWidths(model);
+    check.ExpectNorm(block.norm(NormRole::kQ), q_width);
+    check.ExpectNorm(block.norm(NormRole::kK), k_width);
+    if (block.mixture.has_value())
+      check.Expect(block.mixture->correction, {block.mixture->experts});
     for (const LinearSpec& linear : block.linears) check.ExpectLinear(linear);
   }
   return check.Finish();
@@ -158,6 +196,12 @@ const Family* FindFamily(std::string_view model_type) {
 
 absl::Status CheckRunnable(const ModelSpec& model) {
   if (model.runnable) return absl::OkStatus();
+  if (!model.lacking.empty()) {
+    return MakeError(Reason::kModelUnsupported,
+                     "calibration and evaluation run the model, which has features that are not "
+                     "supported; methods that look at weights alone need neither",
+                     model.lacking);
+  }
   return MakeError(Reason::kModelUnsupported,
                    "unknown model family: calibration and evaluation run the model; methods that "
                    "look at weights alone need neither",
@@ -171,15 +215,23 @@ absl::StatusOr<ModelSpec> ReadModelSpec(const ModelFiles& files, const Checkpoin
   const std::string type = fields.String("model_type", "");
   const Family* family = FindFamily(type);
   ModelSpec model;
-  if (family != nullptr) {
-    QD_ASSIGN_OR_RETURN(model, family->parse(config));
+  auto parsed = family != nullptr ? family->parse(config)
+                                  : absl::StatusOr<ModelSpec>(absl::UnimplementedError("unknown"));
+  if (parsed.ok()) {
+    model = *std::move(parsed);
     TensorNames names;
     for (const TensorInfo* info : checkpoint.Tensors()) names.insert(info->name);
     AdoptNames(names, model);
+    QD_RETURN_IF_ERROR(SettleHead(checkpoint, model));
     QD_RETURN_IF_ERROR(CheckTensors(model, checkpoint));
-  } else {
+  } else if (family == nullptr || ReasonOf(parsed.status()) == Reason::kModelUnsupported) {
+    // What the forward pass lacks is no hindrance to methods that look at weights alone.
     QD_ASSIGN_OR_RETURN(model, SpecByNames(config, type, checkpoint));
+    model.lacking = ViolationsOf(parsed.status());
+  } else {
+    return parsed.status();
   }
+  NameDenseModules(checkpoint, model);
   const std::string typical =
       model.embedding.empty() ? model.blocks[0].linears[0].name + ".weight" : model.embedding;
   QD_ASSIGN_OR_RETURN(model.dtype, ReadDType(config, *checkpoint.Find(typical)));

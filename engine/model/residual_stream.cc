@@ -11,7 +11,7 @@ namespace {
 
 bool IsOfAttention(LinearRole role) {
   return role == LinearRole::kQ || role == LinearRole::kK || role == LinearRole::kV ||
-         role == LinearRole::kQkv;
+         role == LinearRole::kQkv || role == LinearRole::kQDown || role == LinearRole::kKvDown;
 }
 
 void CheckBlock(const BlockSpec& block, std::vector<Violation>& violations) {
@@ -45,12 +45,17 @@ ResidualSide SideOf(LinearRole role) {
     case LinearRole::kGate:
     case LinearRole::kUp:
     case LinearRole::kGateUp:
+    case LinearRole::kQDown:
+    case LinearRole::kKvDown:
     case LinearRole::kRouter:
+    case LinearRole::kSharedGate:
     case LinearRole::kHead:
       return ResidualSide::kReads;
     case LinearRole::kO:
     case LinearRole::kDown:
       return ResidualSide::kWrites;
+    case LinearRole::kQUp:
+    case LinearRole::kKvUp:
     case LinearRole::kOther:
     case LinearRole::kEmbedding:
       return ResidualSide::kNone;

@@ -130,6 +130,7 @@ RopeTable RopeTable::Make(const RopeSpec& rope, int64_t tokens) {
   const float factor = F32(AttentionFactor(rope));
   RopeTable table;
   table.half_dims = rope.dims / 2;
+  table.interleaved = rope.interleaved;
   table.cos = AlignedBuffer<float>(tokens * table.half_dims);
   table.sin = AlignedBuffer<float>(tokens * table.half_dims);
   for (int64_t t = 0; t < tokens; ++t) {

@@ -42,6 +42,15 @@ ScalingGroup AfterNorm(const BlockSpec& block, NormRole role,
 // value head (c / d) / (heads / kv_heads).
 ScalingGroup AfterValues(const ModelSpec& model, const BlockSpec& block) {
   ScalingGroup group = ReadersOf(block, PositionOf(block, {LinearRole::kO}));
+  if (model.latent.has_value()) {
+    group.source = PositionOf(block, {LinearRole::kKvUp});
+    const int64_t plain = model.latent->plain, values = model.latent->values;
+    for (int64_t channel = 0; channel < model.heads * values; ++channel) {
+      const int64_t row = channel / values * (plain + values) + plain + channel % values;
+      group.source_rows.push_back(static_cast<int32_t>(row));
+    }
+    return group;
+  }
   group.source = PositionOf(block, {LinearRole::kV, LinearRole::kQkv});
   if (group.source < 0) return group;
   const int64_t d = model.head_dim, shared = model.heads / model.kv_heads;
@@ -86,11 +95,16 @@ std::vector<ScalingGroup> ScalingGroupsOf(const ModelSpec& model, const BlockSpe
     const bool has_source = !group.norm.gain.empty() || group.source >= 0;
     if (!group.linears.empty() && has_source) groups.push_back(std::move(group));
   };
-  add(AfterNorm(block, NormRole::kAttention, {LinearRole::kQ, LinearRole::kQkv}));
+  add(AfterNorm(block, NormRole::kAttention,
+                {LinearRole::kQ, LinearRole::kQkv, LinearRole::kQDown}));
+  if (model.latent.has_value()) {
+    add(AfterNorm(block, NormRole::kQ, {LinearRole::kQUp}));
+    add(AfterNorm(block, NormRole::kK, {LinearRole::kKvUp}));
+  }
   add(AfterValues(model, block));
   add(AfterNorm(block, NormRole::kMlp,
                 {LinearRole::kRouter, LinearRole::kGate, LinearRole::kGateUp, LinearRole::kUp}));
-  if (!block.mixture.has_value()) add(AfterUp(model, block, -1));
+  add(AfterUp(model, block, -1));  // of a mixture: the shared expert's
   for (int expert = 0; block.mixture.has_value() && expert < block.mixture->experts; ++expert) {
     add(AfterUp(model, block, expert));
   }

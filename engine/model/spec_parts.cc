@@ -31,6 +31,20 @@ LinearSpec& AddLinear(BlockSpec& block, int index, const std::string& name, Line
 
 void RemoveMlp(BlockSpec& block) { std::erase_if(block.linears, IsOfMlp); }
 
+void FuseGateUp(const ModelSpec& model, int index, BlockSpec& block) {
+  const int64_t d = model.hidden, f = model.intermediate;
+  RemoveMlp(block);
+  AddLinear(block, index, "mlp.gate_up_proj", LinearRole::kGateUp, {2 * f, d}, 2);
+  AddLinear(block, index, "mlp.down_proj", LinearRole::kDown, {d, f}, 3);
+}
+
+void NormBehind(BlockSpec& block) {
+  block.norm(NormRole::kAttention) = {};
+  block.norm(NormRole::kMlp) = {};
+  block.norm(NormRole::kAttentionOut).gain = block.prefix + "post_attention_layernorm.weight";
+  block.norm(NormRole::kMlpOut).gain = block.prefix + "post_feedforward_layernorm.weight";
+}
+
 void NameHead(ModelSpec& model, const std::string& name) {
   model.head = {.name = name,
                 .role = LinearRole::kHead,

@@ -25,6 +25,8 @@ constexpr Prefix kPrefixes[] = {
     {"model.", "model.language_model."},  // and after
     {"transformer.", ""},                 // GPT-2 as it was first published
     {"model.decoder.", "decoder."},       // OPT likewise
+    {"gpt_neox.", ""},                    // models saved without their head, as the rest below
+    {"model.", ""},
 };
 
 bool StartsWith(std::string_view text, std::string_view prefix) {
@@ -55,15 +57,45 @@ void Rename(const Prefix& prefix, ModelSpec& model) {
 
 // The first part of every tensor's name that is not the language model's.
 std::vector<std::string> ModulesBeside(const TensorNames& tensors, const ModelSpec& model) {
+  constexpr std::string_view kTable = "embed_tokens.weight";
+  const std::string_view embedding = model.embedding;
+  const std::string_view tower = embedding.substr(0, embedding.size() - kTable.size());
   std::set<std::string> modules;
   for (std::string_view name : tensors) {
-    if (name.find("language_model.") != std::string_view::npos || name == model.head_tensor) {
-      continue;
-    }
+    const bool inside = StartsWith(name, tower) ||
+                        name.find("language_model.") != std::string_view::npos ||
+                        name == model.head.name + ".weight";
+    if (inside) continue;
     if (StartsWith(name, "model.")) name.remove_prefix(std::string_view("model.").size());
     modules.insert(std::string(name.substr(0, name.find('.'))));
   }
   return {modules.begin(), modules.end()};
+}
+
+// Calls the output projection `name`, if there is such a tensor.
+void NameHead(ModelSpec& model, const std::string& name, const TensorNames& tensors) {
+  if (!tensors.contains(name + ".weight")) return;
+  model.head.name = name;
+  if (!model.tied_embeddings) model.head_tensor = name + ".weight";
+}
+
+// Whether both tensors have one shape, type and content, read a stretch of rows at a time.
+absl::StatusOr<bool> SameBytes(const Checkpoint& checkpoint, const TensorInfo& a,
+                               const TensorInfo& b) {
+  if (a.shape != b.shape || a.dtype != b.dtype || a.shape.size() != 2) return false;
+  constexpr int64_t kStretch = int64_t{4} << 20;
+  const int64_t row_bytes = std::max<int64_t>(1, a.shape[1] * SizeOf(a.dtype));
+  const int64_t stretch = std::max<int64_t>(1, kStretch / row_bytes);
+  AlignedBuffer<std::byte> of_a(stretch * row_bytes), of_b(stretch * row_bytes);
+  for (int64_t row = 0; row < a.shape[0]; row += stretch) {
+    const int64_t count = std::min(stretch, a.shape[0] - row);
+    const auto bytes = static_cast<size_t>(count * row_bytes);
+    const std::span<std::byte> left = of_a.span().first(bytes), right = of_b.span().first(bytes);
+    QD_RETURN_IF_ERROR(checkpoint.ReadRows(a.name, row, count, left));
+    QD_RETURN_IF_ERROR(checkpoint.ReadRows(b.name, row, count, right));
+    if (!std::equal(left.begin(), left.end(), right.begin())) return false;
+  }
+  return true;
 }
 
 // "model.layers.12.mlp.fc1.weight" is in block ("model.layers.", 12).
@@ -116,22 +148,52 @@ BlockSpec MakeBlock(const std::vector<const TensorInfo*>& tensors, const BlockKe
 }  // namespace
 
 void AdoptNames(const TensorNames& tensors, ModelSpec& model) {
-  if (tensors.contains(model.embedding)) return;
+  // Of GPT-NeoX, which writers call by either.
+  if (!tensors.contains(model.head.name + ".weight")) {
+    for (const char* name : {"lm_head", "embed_out"}) NameHead(model, name, tensors);
+  }
   for (const Prefix& prefix : kPrefixes) {
+    if (tensors.contains(model.embedding)) break;
     const std::string embedding = Renamed(model.embedding, prefix);
-    if (embedding == model.embedding || !tensors.contains(embedding)) continue;
-    Rename(prefix, model);
-    break;
+    if (embedding != model.embedding && tensors.contains(embedding)) Rename(prefix, model);
   }
-  const std::string inside = "language_model." + model.head.name;
-  if (!model.tied_embeddings && tensors.contains(inside + ".weight")) {
-    model.head.name = inside;
-    model.head_tensor = inside + ".weight";
-  }
-  if (model.embedding.find("language_model.") == std::string::npos) return;
+  NameHead(model, "language_model." + model.head.name, tensors);
+  const bool is_tower = !model.carried_modules.empty() ||
+                        model.embedding.find("language_model.") != std::string::npos;
+  if (!is_tower) return;
   model.carried_modules = ModulesBeside(tensors, model);
   // Its name in memory is another than in the checkpoint.
   model.carried_modules.push_back("lm_head");
+}
+
+absl::Status SettleHead(const Checkpoint& checkpoint, ModelSpec& model) {
+  if (!model.tied_embeddings) return absl::OkStatus();
+  const TensorInfo* head = checkpoint.Find(model.head.name + ".weight");
+  const TensorInfo* embedding = checkpoint.Find(model.embedding);
+  if (head == nullptr || embedding == nullptr) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(const bool same, SameBytes(checkpoint, *head, *embedding));
+  if (same) return absl::OkStatus();
+  model.tied_embeddings = false;
+  model.untied_by_content = true;
+  model.head_tensor = head->name;
+  return absl::OkStatus();
+}
+
+void NameDenseModules(const Checkpoint& checkpoint, ModelSpec& model) {
+  TensorNames known = {model.embedding, model.positions, model.head_tensor,
+                       model.head.name + ".weight"};
+  for (const BlockSpec& block : model.blocks) {
+    for (const LinearSpec& linear : block.linears) known.insert(linear.name + ".weight");
+  }
+  constexpr std::string_view kWeight = ".weight";
+  for (const TensorInfo* info : checkpoint.Tensors()) {
+    if (info->shape.size() != 2 || !info->name.ends_with(kWeight)) continue;
+    const bool carried = std::any_of(
+        model.carried_modules.begin(), model.carried_modules.end(),
+        [&](const std::string& module) { return info->name.find(module) != std::string::npos; });
+    if (known.contains(info->name) || carried) continue;
+    model.dense_modules.push_back(info->name.substr(0, info->name.size() - kWeight.size()));
+  }
 }
 
 absl::StatusOr<ModelSpec> SpecByNames(const Json& config, const std::string& model_type,

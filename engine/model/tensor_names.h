@@ -18,6 +18,13 @@ namespace quantd {
 using TensorNames = std::set<std::string, std::less<>>;
 void AdoptNames(const TensorNames& tensors, ModelSpec& model);
 
+// The output projection that the checkpoint holds is the embedding only if it has the same bytes,
+// whatever config.json says (as transformers 5 reads it). Errors: those of reading.
+absl::Status SettleHead(const Checkpoint& checkpoint, ModelSpec& model);
+
+// Names the modules with a 2-D weight that are no linear of the model: ModelSpec::dense_modules.
+void NameDenseModules(const Checkpoint& checkpoint, ModelSpec& model);
+
 // What can be said of an unknown family: blocks by the number in the names, and in them every 2-D
 // weight that neither looks up, nor normalizes, nor routes. Not runnable. MODEL_UNSUPPORTED if
 // there is none, or the model is quantized already.

@@ -260,6 +260,7 @@ std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t
   };
   const BlockSpec& spec = plan.model.blocks[static_cast<size_t>(block)];
   for (const std::string& norm : spec.NormTensors()) copy(norm);
+  if (spec.mixture.has_value()) copy(spec.mixture->correction);
   if (planned.request.recipe.kv_cache != KvCache::kNone) {
     for (TensorInfo& tensor : CacheTensors(spec, plan.model)) tensors.push_back(std::move(tensor));
   }
@@ -300,6 +301,8 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(planned->files));
   Plan& plan = planned->plan;
   WarnOfQuantizedSource(planned->checkpoint, plan.warnings);
+  for (const std::string& warning : planned->checkpoint.warnings())
+    plan.warnings.push_back(warning);
   QD_ASSIGN_OR_RETURN(plan.model, ReadModelSpec(*planned->files, planned->checkpoint));
   QD_ASSIGN_OR_RETURN(plan.linears, ResolveRecipe(request.recipe, plan.model));
   QD_ASSIGN_OR_RETURN(PickedFormat picked, PickFormat(request.output, plan.model, plan.linears));
@@ -314,7 +317,14 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
   QD_RETURN_IF_ERROR(PlanCache(request.recipe, plan));
   plan.needs_forward = plan.calibrates || request.evaluation.enabled;
-  if (plan.needs_forward) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
+  // A container tells its readers how to run the model.
+  const bool described = plan.format->container != nullptr;
+  if (plan.needs_forward || described) QD_RETURN_IF_ERROR(CheckRunnable(plan.model));
+  if (plan.model.untied_by_content) {
+    plan.warnings.push_back(plan.model.head_tensor +
+                            " is not the embedding, though config.json ties them: it is kept, and "
+                            "the result's config.json says so");
+  }
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);
   QD_RETURN_IF_ERROR(EstimateCost(request, plan));

@@ -140,7 +140,7 @@ absl::StatusOr<std::vector<ResolvedLinear>> ResolveRecipe(const Recipe& recipe,
     auto request = RequestFor(recipe, *linear);
     const bool tied = linear->role == LinearRole::kHead && model.tied_embeddings;
     if (request.has_value() && tied && AsksForBlocks(*request)) request.reset();
-    if (request.has_value() && linear->role != LinearRole::kRouter) {
+    if (request.has_value() && !IsRouting(linear->role)) {
       auto scheme = ResolveOne(*request, *linear, model);
       for (Violation& violation : ViolationsOf(scheme.status()))
         violations.push_back(std::move(violation));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/digest.h"
@@ -36,10 +37,46 @@ absl::Status Corrupt(std::string where, std::string got, std::string wanted) {
 
 using WeightMap = std::map<std::string, std::string, std::less<>>;
 
+// The safetensors files of a folder without an index, sorted. Adapters are no models, and what
+// "consolidated" holds is there under other names too, where there are others.
+absl::StatusOr<std::vector<std::string>> FilesWithoutIndex(const ModelFiles& files) {
+  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List());
+  std::vector<std::string> shards, consolidated;
+  for (const std::string& name : names) {
+    if (!absl::EndsWith(name, ".safetensors") || absl::StartsWith(name, "adapter_")) continue;
+    (absl::StartsWith(name, "consolidated") ? consolidated : shards).push_back(name);
+  }
+  if (shards.empty()) shards = std::move(consolidated);
+  std::sort(shards.begin(), shards.end());
+  return shards;
+}
+
+// The checkpoints that Mistral publishes beside those of the hub.
+absl::Status RefuseMistralNames(const ModelFiles& files, const std::string& name,
+                                const SafetensorsHeader& header) {
+  for (const SafetensorsHeader::Entry& entry : header.entries) {
+    if (entry.info.name != "tok_embeddings.weight") continue;
+    return MakeError(Reason::kModelUnsupported, "tensors under Mistral's own names",
+                     Violation{.where = absl::StrCat(files.Where(name), ":", entry.info.name),
+                               .got = "the layout of consolidated.safetensors",
+                               .wanted = "the model with the names of transformers"});
+  }
+  return absl::OkStatus();
+}
+
+std::string Some(const std::vector<std::string>& names) {
+  return names.size() == 1 ? names.front()
+                           : absl::StrCat(names.front(), " and ", names.size() - 1, " more");
+}
+
 // The names of the shards, sorted, and the index where there is one.
 absl::StatusOr<std::vector<std::string>> FindShards(const ModelFiles& files, WeightMap& index) {
   if (files.Has(kSingle)) return std::vector<std::string>{kSingle};
-  if (!files.Has(kIndex)) return NoWeightsError(files);
+  if (!files.Has(kIndex)) {
+    QD_ASSIGN_OR_RETURN(std::vector<std::string> all, FilesWithoutIndex(files));
+    if (!all.empty()) return all;
+    return NoWeightsError(files);
+  }
   const std::string path = files.Where(kIndex);
   QD_ASSIGN_OR_RETURN(const std::string json, files.ReadText(kIndex, kMaxIndexBytes));
   QD_ASSIGN_OR_RETURN(index, ParseShardIndex(json, path));
@@ -56,6 +93,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(std::shared_ptr<const ModelFiles> fi
   checkpoint.model_ = std::move(files);
   const ModelFiles& model = *checkpoint.model_;
   WeightMap index;
+  std::vector<std::string> unlisted, missing;
   QD_ASSIGN_OR_RETURN(checkpoint.file_names_, FindShards(model, index));
   for (const std::string& name : checkpoint.file_names_) {
     if (!model.Has(name)) {
@@ -63,13 +101,19 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(std::shared_ptr<const ModelFiles> fi
     }
     QD_ASSIGN_OR_RETURN(auto file, model.Open(name));
     QD_ASSIGN_OR_RETURN(SafetensorsHeader header, ReadSafetensorsHeader(*file));
+    QD_RETURN_IF_ERROR(RefuseMistralNames(model, name, header));
     for (SafetensorsHeader::Entry& entry : header.entries) {
       const std::string& tensor = entry.info.name;
       const auto listed = index.find(tensor);
-      if (!index.empty() && (listed == index.end() || listed->second != name)) {
+      if (listed == index.end() && !index.empty()) unlisted.push_back(tensor);
+      if (listed != index.end() && listed->second != name) {
         return Corrupt(absl::StrCat(model.Where(kIndex), ":", Shown(tensor)),
-                       listed == index.end() ? "no entry" : "shard " + Shown(listed->second),
+                       "shard " + Shown(listed->second),
                        absl::StrCat("shard ", Shown(name), ", which holds it"));
+      }
+      if (checkpoint.tensors_.contains(tensor)) {
+        return Corrupt(absl::StrCat(model.Where(name), ":", Shown(tensor)),
+                       "a tensor that another shard holds too", "it once");
       }
       Location location;
       location.info = entry.info;
@@ -82,9 +126,17 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(std::shared_ptr<const ModelFiles> fi
     checkpoint.files_.push_back(std::move(file));
   }
   for (const auto& [tensor, shard] : index) {
-    if (checkpoint.tensors_.contains(tensor)) continue;
-    return Corrupt(absl::StrCat(model.Where(shard), ":", Shown(tensor)), "no such tensor",
-                   "the tensor, as the index says");
+    if (!checkpoint.tensors_.contains(tensor)) missing.push_back(tensor);
+  }
+  // Tied tensors and buffers that some writers leave out of one or the other. What the model needs
+  // is looked for by its name.
+  if (!unlisted.empty()) {
+    checkpoint.warnings_.push_back(
+        absl::StrCat(kIndex, " does not list ", Shown(Some(unlisted)), ", which the shards hold"));
+  }
+  if (!missing.empty()) {
+    checkpoint.warnings_.push_back(
+        absl::StrCat(kIndex, " lists ", Shown(Some(missing)), ", which no shard holds"));
   }
   QD_RETURN_IF_ERROR(checkpoint.AdoptFloat8());
   return checkpoint;

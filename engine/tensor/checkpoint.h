@@ -1,4 +1,5 @@
-// A Hugging Face checkpoint: model.safetensors, or shards with model.safetensors.index.json.
+// A Hugging Face checkpoint: model.safetensors, or shards with model.safetensors.index.json, or all
+// safetensors files of the folder where neither is there.
 // Format: the safetensors README (u64 LE header length, JSON header {name: {dtype, shape,
 // data_offsets}}, then the bytes).
 #pragma once
@@ -43,8 +44,9 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::by
 class Checkpoint {
  public:
   // Opens every shard and reads the headers; no weight is read. Errors: MODEL_NOT_FOUND,
-  // MODEL_CORRUPT (also when the index and the shards disagree, a shard name is not a plain file
-  // name, or FP8 weights lack scales of a shape that fits).
+  // MODEL_CORRUPT (also when the index says another shard than the one that holds a tensor, two
+  // shards hold one, a shard name is not a plain file name, or FP8 weights lack scales of a shape
+  // that fits), MODEL_UNSUPPORTED for tensors under Mistral's own names.
   static absl::StatusOr<Checkpoint> Open(std::shared_ptr<const ModelFiles> files);
 
   // nullptr if there is none.
@@ -56,6 +58,8 @@ class Checkpoint {
   // How the weights are stored, where they are quantized already: "fp8, blocks of 128 x 128".
   const std::string& stored_as() const { return stored_as_; }
   const std::vector<std::string>& files() const;  // plain names of the shards
+  // Where the index and the shards differ in what does no harm.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
   // MODEL_CORRUPT if the tensor is missing. Reads with pread.
   absl::StatusOr<Tensor> Read(std::string_view name) const;
@@ -100,6 +104,7 @@ class Checkpoint {
   std::vector<std::unique_ptr<RandomAccessFile>> files_;
   std::map<std::string, Location, std::less<>> tensors_;
   std::string stored_as_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace quantd

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/tensor/checkpoint.h"
+#include "engine/tensor/config_json.h"
 #include "engine/tensor/float8.h"
 
 namespace quantd {
@@ -20,7 +21,7 @@ absl::Status Checkpoint::AdoptFloat8() {
   if (!model_->Has(kConfig)) return absl::OkStatus();
   // A configuration that cannot be read is refused by who needs it.
   const auto text = model_->ReadText(kConfig, kMaxConfigBytes);
-  const auto config = text.ok() ? ParseJson(*text, kConfig) : text.status();
+  const auto config = text.ok() ? ParseConfigJson(*text, kConfig) : text.status();
   if (!config.ok()) return absl::OkStatus();
   const std::optional<Float8Source> source = ReadFloat8Source(*config);
   if (!source.has_value()) return absl::OkStatus();

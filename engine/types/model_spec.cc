@@ -14,6 +14,14 @@ std::string_view NameOf(LinearRole role) {
       return "qkv";
     case LinearRole::kO:
       return "o";
+    case LinearRole::kQDown:
+      return "q_down";
+    case LinearRole::kQUp:
+      return "q_up";
+    case LinearRole::kKvDown:
+      return "kv_down";
+    case LinearRole::kKvUp:
+      return "kv_up";
     case LinearRole::kGate:
       return "gate";
     case LinearRole::kUp:
@@ -24,6 +32,8 @@ std::string_view NameOf(LinearRole role) {
       return "down";
     case LinearRole::kRouter:
       return "router";
+    case LinearRole::kSharedGate:
+      return "shared_gate";
     case LinearRole::kHead:
       return "head";
     case LinearRole::kEmbedding:

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/tensor/dtype.h"
 #include "engine/types/activation.h"
 
@@ -21,11 +22,16 @@ enum class LinearRole {
   kV,
   kQkv,  // q, k and v as one tensor; how its rows are shared out: QkvLayout
   kO,
+  kQDown,   // latent attention: to the latent that q comes from
+  kQUp,     // from it
+  kKvDown,  // to the latent of k and v, and the key's rotated part
+  kKvUp,    // from it: of each head the rest of the key, the value
   kGate,
   kUp,
   kGateUp,  // gate and up as one tensor, the rows of gate first
   kDown,
-  kRouter,  // chooses experts; stays in 16 bit
+  kRouter,      // chooses experts; stays in 16 bit
+  kSharedGate,  // how much of the shared expert is added; likewise
   kHead,
   kOther,
   kEmbedding  // the table of tokens, where a method stores it in a type of its own
@@ -48,12 +54,17 @@ struct LinearSpec {
   int64_t parameters() const { return out_features * in_features; }
 };
 
-// Rotary embedding (RoFormer, arXiv 2104.09864), "rotate half" layout; frequencies as transformers
-// computes them.
+// Whether a loader's rule leaves it in 16 bit whatever the recipe says: routers and their like.
+inline bool IsRouting(LinearRole role) {
+  return role == LinearRole::kRouter || role == LinearRole::kSharedGate;
+}
+
+// Rotary embedding (RoFormer, arXiv 2104.09864); frequencies as transformers computes them.
 struct RopeSpec {
   enum class Scaling { kNone, kLinear, kLlama3, kYarn, kLongRope };
   double theta = 10000.0;
-  int64_t dims = 0;  // rotated part of each head
+  int64_t dims = 0;          // rotated part of each head
+  bool interleaved = false;  // pairs are (2i, 2i + 1), not (i, i + dims / 2)
   Scaling scaling = Scaling::kNone;
   double factor = 1.0;
   // llama3
@@ -77,8 +88,8 @@ enum class NormKind {
 // Where a norm stands in a block.
 enum class NormRole {
   kAttention,     // before attention; in a parallel block without kMlp before both
-  kQ,             // of each query head, before rope
-  kK,             // of each key head
+  kQ,             // of each query head, before rope; with latent attention of q's latent
+  kK,             // of each key head; with latent attention of the latent of k and v
   kAttentionOut,  // of what attention adds
   kMlp,           // before the MLP
   kMlpOut,        // of what the MLP adds
@@ -96,11 +107,30 @@ enum class QkvLayout {
   kByKeyHead,     // for each key head: the query heads that share it, the key, the value
 };
 
+// Attention whose q, k and v come from narrow latents (DeepSeek-V2, arXiv 2405.04434). A head of q
+// and k is `plain` values and a rotated part, ModelSpec::rope.dims, that all heads of k share.
+struct LatentAttentionSpec {
+  int64_t q_rank = 0;  // width of q's latent; 0: q is one linear
+  int64_t kv_rank = 0;
+  int64_t plain = 0;   // not rotated part of a head of q and k
+  int64_t values = 0;  // width of a head of v
+};
+
 // A mixture of experts (arXiv 2101.03961): each token runs through the `top_k` experts that the
-// router likes best, and their outputs are added by the softmax of the router's logits.
+// router likes best, and their outputs are added by the scores that it gives them. Experts may
+// stand in `groups` of one size, of which the `top_groups` whose best score highest count. A shared
+// expert, the linears of an MLP with no expert's number, sees every token; where there is a
+// kSharedGate it is multiplied by its sigmoid.
 struct MixtureSpec {
+  enum class Scores { kSoftmax, kSigmoid };
   int experts = 0, top_k = 0;
   bool normalized = true;  // the weights of the chosen ones add up to 1
+  Scores scores = Scores::kSoftmax;
+  std::string
+      correction;  // a tensor [experts], added to the scores where it is chosen; empty: none
+  int groups = 1, top_groups = 1;
+  int group_best = 2;  // how many of a group's scores count for it
+  double scale = 1;    // of the weights
 };
 
 struct BlockSpec {
@@ -109,6 +139,7 @@ struct BlockSpec {
   std::array<NormSpec, kNormRoles> norms = {};  // by NormRole
   bool parallel = false;    // x + attention(x) + mlp(x), not x' + mlp(x') of x' = x + attention(x)
   bool local_rope = false;  // ModelSpec::local_rope in the place of rope
+  bool no_rope = false;     // neither
   std::optional<int64_t> sliding_window;  // tokens each position may look back to, itself included
   std::optional<MixtureSpec> mixture;     // in the place of one MLP
 
@@ -141,21 +172,31 @@ struct ModelSpec {
   std::optional<double> attention_scale;  // of the dot products; empty: 1 / sqrt(head_dim)
   double attention_softcap = 0;           // scores become cap tanh(score / cap); 0: as they are
   double logit_softcap = 0;
+  double logit_scale = 1;
   double embedding_scale = 1;
-  RopeSpec rope;                       // dims 0: none
-  std::optional<RopeSpec> local_rope;  // of blocks that ask for it
+  double residual_scale = 1;     // of what attention and MLP add to the stream
+  bool wide_head_norms = false;  // the norms of q and k run over all heads as one vector
+  std::optional<LatentAttentionSpec> latent;  // head_dim is then that of q and k
+  RopeSpec rope;                              // dims 0: none
+  std::optional<RopeSpec> local_rope;         // of blocks that ask for it
   bool tied_embeddings = false;
-  std::string embedding;       // tensor names
-  std::string positions;       // a table of learned positions; empty: none
-  int64_t first_position = 0;  // its row of the first token
+  bool untied_by_content = false;  // config.json says tied, the checkpoint has another projection
+  std::string embedding;           // tensor names
+  std::string positions;           // a table of learned positions; empty: none
+  int64_t first_position = 0;      // its row of the first token
   NormSpec final_norm;
   LinearSpec head;          // lm_head; with tied embeddings its tensor is `embedding`
   std::string head_tensor;  // the tensor that the head multiplies by
   std::vector<BlockSpec> blocks;
   // Parts of the checkpoint beside the language model (module names), carried over as they are.
   std::vector<std::string> carried_modules;
-  // Whether the forward pass can run it; false for a family that we do not know.
+  // Modules with a 2-D weight that are no linear above, such as the gates of unknown families: they
+  // stay as they are, and loaders are told so.
+  std::vector<std::string> dense_modules;
+  // Whether the forward pass can run it; false for a family that we do not know, or a model of one
+  // that has what `lacking` names.
   bool runnable = true;
+  std::vector<Violation> lacking = {};
 
   // Every linear of every block, then the head.
   std::vector<const LinearSpec*> Linears() const;

@@ -4,41 +4,15 @@ Run with torch 2.9.1 and transformers 4.57.3:  python tests/golden/make_tiny_mod
 The logits are float32 with eager attention, for one fixed sequence longer than any sliding window.
 """
 
-import json
-import pathlib
-import re
-import shutil
 import sys
 
 import torch
 import transformers
 
+from tiny_checkpoint import LLAMA3, LONGROPE, SHAPE, SMALL, YARN, randomize, save
+
 assert torch.__version__.startswith("2.9.1"), torch.__version__
 assert transformers.__version__ == "4.57.3", transformers.__version__
-
-OUT = pathlib.Path(__file__).parent / "models"
-TOKENS = 48
-SHAPE = dict(
-    vocab_size=128,
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=256,
-    attn_implementation="eager",
-)
-LLAMA3 = dict(
-    rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-    original_max_position_embeddings=32
-)
-# The families beside the first four: small, for there are many of them.
-SMALL = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_attention_heads=4,
-             num_key_value_heads=2, max_position_embeddings=128)
-LONGROPE = dict(type="longrope", short_factor=[1.0, 1.1, 1.3, 1.8],
-                long_factor=[1.0, 2.0, 5.0, 8.5])
-YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=16.0,
-            beta_slow=1.0)
 
 # name: (config class, changes to SHAPE, dtype on disk)
 VARIANTS = {
@@ -165,48 +139,19 @@ def kind_of(config: transformers.PretrainedConfig) -> type:
     return transformers.AutoModelForCausalLM
 
 
-def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Weights that take attention far from uniform, norms and biases far from neutral."""
-    neutral = 0 if model.config.model_type.startswith("gemma") else 1
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if re.search(r"(norm\w*|ln_\w+)\.weight$", name):
-            parameter.data.copy_(neutral + 0.3 * noise)
-        elif name.endswith("bias"):
-            parameter.data.copy_(0.3 * noise)
-        else:
-            parameter.data.copy_(0.16 * noise)
-
-
 def main() -> None:
     """Makes those that are named on the command line, or all."""
     for seed, (name, (config_class, changes, dtype)) in enumerate(VARIANTS.items()):
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
-        shutil.rmtree(OUT / name, ignore_errors=True)
         generator = torch.Generator().manual_seed(seed)
         config = config_class(**(SHAPE | changes))
         kind = kind_of(config)
         model = kind(config) if config.model_type == "llava" else kind.from_config(config)
         randomize(model, generator)
-        model = model.to(dtype)
-        model.save_pretrained(OUT / name)
-        (OUT / name / "generation_config.json").unlink(missing_ok=True)
-        vocabulary = config.get_text_config().vocab_size
         # The last token of a vision-language model stands for an image.
-        known = vocabulary - (config.model_type == "llava")
-        ids = torch.randint(0, known, (1, TOKENS), generator=generator)
-        # Read again: a model narrowed in memory has its rotary frequencies narrowed too.
-        model = kind.from_pretrained(
-            OUT / name, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
-        with torch.no_grad():
-            logits = model(ids).logits[0]
-        rows = [[round(v, 5) for v in row] for row in logits.tolist()]
-        golden = {"ids": ids[0].tolist(), "logits": rows}
-        text = json.dumps(golden, separators=(",", ":"))
-        (OUT / name / "golden_logits.json").write_text(text + "\n")
-        print(name, f"largest logit {logits.abs().max():.2f}")
+        known = config.get_text_config().vocab_size - (config.model_type == "llava")
+        save(model.to(dtype), kind, name, known, generator)
 
 
 if __name__ == "__main__":

@@ -275,11 +275,39 @@ TEST_F(ReadModelSpecTest, AnUnknownFamilyThatIsQuantizedIsRefused) {
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("quantized already"));
 }
 
-// Some checkpoints store the head although it is tied; the embedding is what counts.
-TEST_F(ReadModelSpecTest, AHeadBesideTiedEmbeddingsIsFine) {
+// As transformers 5: bytes tell, not the config.
+TEST_F(ReadModelSpecTest, AHeadThatIsNotTheEmbeddingIsKept) {
   const auto model = ReadChanged(R"({"tie_word_embeddings": true})");
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(model->head_tensor, "model.embed_tokens.weight");
+  EXPECT_EQ(model->head_tensor, "lm_head.weight");
+  EXPECT_FALSE(model->tied_embeddings);
+  EXPECT_TRUE(model->untied_by_content);
+}
+
+// What the forward pass lacks does not hinder methods that look at weights alone.
+TEST_F(ReadModelSpecTest, AModelWithWhatWeLackHasLinearsByNameAndCannotRun) {
+  for (const char* changes :
+       {R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}})",
+        R"({"rope_parameters": {"rope_type": "novel"}})", R"({"hidden_act": "relu2"})",
+        R"({"architectures": ["LlamaForSequenceClassification"]})"}) {
+    const auto model = ReadChanged(changes);
+    ASSERT_TRUE(model.ok()) << changes << model.status();
+    EXPECT_EQ(model->Linears().size(), 2U * 7U + 1U) << changes;
+    EXPECT_THAT(model->dense_modules, testing::ElementsAre("model.embed_tokens"));
+    const absl::Status status = CheckRunnable(*model);
+    EXPECT_EQ(ReasonOf(status), Reason::kModelUnsupported) << changes;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("methods that look at weights"));
+    EXPECT_THAT(ViolationsOf(status), testing::SizeIs(1));
+  }
+}
+
+TEST_F(ReadModelSpecTest, WordsThatPythonWritesForFloatsAreRead) {
+  const auto model = Read(R"({"model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
+      "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+      "vocab_size": 128, "time_step_limit": [0.0, Infinity, -Infinity, NaN],
+      "note": "NaN \"Infinity\""})");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_TRUE(model->runnable);
 }
 
 TEST_F(ReadModelSpecTest, FilesThatAreNoConfig) {

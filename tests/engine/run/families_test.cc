@@ -94,7 +94,7 @@ TEST_P(FamiliesTest, EveryTensorIsThere) {
   ASSERT_TRUE(spec.ok()) << spec.status();
   std::set<std::string> quantized;
   for (const LinearSpec* linear : spec->Linears()) {
-    const bool stays = linear->role == LinearRole::kRouter || linear->role == LinearRole::kHead;
+    const bool stays = IsRouting(linear->role) || linear->role == LinearRole::kHead;
     if (!stays) quantized.insert(linear->name + ".weight");
   }
   for (const TensorInfo* info : before->Tensors()) {

@@ -171,9 +171,6 @@ TEST_F(CheckpointTest, LyingIndexes) {
       {R"({"a":"1.safetensors\u0000","b":"2.safetensors"})", "a file in the same folder"},
       {R"({"a":"1.safetensors","b":"3.safetensors"})", "3.safetensors: got no such file"},
       {R"({"a":"1.safetensors"})", ""},  // the second shard is not named: fine
-      {R"({"a":"1.safetensors","b":"1.safetensors"})", "1.safetensors:b: got no such tensor"},
-      {R"({"a":"2.safetensors","b":"2.safetensors"})", "2.safetensors:a: got no such tensor"},
-      {R"({"a":"1.safetensors","c":"2.safetensors"})", "json:b: got no entry"},
       {R"({"a":"2.safetensors","b":"1.safetensors"})", "which holds it"},
       {R"({"a":"1.safetensors","a":"2.safetensors"})", "json:a: got the name twice"},
       {R"({"a":1})", "got a number"},
@@ -193,6 +190,40 @@ TEST_F(CheckpointTest, LyingIndexes) {
       ExpectRefused(Reason::kModelCorrupt, lie.says);
     }
   }
+}
+
+TEST_F(CheckpointTest, AnIndexThatListsTooMuchOrTooLittleIsToldOf) {
+  PutTwoShards(R"({"a":"1.safetensors","c":"2.safetensors"})");
+  const auto checkpoint = OpenCheckpoint(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_NE(checkpoint->Find("b"), nullptr);
+  EXPECT_EQ(checkpoint->Find("c"), nullptr);
+  ASSERT_EQ(checkpoint->warnings().size(), 2U);
+  EXPECT_EQ(checkpoint->warnings()[0],
+            "model.safetensors.index.json does not list b, which the shards hold");
+  EXPECT_EQ(checkpoint->warnings()[1],
+            "model.safetensors.index.json lists c, which no shard holds");
+}
+
+TEST_F(CheckpointTest, FilesWithoutAnIndexAreReadTogether) {
+  Put("first.safetensors", FileWith("a"));
+  Put("second.safetensors", FileWith("b"));
+  Put("consolidated.safetensors", FileWith("c"));
+  Put("adapter_model.safetensors", FileWith("d"));
+  const auto checkpoint = OpenCheckpoint(folder_.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->files(),
+            (std::vector<std::string>{"first.safetensors", "second.safetensors"}));
+  EXPECT_NE(checkpoint->Find("b"), nullptr);
+  Put("second.safetensors", FileWith("a"));
+  ExpectRefused(Reason::kModelCorrupt, "another shard holds too");
+}
+
+TEST_F(CheckpointTest, ConsolidatedIsReadUnderTheNamesOfTransformersOnly) {
+  Put("consolidated.safetensors", FileWith("a"));
+  EXPECT_TRUE(OpenCheckpoint(folder_.path()).ok());
+  Put("consolidated.safetensors", FileWith("tok_embeddings.weight"));
+  ExpectRefused(Reason::kModelUnsupported, "tok_embeddings.weight");
 }
 
 TEST_F(CheckpointTest, TensorInTwoShards) {
