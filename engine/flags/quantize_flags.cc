@@ -173,8 +173,10 @@ void AddDataFlags(CLI::App& command, Values& values) {
 void AddOutputFlags(CLI::App& command, Values& values) {
   command.add_option("--format", values.format,
                      "Output format (see `formats`); default compressed-tensors");
-  command.add_option("--loader", values.loader,
-                     "Check the shape rules of this engine: transformers, vllm, sglang");
+  command.add_option(
+      "--loader", values.loader,
+      "Check the rules of this engine: transformers, transformers4, hqq, vllm, sglang, "
+      "llama.cpp (see `formats`)");
   command.add_option("--tensor-parallel", values.tensor_parallel,
                      "Devices that the engine splits the model over, for its shape rules");
   command

@@ -39,17 +39,6 @@ absl::StatusOr<const Format*> PickFormat(const OutputRequest& output) {
         Violation{
             .where = "output.format", .got = output.format, .wanted = "one of " + FormatNames()});
   }
-  const auto reads = [&](const LoaderRow& loader) { return loader.name == output.loader; };
-  if (!output.loader.empty() &&
-      std::none_of(format->loaders.begin(), format->loaders.end(), reads)) {
-    std::string names;
-    for (const LoaderRow& loader : format->loaders)
-      absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(loader.name));
-    return MakeError(Reason::kLoaderRefuses, "refused",
-                     Violation{.where = "output.loader",
-                               .got = output.loader,
-                               .wanted = "an engine that reads " + output.format + ": " + names});
-  }
   return format;
 }
 
@@ -332,9 +321,14 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   QD_ASSIGN_OR_RETURN(plan.format, PickFormat(request.output));
   QD_RETURN_IF_ERROR(CheckBlocks(plan));
   if (plan.format->settle != nullptr) plan.format->settle(plan.linears, plan.model);
-  QD_RETURN_IF_ERROR(plan.format->accepts(
-      plan.linears, plan.model,
-      {.name = request.output.loader, .tensor_parallel = request.output.tensor_parallel}));
+  const LoaderTarget target = {.name = request.output.loader,
+                               .tensor_parallel = request.output.tensor_parallel};
+  QD_RETURN_IF_ERROR(plan.format->accepts(plan.linears, plan.model, target));
+  if (plan.format->caveats != nullptr) {
+    for (std::string& caveat : plan.format->caveats(plan.linears, target)) {
+      plan.warnings.push_back(std::move(caveat));
+    }
+  }
   QD_RETURN_IF_ERROR(PlanEmbedding(request.recipe, plan));
   for (const ResolvedLinear& entry : plan.linears) {
     if (entry.scheme.has_value())

@@ -10,6 +10,7 @@ the table, with its date, into a section of a page. Exit 1 if an artifact differ
 import argparse
 import datetime
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -20,10 +21,12 @@ import time
 import artifacts
 import cases
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "style"))
+import note  # noqa: E402
+
 # Kills per run: then it is left alone, so that it ends.
 MOST_KILLS = 6
 METHODS = ("awq", "gptq", "hqq-weighted", "int8-static", "auto", "awq-quantized", "smoothquant")
-BEGIN, END = "<!-- kills -->", "<!-- end of kills -->"
 
 
 def resumable():
@@ -112,20 +115,6 @@ def table(rows):
     return "\n".join(lines)
 
 
-def note(path, text):
-    """Puts `text` between the marks of this command, at the end if there are none yet."""
-    page = ""
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            page = file.read()
-    if BEGIN not in page:
-        page += f"\n{BEGIN}\n{END}\n"
-    before, rest = page.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--worker", required=True, help="quantd-worker")
@@ -150,7 +139,7 @@ def main():
     print(f"{sum(row['same'] for row in rows)} passed, {failed} failed")
     if arguments.note:
         today = datetime.date.today().isoformat()
-        note(arguments.note, f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random "
+        note.put(arguments.note, "kills", f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random "
              f"points, {failed} runs that differ from an undisturbed one.\n\n{table(rows)}")
     return 1 if failed else 0
 
