@@ -13,11 +13,15 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
+# A precompiled header is GCC's; without it each file is also seen to include what it uses.
+PRECOMPILED = re.compile(r" -Winvalid-pch -include (\S+)")
 KEEP_SECONDS = 60 * 24 * 3600  # a stamp that was not used for so long goes
 
 
@@ -41,6 +45,19 @@ def output_of(command):
     return command.get("output") or words[words.index("-o") + 1]
 
 
+def commands_of(build):
+    """Path -> row of the compilation database, and the precompiled header that it was built with."""
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
+        rows = json.load(file)
+    commands = {}
+    for row in rows:
+        header = PRECOMPILED.search(row["command"])
+        row["command"] = PRECOMPILED.sub("", row["command"])
+        commands[os.path.join(row["directory"], row["file"])] = (
+            row, header and os.path.relpath(header.group(1), build) + ".gch")
+    return commands
+
+
 class Keys:
     """What a file's passing rests on, as one digest."""
 
@@ -55,11 +72,12 @@ class Keys:
                 self.contents[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return self.contents[path]
 
-    def of(self, path, command):
+    def of(self, path, command, header):
         """None where ninja does not know what the file reads: it is never taken for passed."""
         read = self.deps.get(output_of(command))
         if not read:
             return None
+        read = [each for each in read + self.deps.get(header, []) if "cmake_pch" not in each]
         total = hashlib.sha256(self.common)
         total.update(command["command"].replace(self.root, ".").encode())
         for each in sorted({path, *read}):
@@ -85,19 +103,22 @@ def main():
     root, build = os.getcwd(), os.path.abspath(arguments.build)
     os.makedirs(arguments.stamps, exist_ok=True)
     drop_old(arguments.stamps)
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
-        commands = {os.path.join(row["directory"], row["file"]): row for row in json.load(file)}
+    commands = commands_of(build)
+    database = tempfile.TemporaryDirectory()
+    with open(os.path.join(database.name, "compile_commands.json"), "w", encoding="utf-8") as file:
+        json.dump([row for row, _ in commands.values()], file)
     version = subprocess.run([arguments.clang_tidy, "--version"], text=True, check=True,
                              capture_output=True).stdout
     keys = Keys(root, build, version)
 
     def check(path):
-        key = keys.of(path, commands[path])
+        key = keys.of(path, *commands[path])
         stamp = os.path.join(arguments.stamps, key) if key else None
         if stamp and os.path.exists(stamp):
             os.utime(stamp)
             return "known"
-        run = subprocess.run([arguments.clang_tidy, "-p", build, "--quiet", path], text=True,
+        run = subprocess.run([arguments.clang_tidy, "-p", database.name, "--quiet",
+                              "--extra-arg=-Wno-unknown-warning-option", path], text=True,
                              check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if run.returncode != 0:
             print(run.stdout + run.stderr, end="", flush=True)
