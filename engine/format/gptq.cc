@@ -140,16 +140,17 @@ std::vector<PackedPiece> Constants(const LinearSpec& /*linear*/, const Scheme& /
   return {};
 }
 
-// GPTQModel adds one to zero points wrongly where they have 3 bits (two of its three constants are
-// exchanged) and where widths are mixed (it adds the constant of the most common width to all).
-// With zero points as they are, all loaders agree.
+// GPTQModel 5.7 adds one to zero points wrongly where they have 3 bits (two of its three constants
+// are exchanged) and where widths are mixed (it adds the constant of the most common width to all);
+// its loader of 5.7 to 7.7 refuses zero points less one of an asymmetric checkpoint that it did not
+// make. With zero points as they are, all loaders agree.
 void Settle(std::span<ResolvedLinear> linears, const ModelSpec& /*model*/) {
   int bits = 0;
   bool plain_zeros = false;
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) continue;
-    plain_zeros =
-        plain_zeros || resolved.scheme->bits == 3 || (bits != 0 && bits != resolved.scheme->bits);
+    plain_zeros = plain_zeros || !resolved.scheme->symmetric || resolved.scheme->bits == 3 ||
+                  (bits != 0 && bits != resolved.scheme->bits);
     bits = resolved.scheme->bits;
   }
   for (ResolvedLinear& resolved : linears) {

@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 import artifact
+import comparison
 import junit
 import protocol
 import tiny_models
@@ -43,13 +44,11 @@ def distances(own, theirs):
     ids = own["ids"].long()
     ours = protocol.scores(ids, own["original"], own["quantized"])
     found = protocol.scores(ids, own["original"], theirs)
-    difference = own["quantized"].float() - theirs
-    return {"largest": difference.abs().max().item(),
-            "early": difference[:, :8].abs().amax(-1).median().item(),
-            "kl": abs(found["kl_mean"] / ours["kl_mean"] - 1),
-            "kl_quantd": ours["kl_mean"], "kl_vllm": found["kl_mean"],
-            "perplexity_quantd": ours["perplexity_quantized"],
-            "perplexity_vllm": found["perplexity_quantized"]}
+    return comparison.logit_distances(own, theirs) | {
+        "perplexity": abs(found["perplexity_quantized"] / ours["perplexity_quantized"] - 1),
+        "kl": abs(found["kl_mean"] / ours["kl_mean"] - 1),
+        "top1": abs(found["top1_agreement"] - ours["top1_agreement"]),
+        "kl_quantd": ours["kl_mean"], "kl_vllm": found["kl_mean"]}
 
 
 def refusal(worker, model, folder, flags):
@@ -145,9 +144,9 @@ def main():
     print(f"{versions}: {passed} passed, {len(rows) - passed} failed, 0 skipped in {seconds:.0f} s")
     if arguments.note:
         note.put(arguments.note, "interop-vllm",
-                 f"## ./dev interop --vllm\n\n{datetime.date.today().isoformat()}, {versions}, float32 on a CPU "
-                 f"with {torch.backends.cpu.get_cpu_capability()}: {passed} of {len(rows)} as they "
-                 f"should be, in {seconds:.0f} s.\n\n{table(rows)}")
+                 f"## ./dev interop --vllm\n\n{datetime.date.today().isoformat()}, {versions}, "
+                 f"float32 on a CPU with {torch.backends.cpu.get_cpu_capability()}: {passed} of "
+                 f"{len(rows)} as they should be, in {seconds:.0f} s.\n\n{table(rows)}")
     return 0 if passed == len(rows) else 1
 
 

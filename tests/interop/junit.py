@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 def write(path, suite, verdicts):
     """`verdicts`: {name: passed}, or {name: reason} of what was skipped."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     root = ElementTree.Element("testsuite", name=suite)
     for name, verdict in verdicts.items():
         case = ElementTree.SubElement(root, "testcase", name=name)

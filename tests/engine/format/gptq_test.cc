@@ -291,7 +291,11 @@ TEST_F(GptqRules, WidthsAndZeroPoints) {
   EXPECT_EQ(Violations("")[0].got, "[512, 1272]");
 }
 
-TEST_F(GptqRules, ThreeBitsOrSeveralWidthsHavePlainZeroPoints) {
+TEST_F(GptqRules, ThreeBitsZeroPointsOrSeveralWidthsArePlain) {
+  SetAll(PackedScheme(4, 128, false));
+  kGptqFormat.settle(resolved_, model_);
+  EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq_v2");
+  SetAll(PackedScheme(4, 128, true));
   resolved_[3].scheme = PackedScheme(8, 128, true);
   kGptqFormat.settle(resolved_, model_);
   EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq_v2");
