@@ -51,6 +51,12 @@ def compressed_tensors():
     return schemes + [Scheme(f"ct-{name}", flags, SAME_SCALES) for name, flags in inputs.items()]
 
 
+def floating():
+    """mxfp8 is vLLM's own emulation, which rounds nothing that was not bfloat16 already."""
+    return [Scheme(f"ct-{name}", f"--method rtn --number-format {name}", EXACT)
+            for name in ("fp8-e4m3", "fp8-block", "nvfp4", "mxfp4", "mxfp8")]
+
+
 def awq():
     rows = {
         "g128-asym": "--method awq --bits 4 --group-size 128 --samples 16",
@@ -102,5 +108,5 @@ def tiny(family):
     return [Scheme(f"{family}-{name}", flags, limits, family) for name, flags, limits in rows]
 
 
-SCHEMES = (compressed_tensors() + awq() + gptq() + others() +
+SCHEMES = (compressed_tensors() + floating() + awq() + gptq() + others() +
            [scheme for family in ("qwen2", "qwen3", "llama3-rope") for scheme in tiny(family)])

@@ -8,12 +8,16 @@ import torch
 from vllm import _custom_ops as ops
 from vllm.model_executor.kernels import linear
 from vllm.model_executor.layers.quantization import auto_awq, auto_gptq
-from vllm.model_executor.layers.quantization.utils import quant_utils
+from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (
+    compressed_tensors_w4a4_mxfp4 as w4a4_mxfp4, compressed_tensors_w4a4_nvfp4 as w4a4_nvfp4)
+from vllm.model_executor.layers.quantization.utils import nvfp4_emulation_utils, quant_utils
 from vllm.platforms import PlatformEnum
 
 INT4 = "int4 product"  # cpu_gemm_wna16 is in the AVX-512 build alone, and takes 16-bit types
 WIDE = "weight-only product"  # no CPU has a kernel for weights of other widths than 4
 INT8 = "exact int8 product"  # oneDNN saturates where the CPU has no VNNI
+FP8 = "fp8 product"  # no CPU has a kernel for FP8 weights and plain inputs
+FP4 = "fp4 product"  # nor for NVFP4 and MXFP4
 
 USED = set()
 
@@ -64,6 +68,77 @@ class TorchWNA16(linear.CPUWNA16LinearKernel):
         return (out if bias is None else out + bias.float()).to(x.dtype)
 
 
+class TorchFp8(linear.FP8ScaledMMLinearKernel):
+    """FP8 weights [N, K] with a scale per output or per block; inputs as they are."""
+
+    @classmethod
+    def is_supported(cls, compute_capability=None):
+        del compute_capability
+        return True, None
+
+    @classmethod
+    def can_implement(cls, c):
+        del c
+        return True, None
+
+    def apply_weights(self, layer, x, bias=None):
+        USED.add(FP8)
+        scale = getattr(layer, "weight_scale_inv", None)
+        weight = layer.weight.float()
+        if scale is None:
+            scale = layer.weight_scale.reshape(-1, 1).float()
+        else:
+            rows, columns = layer.weight_block_size
+            scale = scale.float().repeat_interleave(rows, 0)[:weight.shape[0]]
+            scale = scale.repeat_interleave(columns, 1)[:, :weight.shape[1]]
+        out = x.float() @ (weight * scale).t()
+        return (out if bias is None else out + bias.float()).to(x.dtype)
+
+    def apply_scaled_mm(self, **arguments):
+        raise NotImplementedError
+
+
+class TorchFp4:
+    """Codes of 4 bits, two a byte; their weights by vLLM's own emulation, inputs as they are."""
+
+    def __init__(self, dequantize):
+        self.dequantize = dequantize
+
+    def input_quant_key(self):
+        return None
+
+    def process_weights_after_loading(self, layer):
+        layer.dense = self.dequantize(layer)
+
+    def apply_weights(self, layer, x, bias=None):
+        USED.add(FP4)
+        out = x.float() @ layer.dense.t()
+        return (out if bias is None else out + bias.float()).to(x.dtype)
+
+
+def nvfp4_weight(layer):
+    return nvfp4_emulation_utils.dequantize_to_dtype(
+        layer.weight.data, layer.weight_scale.data, layer.weight_global_scale, torch.float32,
+        swizzle=False)
+
+
+def mxfp4_weight(layer):
+    codes = nvfp4_emulation_utils.break_fp4_bytes(layer.weight.data, torch.float32)
+    powers = torch.exp2(layer.weight_scale.data.float() - 127)
+    rows, groups = powers.shape
+    return (codes.reshape(rows, groups, -1) * powers.unsqueeze(-1)).reshape(rows, -1)
+
+
+def floating():
+    """No kernel for CPUs takes these. That inputs are rounded where a scheme says so is left out:
+    schemes for weights alone are compared."""
+    linear._POSSIBLE_WFP8A16_KERNELS[PlatformEnum.CPU].append(TorchFp8)
+    linear._POSSIBLE_MXFP8_KERNELS.setdefault(PlatformEnum.CPU, []).append(
+        linear.EmulationMxfp8LinearKernel)
+    w4a4_nvfp4.init_nvfp4_linear_kernel = lambda **_: TorchFp4(nvfp4_weight)
+    w4a4_mxfp4.init_mxfp4_linear_kernel = lambda **_: TorchFp4(mxfp4_weight)
+
+
 def exact_int8():
     """The product of int8 matrices that oneDNN has with VNNI; without, pairs are added in 16 bits."""
     create = ops.create_onednn_scaled_mm
@@ -100,3 +175,4 @@ def install():
         in_float32(config)
     auto_gptq.verify_marlin_supported = lambda **_: None  # asks for Marlin, on this device 4 bits
     linear._POSSIBLE_KERNELS[PlatformEnum.CPU].append(TorchWNA16)
+    floating()
