@@ -139,8 +139,9 @@ def main():
     print(f"{sum(row['same'] for row in rows)} passed, {failed} failed")
     if arguments.note:
         today = datetime.date.today().isoformat()
-        note.put(arguments.note, "kills", f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random "
-             f"points, {failed} runs that differ from an undisturbed one.\n\n{table(rows)}")
+        note.put(arguments.note, "kills",
+                 f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random points, {failed} "
+                 f"runs that differ from an undisturbed one.\n\n{table(rows)}")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""An artifact of quantd-worker with its own evaluation beside it: figures, and logits of its windows."""
+"""An artifact of quantd-worker with its own evaluation beside it: figures and logits."""
 
 import json
 import os
@@ -12,8 +12,8 @@ def quantize(worker, model, folder, flags, windows, logits_windows=None):
     """Makes `folder` anew from a model that has its evaluation.txt, in float32; returns the report.
 
     `windows` of 512 tokens are evaluated; the logits of the first `logits_windows` (default: all)
-    lie in quantd/logits.safetensors. Raises CalledProcessError, with what was said as `stderr`, when
-    the recipe is refused.
+    lie in quantd/logits.safetensors. Raises CalledProcessError, with what was said as `stderr`, for
+    a recipe that is refused.
     """
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(os.path.dirname(folder), exist_ok=True)

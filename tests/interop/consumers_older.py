@@ -1,5 +1,5 @@
-"""Artifacts in the libraries of a year ago (requirements-older.txt), on CPU in float32: one function
-per way, by the names of consumers.py."""
+"""Artifacts in the libraries of a year ago (requirements-older.txt), on CPU in float32: one
+function per way, by the names of consumers.py."""
 
 import json
 import pathlib

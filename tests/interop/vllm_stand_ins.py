@@ -140,7 +140,7 @@ def floating():
 
 
 def exact_int8():
-    """The product of int8 matrices that oneDNN has with VNNI; without, pairs are added in 16 bits."""
+    """The product of int8 matrices; oneDNN adds pairs in 16 bits where there is no VNNI."""
     create = ops.create_onednn_scaled_mm
 
     def keep(weight, scales, *rest):
