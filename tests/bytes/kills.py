@@ -140,8 +140,8 @@ def main():
     if arguments.note:
         today = datetime.date.today().isoformat()
         note.put(arguments.note, "kills",
-                 f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random points, {failed} "
-                 f"runs that differ from an undisturbed one.\n\n{table(rows)}")
+                 f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random points, "
+                 f"{failed} runs that differ from an undisturbed one.\n\n{table(rows)}")
     return 1 if failed else 0
 
 
