@@ -13,8 +13,10 @@ class InspectCommand : public Command {
     app.add_option("PATH", path_, "The folder of a model, or a GGUF file")->required();
     app.add_flag("--tensors", tensors_, "List every tensor");
     app.add_flag("--headers-only", headers_only_, "Do not read weights: no search for NaN");
-    app.add_option("--loader", options_.loader,
-                   "Engine whose refusal is a problem: transformers, vllm, sglang, llama.cpp")
+    app.add_option(
+           "--loader", options_.loader,
+           "Engine whose refusal is a problem: transformers, transformers4, hqq, vllm, sglang, "
+           "llama.cpp")
         ->type_name("NAME");
   }
 

@@ -112,9 +112,9 @@ class Formats : public Command {
     }
     for (const v1::FormatInfo& format : capabilities.formats()) {
       session.out() << format.name() << ": " << format.summary() << "\n\n";
-      Table table({{.title = "loader"}, {.title = "shape rules"}});
+      Table table({{.title = "loader"}, {.title = "versions"}, {.title = "shape rules"}});
       for (const v1::LoaderInfo& loader : format.loaders()) {
-        table.Add({loader.name(), loader.shape_rules()});
+        table.Add({loader.name(), loader.versions(), loader.shape_rules()});
       }
       session.out() << table.Text(session.columns());
     }

@@ -175,8 +175,10 @@ void AddOutputFlags(CLI::App& command, Values& values) {
       "--format", values.format,
       "Output format (see `formats`); default: the first of compressed-tensors, gptq, "
       "hqq, gguf and dequantized that holds the recipe");
-  command.add_option("--loader", values.loader,
-                     "Check the shape rules of this engine: transformers, vllm, sglang");
+  command.add_option(
+      "--loader", values.loader,
+      "Check the rules of this engine: transformers, transformers4, hqq, vllm, sglang, "
+      "llama.cpp (see `formats`)");
   command.add_option("--tensor-parallel", values.tensor_parallel,
                      "Devices that the engine splits the model over, for its shape rules");
   command

@@ -17,11 +17,13 @@ namespace quantd {
 namespace {
 
 constexpr LoaderRow kLoaders[] = {
-    {"transformers", "4 bits, one group size for all; N a multiple of 8; no output head"},
-    {"vllm",
-     "4 bits, one group size for all, 32, 64 or 128 or one per channel; N a multiple of 64 and K "
-     "of 128; q, k, v alike or none; gate and up alike or none; no output head"},
-    {"sglang",
+    {"transformers", kTransformersVersions,
+     "with GPTQModel: 4 bits, one group size for all; N a multiple of 8; no output head"},
+    {"vllm", kVllmVersions,
+     "4 bits, one group size for all, 32, 64 or 128 or one per channel; N and K multiples of 8 on "
+     "each device; q, k, v alike or none; gate and up alike or none; no output head; experts: "
+     "hidden size a multiple of 128"},
+    {"sglang", kSglangVersions,
      "4 bits, one group size for all, 32, 64 or 128 or one per channel; N a multiple of 64 and K "
      "of 128; q, k, v alike or none; gate and up alike or none; no output head"},
 };
@@ -150,6 +152,13 @@ void CheckFormat(const ServedLinear& served, std::vector<Violation>* violations)
   }
 }
 
+// Codes are packed along the outputs; engines pack them along the inputs anew.
+void CheckWords(const ServedLinear& served, std::vector<Violation>* violations) {
+  const LinearCut cut = CutOf(served);
+  CheckWholeWords(served, cut.outputs, "outputs", violations);
+  CheckWholeWords(served, cut.inputs, "inputs", violations);
+}
+
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& model,
                      const LoaderTarget& target) {
   QD_RETURN_IF_ERROR(CheckTarget(kAwqFormat, target));
@@ -162,12 +171,12 @@ absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& m
     CheckStoredOrder(served, &holds);
     if (!IsServingEngine(target)) continue;
     CheckParts(served, &loads);
-    CheckKernelShapes(served, MarlinShapes(), &loads);
+    CheckKernelShapes(served, MarlinShapes(target, *resolved.linear), &loads);
+    CheckWords(served, &loads);
   }
   QD_RETURN_IF_ERROR(
       Verdict(Reason::kFormatCannotHold, "awq cannot hold the recipe", std::move(holds)));
-  return Verdict(Reason::kLoaderRefuses, std::string(target.name) + " cannot load the result",
-                 std::move(loads));
+  return LoaderVerdict(kAwqFormat, target, std::move(loads));
 }
 
 // Loaders skip a module whose name contains an entry; the head is never converted.

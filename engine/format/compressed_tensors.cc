@@ -22,12 +22,14 @@ constexpr std::string_view kVersion = "0.13.0";
 constexpr std::string_view kRecentVersion = "0.20.0";
 
 constexpr LoaderRow kLoaders[] = {
-    {"transformers", "any shape; weights are widened to 16 bit on loading"},
-    {"vllm",
-     "2 to 8 bits; 4 bits, and 8 symmetric: N a multiple of 64 and K of 128, groups of 32, 64 or "
-     "128 or one per channel; with zero points N times bits a multiple of 32; fp8-block: N a "
-     "multiple of 128 where linears are fused; q, k, v alike or none; gate and up alike or none"},
-    {"sglang",
+    {"transformers", "4.57 to 5.24 with compressed-tensors 0.13 to 0.20",
+     "any shape; weights are widened to 16 bit on loading; asymmetric not by the default way"},
+    {"vllm", kVllmVersions,
+     "2 to 8 bits; 4 bits, and 8 symmetric: groups of 32, 64 or 128 or one per channel; with zero "
+     "points N times bits a multiple of 32; fp8-block: N a multiple of 128 where linears are "
+     "fused; q, k, v alike or none; gate and up alike or none; experts: hidden size a multiple of "
+     "128"},
+    {"sglang", kSglangVersions,
      "4 and 8 bits: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per channel; "
      "8 bits only symmetric; q, k, v alike or none; gate and up alike or none; no output head"},
 };
@@ -296,6 +298,7 @@ const Format kCompressedTensors = {
     .pack = Pack,
     .constants = Constants,
     .config = Config,
+    .caveats = CompressedTensorsCaveats,
     .floating = true,
     .cache_scheme = CacheScheme,
 };

@@ -11,5 +11,8 @@ extern const Format kCompressedTensors;
 // What the format can hold and what each loader takes.
 absl::Status CompressedTensorsAccepts(std::span<const ResolvedLinear> linears,
                                       const ModelSpec& model, const LoaderTarget& target);
+// What transformers does not load by default.
+std::vector<std::string> CompressedTensorsCaveats(std::span<const ResolvedLinear> linears,
+                                                  const LoaderTarget& target);
 
 }  // namespace quantd

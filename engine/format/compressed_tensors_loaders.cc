@@ -33,20 +33,12 @@ void CheckWidth(const LinearSpec& linear, const Scheme& scheme,
   }
 }
 
-// An engine cuts packed tensors between words: rows of zero points where linears are fused or
-// spread over devices, inputs over devices.
-void CheckWholeWords(const ServedLinear& served, std::vector<Violation>* violations) {
-  const LinearSpec& linear = *served.resolved.linear;
-  const Scheme& scheme = *served.resolved.scheme;
-  const auto wrong = [&](int64_t cut, std::string_view of) {
-    violations->push_back(
-        {linear.name, absl::StrCat(cut, " ", ToAbsl(of), " of ", scheme.bits, " bits on a device"),
-         "whole words of 32 bits: 4 or 8 bits, skip, or loader transformers"});
-  };
+// Zero points are packed along the outputs.
+void CheckWords(const ServedLinear& served, std::vector<Violation>* violations) {
   const LinearCut cut = CutOf(served);
-  if (served.tensor_parallel > 1 && cut.inputs * scheme.bits % 32 != 0) wrong(cut.inputs, "inputs");
-  if (!scheme.symmetric && cut.outputs * scheme.bits % 32 != 0) {
-    wrong(cut.outputs, "outputs with zero points");
+  if (served.tensor_parallel > 1) CheckWholeWords(served, cut.inputs, "inputs", violations);
+  if (!served.resolved.scheme->symmetric) {
+    CheckWholeWords(served, cut.outputs, "outputs with zero points", violations);
   }
 }
 
@@ -67,16 +59,19 @@ void CheckWholeBlocks(const ServedLinear& served, std::vector<Violation>* violat
 
 // Marlin kernels run packed weights of 4 bits, and of 8 without zero points; vLLM has others for
 // all widths, which take any shape.
-void CheckPackedKernels(const ServedLinear& served, std::string_view loader,
+void CheckPackedKernels(const ServedLinear& served, const LoaderTarget& target,
                         std::vector<Violation>* violations) {
   const Scheme& scheme = *served.resolved.scheme;
   const bool marlin = scheme.bits == 4 || (scheme.bits == 8 && scheme.symmetric);
-  if (marlin || loader == "sglang") CheckKernelShapes(served, MarlinShapes(), violations);
-  if (loader == "sglang" && !marlin) {
+  const bool sglang = target.name == "sglang";
+  if (marlin || sglang) {
+    CheckKernelShapes(served, MarlinShapes(target, *served.resolved.linear), violations);
+  }
+  if (sglang && !marlin) {
     violations->push_back({served.resolved.linear->name, SchemeText(scheme),
                            "4 bits, or 8 bits with symmetric true"});
   }
-  if (loader != "sglang") CheckWholeWords(served, violations);
+  if (!sglang) CheckWords(served, violations);
 }
 
 void CheckHead(const LinearSpec& linear, const Scheme& scheme, std::string_view loader,
@@ -89,16 +84,16 @@ void CheckHead(const LinearSpec& linear, const Scheme& scheme, std::string_view 
   }
 }
 
-void CheckServing(const ServedLinear& served, std::string_view loader,
+void CheckServing(const ServedLinear& served, const LoaderTarget& target,
                   std::vector<Violation>* violations) {
   CheckFusion(served, violations);
   if (!served.resolved.scheme.has_value()) return;
-  CheckHead(*served.resolved.linear, *served.resolved.scheme, loader, violations);
+  CheckHead(*served.resolved.linear, *served.resolved.scheme, target.name, violations);
   CheckParts(served, violations);
   CheckWholeBlocks(served, violations);
   if (served.resolved.scheme->activations == ActivationScheme::kNone &&
       !served.resolved.scheme->floating()) {
-    CheckPackedKernels(served, loader, violations);
+    CheckPackedKernels(served, target, violations);
   }
 }
 
@@ -113,12 +108,27 @@ absl::Status CompressedTensorsAccepts(std::span<const ResolvedLinear> linears,
     if (resolved.scheme.has_value()) CheckWidth(*resolved.linear, *resolved.scheme, &holds);
     CheckTiedHead(served, &holds);
     CheckStoredOrder(served, &holds);
-    if (IsServingEngine(target)) CheckServing(served, target.name, &loads);
+    if (IsServingEngine(target)) CheckServing(served, target, &loads);
   }
   QD_RETURN_IF_ERROR(Verdict(Reason::kFormatCannotHold, "compressed-tensors cannot hold the recipe",
                              std::move(holds)));
-  return Verdict(Reason::kLoaderRefuses, std::string(target.name) + " cannot load the result",
-                 std::move(loads));
+  return LoaderVerdict(kCompressedTensors, target, std::move(loads));
+}
+
+// compressed-tensors 0.18 to 0.20 make packed zero points of the unpacked shape on the meta device,
+// so that transformers stops at checkpoints of their own too (tests/interop/README.md).
+std::vector<std::string> CompressedTensorsCaveats(std::span<const ResolvedLinear> linears,
+                                                  const LoaderTarget& target) {
+  if (target.name != "transformers") return {};
+  for (const ResolvedLinear& resolved : linears) {
+    if (!resolved.scheme.has_value() || resolved.scheme->symmetric) continue;
+    return {
+        "compressed-tensors 0.18 to 0.20 cannot load asymmetric weights by default, whoever wrote "
+        "them: pass quantization_config=CompressedTensorsConfig(dequantize=True), which rounds "
+        "each "
+        "weight to bfloat16, or use compressed-tensors 0.17.1, symmetric true, or format gptq"};
+  }
+  return {};
 }
 
 }  // namespace quantd

@@ -4,19 +4,21 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/format/serving_rules.h"
 
 namespace quantd {
 namespace {
 
 constexpr LoaderRow kLoaders[] = {
-    {"transformers", "any shape"},
-    {"vllm", "any shape"},
-    {"sglang", "any shape"},
+    {"transformers", kTransformersVersions, "any shape"},
+    {"vllm", kVllmVersions, "any shape"},
+    {"sglang", kSglangVersions, "any shape"},
 };
 
 // Any weight can be held; a loader would not know that it must quantize the inputs.
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& /*model*/,
-                     const LoaderTarget& /*target*/) {
+                     const LoaderTarget& target) {
+  QD_RETURN_IF_ERROR(CheckTarget(kDequantized, target));
   std::vector<Violation> violations;
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) continue;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "engine/format/serving_rules.h"
 #include "engine/gguf/architectures.h"
 #include "engine/gguf/block_types.h"
 #include "engine/gguf/gguf_layout.h"
@@ -20,7 +21,7 @@ namespace quantd {
 namespace {
 
 constexpr LoaderRow kLoaders[] = {
-    {"llama.cpp",
+    {"llama.cpp", "builds 11063 to 11549 (xllamacpp 2026.9 and 2026.10)",
      "falcon, gemma, gemma2, gemma3_text, gpt2, gpt_neox, llama, mistral, mixtral, phi3, qwen2, "
      "qwen3, qwen3_moe, starcoder2; blocks of 256 inputs (K types) or 32 (all others), a type that "
      "does not fit gives way to the next larger one that does"},
@@ -42,7 +43,8 @@ void CheckStack(const ResolvedLinear& entry, Stacks& stacks, std::vector<Violati
 }
 
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& model,
-                     const LoaderTarget& /*target*/) {
+                     const LoaderTarget& target) {
+  QD_RETURN_IF_ERROR(CheckTarget(kGguf, target));
   QD_RETURN_IF_ERROR(CheckModel(model));
   std::vector<Violation> violations;
   Stacks stacks;

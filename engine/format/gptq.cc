@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "engine/format/packed_words.h"
+#include "engine/format/serving_rules.h"
 #include "engine/format/stored_tensors.h"
 #include "engine/tensor/tensor.h"
 
@@ -14,13 +15,14 @@ namespace quantd {
 namespace {
 
 constexpr LoaderRow kLoaders[] = {
-    {"transformers",
-     "2, 3, 4 and 8 bits, one width, group size and symmetry for all; N and K multiples of 32; no "
+    {"transformers", kTransformersVersions,
+     "with GPTQModel: 2, 3, 4 and 8 bits, one width, group size and symmetry for all; N and K "
+     "multiples of 32; no "
      "output head"},
-    {"vllm",
-     "4 and 8 bits symmetric: N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per "
-     "channel; q, k, v alike or none; gate and up alike or none"},
-    {"sglang",
+    {"vllm", kVllmVersions,
+     "4 and 8 bits symmetric, no desc_act: groups of 32, 64 or 128 or one per channel; q, k, v "
+     "alike or none; gate and up alike or none; experts: hidden size a multiple of 128"},
+    {"sglang", kSglangVersions,
      "2, 3, 4 and 8 bits; N a multiple of 64 and K of 128, groups of 32, 64 or 128 or one per "
      "channel; q, k, v alike or none; gate and up alike or none; no output head"},
 };
@@ -138,16 +140,17 @@ std::vector<PackedPiece> Constants(const LinearSpec& /*linear*/, const Scheme& /
   return {};
 }
 
-// GPTQModel adds one to zero points wrongly where they have 3 bits (two of its three constants are
-// exchanged) and where widths are mixed (it adds the constant of the most common width to all).
-// With zero points as they are, all loaders agree.
+// GPTQModel 5.7 adds one to zero points wrongly where they have 3 bits (two of its three constants
+// are exchanged) and where widths are mixed (it adds the constant of the most common width to all);
+// its loader of 5.7 to 7.7 refuses zero points less one of an asymmetric checkpoint that it did not
+// make. With zero points as they are, all loaders agree.
 void Settle(std::span<ResolvedLinear> linears, const ModelSpec& /*model*/) {
   int bits = 0;
   bool plain_zeros = false;
   for (const ResolvedLinear& resolved : linears) {
     if (!resolved.scheme.has_value()) continue;
-    plain_zeros =
-        plain_zeros || resolved.scheme->bits == 3 || (bits != 0 && bits != resolved.scheme->bits);
+    plain_zeros = plain_zeros || !resolved.scheme->symmetric || resolved.scheme->bits == 3 ||
+                  (bits != 0 && bits != resolved.scheme->bits);
     bits = resolved.scheme->bits;
   }
   for (ResolvedLinear& resolved : linears) {

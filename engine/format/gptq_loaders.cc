@@ -59,11 +59,19 @@ void CheckServing(const ServedLinear& served, const LoaderTarget& target,
   const LinearSpec& linear = *served.resolved.linear;
   const Scheme& scheme = *served.resolved.scheme;
   CheckParts(served, violations);
-  CheckKernelShapes(served, MarlinShapes(), violations);
+  CheckKernelShapes(served, MarlinShapes(target, linear), violations);
+  const LinearCut cut = CutOf(served);
+  CheckWholeWords(served, cut.outputs, "outputs", violations);
+  CheckWholeWords(served, cut.inputs, "inputs", violations);
   if (linear.role == LinearRole::kHead && target.name == "sglang") {
     violations->push_back({linear.name, "a scheme for the output head", "skip"});
   }
   const bool runs_marlin = scheme.symmetric && (scheme.bits == 4 || scheme.bits == 8);
+  if (target.name == "vllm" && scheme.ordered_groups) {
+    violations->push_back({linear.name, "groups of inputs that are not neighbours (desc_act)",
+                           "groups of neighbours (act_order group-aware or static), or loader "
+                           "transformers or sglang"});
+  }
   if (target.name == "vllm" && !runs_marlin) {
     violations->push_back(
         {linear.name, SchemeText(scheme),
@@ -153,8 +161,7 @@ absl::Status GptqAccepts(std::span<const ResolvedLinear> linears, const ModelSpe
   }
   QD_RETURN_IF_ERROR(
       Verdict(Reason::kFormatCannotHold, "gptq cannot hold the recipe", std::move(holds)));
-  return Verdict(Reason::kLoaderRefuses, std::string(target.name) + " cannot load the result",
-                 std::move(loads));
+  return LoaderVerdict(kGptqFormat, target, std::move(loads));
 }
 
 Json GptqConfig(std::span<const ResolvedLinear> linears, const ModelSpec& model) {

@@ -16,10 +16,15 @@ namespace quantd {
 namespace {
 
 constexpr LoaderRow kLoaders[] = {
-    {"transformers",
-     "with the hqq library: 1, 2, 3, 4, 5, 6 and 8 bits; the groups of a linear, or with axis 0 "
-     "the weights of a group, a multiple of 8 / bits"},
+    {"transformers4", "4.54 to 4.57 with hqq 0.2.8",
+     "1, 2, 3, 4, 5, 6 and 8 bits; the groups of a linear, or with axis 0 the weights of a group, "
+     "a multiple of 8 / bits"},
+    {"hqq", "0.2.8", "the library alone, linear by linear: the same"},
 };
+// By the sources of transformers 5.24 and vLLM 0.32, and tried (tests/interop).
+constexpr std::string_view kUnread =
+    "transformers 5 has no loader for it and runs the model with random weights and a warning, "
+    "vLLM and SGLang know no such method";
 
 // Rows of the grouped matrix [rows, width] are cut into `parts` blocks that lie over each other in
 // one element of the packed matrix; the first block is in its highest bits.
@@ -220,9 +225,41 @@ void CheckFormat(const LinearSpec& linear, const Scheme& scheme,
   }
 }
 
+// Formats that the engines of today read and that hold what this one holds.
+std::string_view HeldBy(std::span<const ResolvedLinear> linears) {
+  const bool real_zeros =
+      std::any_of(linears.begin(), linears.end(), [](const ResolvedLinear& resolved) {
+        return resolved.scheme.has_value() && resolved.scheme->real_zero;
+      });
+  return real_zeros
+             ? "format dequantized holds the same weights; with integer zero points (methods "
+               "rtn, awq, gptq, awq+gptq) compressed-tensors and gptq hold the codes"
+             : "format compressed-tensors (2 to 8 bits) or gptq (2, 3, 4, 8 bits) holds the "
+               "same codes";
+}
+
+absl::Status CheckLoader(std::span<const ResolvedLinear> linears, const LoaderTarget& target) {
+  const bool reads = std::any_of(std::begin(kLoaders), std::end(kLoaders),
+                                 [&](const LoaderRow& row) { return row.name == target.name; });
+  const bool is_engine = target.name == "transformers" || IsServingEngine(target);
+  if (reads || !is_engine) return CheckTarget(kHqqFormat, target);
+  return MakeError(
+      Reason::kLoaderRefuses, absl::StrCat("hqq is not read: ", ToAbsl(kUnread)),
+      {.where = "output.loader",
+       .got = std::string(target.name),
+       .wanted = absl::StrCat("transformers4 (below 5), hqq, or none; ", ToAbsl(HeldBy(linears)))});
+}
+
+std::vector<std::string> Caveats(std::span<const ResolvedLinear> linears,
+                                 const LoaderTarget& target) {
+  if (!target.name.empty()) return {};
+  return {absl::StrCat("format hqq is read by transformers below 5 and by the hqq library: ",
+                       ToAbsl(kUnread), "; ", ToAbsl(HeldBy(linears)))};
+}
+
 absl::Status Accepts(std::span<const ResolvedLinear> linears, const ModelSpec& model,
                      const LoaderTarget& target) {
-  QD_RETURN_IF_ERROR(CheckTarget(kHqqFormat, target));
+  QD_RETURN_IF_ERROR(CheckLoader(linears, target));
   std::vector<Violation> holds;
   for (const ResolvedLinear& resolved : linears) {
     const ServedLinear served = {linears, model, resolved, target.tensor_parallel};
@@ -331,7 +368,8 @@ absl::StatusOr<QuantizedRows> UnpackHqq(const LinearSpec& linear, const Scheme& 
 
 const Format kHqqFormat = {
     .name = "hqq",
-    .summary = "safetensors with 1- to 8-bit weights and real zero points, for transformers + hqq",
+    .summary =
+        "safetensors with 1- to 8-bit weights and real zero points, for transformers 4 + hqq",
     .loaders = kLoaders,
     .accepts = Accepts,
     .tensors = Tensors,
@@ -343,6 +381,7 @@ const Format kHqqFormat = {
     .settle = nullptr,
     .stripes = Stripes,
     .pack_stripe = PackStripe,
+    .caveats = Caveats,
 };
 
 }  // namespace quantd

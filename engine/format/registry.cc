@@ -1,5 +1,7 @@
 #include "engine/format/registry.h"
 
+#include <algorithm>
+
 #include "engine/format/awq.h"
 #include "engine/format/compressed_tensors.h"
 #include "engine/format/dequantized.h"
@@ -15,6 +17,18 @@ std::span<const Format> Formats() {
   static const Format formats[] = {kCompressedTensors, kAwqFormat, kGptqFormat,
                                    kHqqFormat,         kGguf,      kDequantized};
   return formats;
+}
+
+std::vector<std::string> LoaderNames() {
+  std::vector<std::string> names;
+  for (const Format& format : Formats()) {
+    for (const LoaderRow& row : format.loaders) {
+      if (std::find(names.begin(), names.end(), row.name) == names.end()) {
+        names.emplace_back(row.name);
+      }
+    }
+  }
+  return names;
 }
 
 const Format* FindFormat(std::string_view name) {

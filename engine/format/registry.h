@@ -23,6 +23,7 @@ namespace quantd {
 
 struct LoaderRow {
   std::string_view name;         // "transformers", "vllm", "sglang"
+  std::string_view versions;     // releases that the rules were read in or run with: "0.32 to 0.33"
   std::string_view shape_rules;  // in words, for GetCapabilities and docs
 };
 
@@ -78,6 +79,10 @@ struct Format {
   int64_t (*stripes)(const LinearSpec& linear, const Scheme& scheme) = nullptr;
   std::vector<PackedPiece> (*pack_stripe)(const LinearSpec& linear, const Scheme& scheme,
                                           const QuantizedRows& all, int64_t stripe) = nullptr;
+  // What a plan warns of: engines that people may expect to read the result and that do not, or not
+  // the default way, with what works instead. Null: nothing.
+  std::vector<std::string> (*caveats)(std::span<const ResolvedLinear> linears,
+                                      const LoaderTarget& target) = nullptr;
   // Whether it can hold floating number formats (Scheme::number).
   bool floating = false;
   // Whether it can hold schemes with blocks (Scheme::block); others hold those without.
@@ -92,5 +97,7 @@ struct Format {
 std::span<const Format> Formats();
 // nullptr if there is none.
 const Format* FindFormat(std::string_view name);
+// Everybody who loads some format, once, in the order of the rows.
+std::vector<std::string> LoaderNames();
 
 }  // namespace quantd

@@ -257,9 +257,24 @@ LinearCut CutOf(const ServedLinear& served) {
   return {linear.out_features / OutputDevices(served, linear), InputsPerDevice(served)};
 }
 
-KernelShapes MarlinShapes() {
+void CheckWholeWords(const ServedLinear& served, int64_t cut, std::string_view of,
+                     std::vector<Violation>* violations) {
+  const int bits = served.resolved.scheme->bits;
+  if (cut * bits % 32 == 0) return;
+  violations->push_back({served.resolved.linear->name,
+                         absl::StrCat(cut, " ", ToAbsl(of), " of ", bits, " bits on a device"),
+                         "whole words of 32 bits: 4 or 8 bits, skip, or loader transformers"});
+}
+
+// vLLM: marlin_padded_nk and check_moe_marlin_supports_config of marlin_utils.py (0.32).
+KernelShapes MarlinShapes(const LoaderTarget& target, const LinearSpec& linear) {
   static constexpr int64_t kGroups[] = {32, 64, 128};
-  return {.outputs = 64, .inputs = 128, .group_sizes = kGroups};
+  if (target.name != "vllm") return {.outputs = 64, .inputs = 128, .group_sizes = kGroups};
+  const bool expert = linear.expert >= 0;
+  const bool makes_hidden = linear.role == LinearRole::kDown;
+  return {.outputs = expert && makes_hidden ? 128 : 1,
+          .inputs = expert && !makes_hidden ? 128 : 1,
+          .group_sizes = kGroups};
 }
 
 void CheckKernelShapes(const ServedLinear& served, const KernelShapes& shapes,
@@ -295,6 +310,15 @@ void CheckKernelShapes(const ServedLinear& served, const KernelShapes& shapes,
 absl::Status Verdict(Reason reason, std::string_view what, std::vector<Violation> violations) {
   if (violations.empty()) return absl::OkStatus();
   return MakeError(reason, what, std::move(violations));
+}
+
+absl::Status LoaderVerdict(const Format& format, const LoaderTarget& target,
+                           std::vector<Violation> violations) {
+  std::string name(target.name);
+  for (const LoaderRow& row : format.loaders) {
+    if (row.name == target.name) absl::StrAppend(&name, " (", ToAbsl(row.versions), ")");
+  }
+  return Verdict(Reason::kLoaderRefuses, name + " cannot load the result", std::move(violations));
 }
 
 }  // namespace quantd

@@ -25,6 +25,11 @@ bool HasInputZero(const Scheme& scheme);
 // Whether two schemes are stored alike: everything but how codes and scales were found.
 bool StoredAlike(const Scheme& a, const Scheme& b);
 
+// Releases of engines that the rows of formats speak of.
+inline constexpr std::string_view kTransformersVersions = "4.57 to 5.24";
+inline constexpr std::string_view kVllmVersions = "0.32 to 0.33";
+inline constexpr std::string_view kSglangVersions = "sources of early 2026, not run";
+
 // LOADER_REFUSES for a loader that is not among the format's, and for tensor parallelism with one
 // that does not split linears.
 absl::Status CheckTarget(const Format& format, const LoaderTarget& target);
@@ -66,18 +71,26 @@ struct LinearCut {
   int64_t outputs = 0, inputs = 0;
 };
 LinearCut CutOf(const ServedLinear& served);
+// Packed tensors are cut between words of 32 bits: along the outputs where linears are fused or
+// spread over devices, along the inputs where those are spread.
+void CheckWholeWords(const ServedLinear& served, int64_t cut, std::string_view of,
+                     std::vector<Violation>* violations);
 
 // What a kernel takes, per device.
 struct KernelShapes {
   int64_t outputs = 64, inputs = 128;  // multiples of these
   std::span<const int64_t> group_sizes;
 };
-// The Marlin kernels of vLLM and SGLang.
-KernelShapes MarlinShapes();
+// The Marlin kernels of SGLang, and those of vLLM, which fills up what is no whole tile, but not
+// the hidden size of a mixture of experts.
+KernelShapes MarlinShapes(const LoaderTarget& target, const LinearSpec& linear);
 void CheckKernelShapes(const ServedLinear& served, const KernelShapes& shapes,
                        std::vector<Violation>* violations);
 
 // OK, or `reason` with the violations.
 absl::Status Verdict(Reason reason, std::string_view what, std::vector<Violation> violations);
+// The same for the rules of a loader of the format: the message has its releases.
+absl::Status LoaderVerdict(const Format& format, const LoaderTarget& target,
+                           std::vector<Violation> violations);
 
 }  // namespace quantd

@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "engine/format/registry.h"
 #include "engine/inspect/contents.h"
 #include "engine/inspect/gguf_inspection.h"
 #include "engine/inspect/gguf_parts.h"
@@ -147,13 +149,11 @@ NumberedName WithoutNumber(const std::string& name) {
 }  // namespace
 
 absl::StatusOr<Inspection> Inspect(const std::string& path, const InspectOptions& options) {
-  static constexpr std::array<std::string_view, 4> kLoaders = {"transformers", "vllm", "sglang",
-                                                               "llama.cpp"};
+  const std::vector<std::string> loaders = LoaderNames();
   if (!options.loader.empty() &&
-      std::find(kLoaders.begin(), kLoaders.end(), options.loader) == kLoaders.end()) {
-    return MakeError(
-        Reason::kInvalidField, "unknown loader",
-        Violation{"--loader", options.loader, "transformers, vllm, sglang, llama.cpp"});
+      std::find(loaders.begin(), loaders.end(), options.loader) == loaders.end()) {
+    return MakeError(Reason::kInvalidField, "unknown loader",
+                     Violation{"--loader", options.loader, absl::StrJoin(loaders, ", ")});
   }
   Inspection inspection;
   inspection.path = path;

@@ -62,8 +62,11 @@ void CheckLoaders(std::span<const StoredModule> modules, const Json& config,
   const bool known = std::any_of(format->loaders.begin(), format->loaders.end(),
                                  [&](const LoaderRow& row) { return row.name == loader; });
   if (!loader.empty() && !known) {
-    findings->Problem(absl::StrCat("loader ", ToAbsl(loader)),
-                      absl::StrCat("does not load ", ToAbsl(format->name)));
+    const absl::Status refused =
+        format->accepts(stored.linears(), stored.model(), {.name = loader});
+    findings->Problem(
+        absl::StrCat("loader ", ToAbsl(loader)),
+        absl::StrCat("does not load ", ToAbsl(format->name), ": ", ToAbsl(Summary(refused))));
   }
 }
 

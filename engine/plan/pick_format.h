@@ -13,8 +13,8 @@ namespace quantd {
 
 struct PickedFormat {
   const Format* format = nullptr;
-  // Why it is not the first one, where none was asked for; else empty.
-  std::string warning = {};
+  // Why it is not the first one, where none was asked for; engines that do not read it.
+  std::vector<std::string> warnings = {};
 };
 
 // The format that is asked for, or where none is the first of compressed-tensors, gptq, hqq, gguf

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -308,7 +309,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   QD_ASSIGN_OR_RETURN(PickedFormat picked, PickFormat(request.output, plan.model, plan.linears));
   plan.format = picked.format;
   planned->request.output.format = plan.format->name;
-  if (!picked.warning.empty()) plan.warnings.push_back(std::move(picked.warning));
+  std::move(picked.warnings.begin(), picked.warnings.end(), std::back_inserter(plan.warnings));
   QD_RETURN_IF_ERROR(PlanEmbedding(request.recipe, plan));
   for (const ResolvedLinear& entry : plan.linears) {
     if (entry.scheme.has_value())

@@ -61,6 +61,7 @@ void AddFormat(const Format& format, v1::Capabilities& capabilities) {
     v1::LoaderInfo* loader = info->add_loaders();
     loader->set_name(std::string(row.name));
     loader->set_shape_rules(std::string(row.shape_rules));
+    loader->set_versions(std::string(row.versions));
   }
 }
 

@@ -10,6 +10,7 @@ the table, with its date, into a section of a page. Exit 1 if an artifact differ
 import argparse
 import datetime
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -19,7 +20,9 @@ import time
 
 import artifacts
 import cases
-from notes import note
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "style"))
+import note  # noqa: E402
 
 # Kills per run: then it is left alone, so that it ends.
 MOST_KILLS = 6
@@ -136,8 +139,9 @@ def main():
     print(f"{sum(row['same'] for row in rows)} passed, {failed} failed")
     if arguments.note:
         today = datetime.date.today().isoformat()
-        note(arguments.note, "kills", f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random "
-             f"points, {failed} runs that differ from an undisturbed one.\n\n{table(rows)}")
+        note.put(arguments.note, "kills",
+                 f"## ./dev kills\n\n{today}: {kills} kills with SIGKILL at random points, "
+                 f"{failed} runs that differ from an undisturbed one.\n\n{table(rows)}")
     return 1 if failed else 0
 
 

@@ -19,8 +19,8 @@ import tempfile
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.insert(0, os.path.join(ROOT, "tests", "bytes"))
-from notes import note  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tests", "style"))
+import note  # noqa: E402
 
 MOST_BYTES = 150e6
 TARGETS = ("server", "worker")
@@ -143,7 +143,7 @@ def main():
     print(table)
     print(f"a job through the server's image: {seconds:.1f} s")
     if arguments.note:
-        note(arguments.note, "image",
+        note.put(arguments.note, "image",
              f"## ./dev image\n\n{datetime.date.today().isoformat()}, preset {arguments.preset}, "
              f"base made by debootstrap (minbase), built and run by buildah with chroot isolation "
              f"as user 10001; one awq job through `quantctl` in the image: {seconds:.1f} s.\n\n"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Recent formats in transformers 5.24 with compressed-tensors 0.20: logits on CPU.
+"""Floating formats and odd widths in transformers and compressed-tensors: logits on CPU.
 
     check_floating.py --worker quantd-worker --model models/books-3m --out out/interop/floating
 
-Floating number formats, and packed integers of widths that do not divide a word. An environment of
-its own (requirements-floating.txt): the one of run.py is older than both. Each artifact is loaded
-in float32 and compared with quantd's own logits, as run.py does.
+Floating number formats, and packed integers of widths that do not divide a word, which the library
+decompresses to bfloat16 unless it is kept from it. Each artifact is loaded in float32 and compared
+with quantd's own logits, as run.py does.
 
 The library decompresses to bfloat16 what has scales of a type of its own: mxfp4's and mxfp8's
 weights are bfloat16 already, nvfp4's are rounded once more. Those are compared twice: as the
@@ -15,9 +15,7 @@ tie go one way here and the other way there.
 
 import argparse
 import fnmatch
-import json
 import os
-import subprocess
 import sys
 import time
 
@@ -30,9 +28,11 @@ from compressed_tensors.offload import remove_dispatch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig  # noqa: E402
 
+import artifact  # noqa: E402
+import junit  # noqa: E402
 import protocol  # noqa: E402
 
-TOKENS, WINDOWS = 512, 4
+WINDOWS = 4
 # name, flags, the root mean square of the differences to that of what quantization does to logits;
 # for nvfp4 that, and with weights that are not rounded once more
 SCHEMES = [
@@ -97,19 +97,14 @@ def compare(row, limit, windows, folder, kl):
 
 
 def check(arguments, windows, name, flags, limits):
-    """Whether one scheme agrees, for each limit."""
+    """{row: whether it agrees} of one scheme, for each limit."""
     folder = os.path.join(arguments.out, name)
-    subprocess.run(["rm", "-rf", folder], check=True)
-    command = [arguments.worker, "quantize", arguments.model, "--out", folder, *flags.split(),
-               "--evaluation", f"{arguments.model}/evaluation.txt", "--eval-windows", str(WINDOWS),
-               "--seq-len", str(TOKENS), "--logits-windows", str(WINDOWS), "--compute", "f32",
-               "--json"]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    kl = json.loads(printed)["evaluation"]["kl_mean"]
-    verdicts = [compare(name, limits[0], windows, folder, kl)]
+    report = artifact.quantize(arguments.worker, arguments.model, folder, flags, WINDOWS)
+    kl = report["evaluation"]["kl_mean"]
+    verdicts = {name: compare(name, limits[0], windows, folder, kl)}
     if len(limits) > 1:
         kept, nvfp4.unpack_fp4_from_uint8 = nvfp4.unpack_fp4_from_uint8, unpack_in_float32
-        verdicts.append(compare(name + " in f32", limits[1], windows, folder, kl))
+        verdicts[name + " in f32"] = compare(name + " in f32", limits[1], windows, folder, kl)
         nvfp4.unpack_fp4_from_uint8 = kept
     return verdicts
 
@@ -123,13 +118,16 @@ def main():
     arguments = parser.parse_args()
     start = time.monotonic()
     os.makedirs(arguments.out, exist_ok=True)
-    windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt", TOKENS,
-                                   WINDOWS)
-    verdicts = [verdict for scheme in SCHEMES if fnmatch.fnmatch(scheme[0], arguments.only)
-                for verdict in check(arguments, windows, *scheme)]
-    print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed in "
-          f"{time.monotonic() - start:.0f} s")
-    return 0 if all(verdicts) else 1
+    windows = protocol.cut_windows(arguments.model, f"{arguments.model}/evaluation.txt",
+                                   artifact.TOKENS, WINDOWS)
+    verdicts = {}
+    for scheme in SCHEMES:
+        if fnmatch.fnmatch(scheme[0], arguments.only):
+            verdicts |= check(arguments, windows, *scheme)
+    junit.write(os.path.join(arguments.out, "junit.xml"), "interop-floating", verdicts)
+    passed = list(verdicts.values()).count(True)
+    print(f"{passed} passed, {len(verdicts) - passed} failed in {time.monotonic() - start:.0f} s")
+    return 0 if passed == len(verdicts) else 1
 
 
 if __name__ == "__main__":

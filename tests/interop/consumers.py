@@ -4,11 +4,9 @@ import json
 import pathlib
 
 import torch
-from compressed_tensors.quantization import disable_quantization
 from compressed_tensors.quantization.lifecycle import forward
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, GPTQConfig
-from transformers.utils.quantization_config import CompressedTensorsConfig
+from transformers import AutoConfig, AutoModelForCausalLM, CompressedTensorsConfig, GPTQConfig
 
 LIBRARY_SCALES = forward.compute_dynamic_scales_and_zp
 
@@ -29,8 +27,7 @@ def transformers_cpu(folder):
 
 
 def gptq_torch(folder):
-    """The same with GPTQModel's plain kernel: for asymmetric 4 bits its default on CPU, the fused
-    one, leaves zero points out (5.7.0)."""
+    """The same with GPTQModel's plain kernel, which takes any group size."""
     return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, device_map="cpu",
         quantization_config=GPTQConfig(bits=4, backend="torch"))
@@ -43,33 +40,43 @@ def divisor_127(folder):
 
 
 def decompressed(folder):
-    """The way around two faults of compressed-tensors 0.13.0 with asymmetric packed weights."""
-    model = AutoModelForCausalLM.from_pretrained(
+    """The way around the library's fault with packed zero points: weights rounded to bfloat16."""
+    return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32,
-        quantization_config=CompressedTensorsConfig(run_compressed=False))
-    model.apply(disable_quantization)
-    return model
+        quantization_config=CompressedTensorsConfig(dequantize=True))
 
 
 def gptqmodel(folder):
-    """GPTQModel's own loader and CPU kernels. Its AWQ weights are products in float16; everything
-    else is widened to float32."""
+    """GPTQModel's own loader and its plain CPU kernels, whose weights are float16."""
     from gptqmodel import BACKEND, GPTQModel
 
     method = json.loads((pathlib.Path(folder) / "config.json").read_text())["quantization_config"][
         "quant_method"]
-    backend = BACKEND.TORCH_AWQ if method == "awq" else BACKEND.TORCH
-    model = GPTQModel.load(folder, backend=backend, device="cpu", dtype=torch.float16).model
-    for module in model.modules():
-        if method == "awq" and hasattr(module, "qweight"):
-            if module.bias is not None:
-                module.bias = module.bias.float()
-            continue
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is not None and tensor.is_floating_point():
-                    tensors[name] = (torch.nn.Parameter(tensor.float(), requires_grad=False)
-                                     if tensors is module._parameters else tensor.float())
+    backend = BACKEND.AWQ_TORCH if method == "awq" else BACKEND.GPTQ_TORCH
+    return GPTQModel.load(folder, backend=backend, device="cpu", dtype=torch.float32).model
+
+
+def tensors_of(folder):
+    tensors = {}
+    for path in sorted(pathlib.Path(folder).glob("*.safetensors")):
+        tensors.update(load_file(path))
+    return tensors
+
+
+def plain_model(folder):
+    """The model of the folder's configuration, without quantization and with any weights."""
+    config = AutoConfig.from_pretrained(folder)
+    del config.quantization_config
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def fill(model, state):
+    """Weights that are not quantized, or are so no more; heads are tied by GPTQModel's users."""
+    state = {name: tensor.float() for name, tensor in state.items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    quantized = [name for name in missing if ".layers." not in name and "lm_head" not in name]
+    assert not unexpected and not quantized, (missing, unexpected)
+    model.tie_weights()
     return model
 
 
@@ -77,11 +84,7 @@ def awq_unpacked(folder):
     """transformers with the weights that GPTQModel's AWQ unpacking gives, multiplied in float32."""
     from gptqmodel.quantization.awq.utils.packing_utils import reverse_awq_order, unpack_awq
 
-    config = AutoConfig.from_pretrained(folder)
-    del config.quantization_config
-    tensors = {}
-    for path in sorted(pathlib.Path(folder).glob("*.safetensors")):
-        tensors.update(load_file(path))
+    tensors = tensors_of(folder)
     state = {name: tensor for name, tensor in tensors.items()
              if not name.endswith((".qweight", ".qzeros", ".scales"))}
     for name in [name for name in tensors if name.endswith(".qweight")]:
@@ -94,11 +97,29 @@ def awq_unpacked(folder):
         weight = (codes - zeros.repeat_interleave(repeats, 0)) * scales.repeat_interleave(repeats,
                                                                                          0)
         state[f"{module}.weight"] = weight.t().contiguous()
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.tie_weights()  # GPTQModel's loader leaves transformers without
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected and all("lm_head" in name for name in missing), (missing, unexpected)
-    return model
+    return fill(plain_model(folder), state)
+
+
+def hqq_library(folder):
+    """The hqq library alone, a linear at a time: transformers 5 has no loader for it."""
+    from hqq.core.quantize import HQQLinear
+
+    model, tensors = plain_model(folder), tensors_of(folder)
+    names = {name.removesuffix(".W_q") for name in tensors if name.endswith(".W_q")}
+    for name in names:
+        linear = HQQLinear(None, None, compute_dtype=torch.float32, device="cpu", initialize=False)
+        linear.load_state_dict({key.removeprefix(f"{name}."): tensor for key, tensor
+                                in tensors.items() if key.startswith(f"{name}.")})
+        linear.compute_dtype = linear.meta["compute_dtype"] = torch.float32
+        for key in ("scale", "zero"):
+            linear.meta[key] = linear.meta[key].float()
+        parent, _, last = name.rpartition(".")
+        if linear.bias is not None:
+            linear.bias = linear.bias.float()
+        setattr(model.get_submodule(parent), last, linear)
+    rest = {name: tensor for name, tensor in tensors.items()
+            if not any(name.startswith(f"{module}.") for module in names)}
+    return fill(model, rest)
 
 
 def load(folder, how):

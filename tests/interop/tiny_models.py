@@ -16,6 +16,10 @@ SHAPE = dict(vocab_size=2048, hidden_size=256, intermediate_size=384, num_hidden
 FAMILIES = {
     "qwen2": (transformers.Qwen2Config, dict(tie_word_embeddings=True)),
     "qwen3": (transformers.Qwen3Config, dict(head_dim=64, tie_word_embeddings=False)),
+    "llama3-rope": (transformers.LlamaConfig, dict(
+        tie_word_embeddings=False, rope_parameters=dict(
+            rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
+            high_freq_factor=4.0, original_max_position_embeddings=128))),
 }
 
 

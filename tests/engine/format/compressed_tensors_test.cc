@@ -318,19 +318,21 @@ TEST(CompressedTensors, ServersHaveShapeRules) {
   SmallModel small;
   small.linears[5].in_features = 672;  // not a multiple of 128
   std::vector<ResolvedLinear> linears = small.Resolved(Int4(32));
-  absl::Status status = Accepts(small, linears, "vllm");
+  absl::Status status = Accepts(small, linears, "sglang");
   ASSERT_EQ(ViolationsOf(status).size(), 1u) << status;
   EXPECT_EQ(ViolationsOf(status)[0].got, "672 inputs");
+  EXPECT_TRUE(Accepts(small, linears, "vllm").ok()) << "it fills tiles up";
   EXPECT_TRUE(Accepts(small, linears, "transformers").ok());
 
   small = SmallModel();
   // 32 + 16 + 16 outputs fuse to 64.
   small.linears[0].out_features = 32;
   small.linears[1].out_features = small.linears[2].out_features = 16;
-  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "vllm").ok());
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "sglang").ok());
   small.linears[2].out_features = 32;
-  EXPECT_THAT(ViolationsOf(Accepts(small, small.Resolved(Int4()), "vllm"))[0].got,
+  EXPECT_THAT(ViolationsOf(Accepts(small, small.Resolved(Int4()), "sglang"))[0].got,
               HasSubstr("80 outputs of the fused operator"));
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "vllm").ok());
 
   const SmallModel plain;
   EXPECT_EQ(ReasonOf(Accepts(plain, plain.Resolved(Int4(16)), "vllm")), Reason::kLoaderRefuses);
@@ -408,11 +410,30 @@ TEST(CompressedTensors, StaticInputsStoreTheirScaleAndZero) {
   EXPECT_FALSE(StoredAlike(one, other));
 }
 
+TEST(CompressedTensors, TellsWhatTransformersDoesNotLoadByDefault) {
+  const SmallModel small;
+  const auto caveats = [&](const Scheme& scheme, std::string_view loader) {
+    return kCompressedTensors.caveats(small.Resolved(scheme), {.name = loader});
+  };
+  EXPECT_TRUE(caveats(Int4(), "transformers").empty());
+  EXPECT_TRUE(caveats(Int4(128, false), "vllm").empty());
+  ASSERT_EQ(caveats(Int4(128, false), "transformers").size(), 1u);
+  EXPECT_THAT(
+      caveats(Int4(128, false), "transformers")[0],
+      testing::AllOf(HasSubstr("0.18 to 0.20"), HasSubstr("dequantize=True"), HasSubstr("0.17.1")));
+}
+
 TEST(FormatRegistry, RowsAreComplete) {
   for (const Format& format : Formats()) {
     EXPECT_EQ(FindFormat(format.name), &format);
     EXPECT_FALSE(format.summary.empty());
     EXPECT_FALSE(format.loaders.empty());
+    for (const LoaderRow& row : format.loaders) {
+      EXPECT_FALSE(row.versions.empty()) << format.name << " " << row.name;
+      EXPECT_FALSE(row.shape_rules.empty()) << format.name << " " << row.name;
+    }
+    // Nobody of that name, whatever the recipe.
+    EXPECT_EQ(ReasonOf(format.accepts({}, ModelSpec(), {.name = "excel"})), Reason::kLoaderRefuses);
     EXPECT_NE(format.accepts, nullptr);
     EXPECT_NE(format.tensors, nullptr);
     // Panels or stripes.
@@ -423,6 +444,8 @@ TEST(FormatRegistry, RowsAreComplete) {
     EXPECT_NE(format.config, nullptr);
   }
   EXPECT_EQ(FindFormat("gguf3"), nullptr);
+  EXPECT_THAT(LoaderNames(), testing::ElementsAre("transformers", "vllm", "sglang", "transformers4",
+                                                  "hqq", "llama.cpp"));
 }
 
 }  // namespace

@@ -157,11 +157,13 @@ TEST_F(GptqRules, EveryLoaderTakesFourBitsSymmetric) {
 }
 
 TEST_F(GptqRules, DevicesMustGetWholeGroupsAndHeads) {
-  // 1280 / 4 = 320 inputs are not whole groups of 128, nor a multiple of 128.
+  // 1280 / 4 = 320 inputs are not whole groups of 128, nor a multiple of 128, which vLLM fills up.
   std::vector<Violation> violations = Violations("vllm", 4);
-  ASSERT_EQ(violations.size(), 2U);
+  ASSERT_EQ(violations.size(), 1U);
   EXPECT_EQ(violations[0].where, "model.layers.0.mlp.down_proj");
   EXPECT_EQ(violations[0].got, "1280 inputs over 4 devices");
+  violations = Violations("sglang", 4);
+  ASSERT_EQ(violations.size(), 2U);
   EXPECT_EQ(violations[1].got, "320 inputs on each of 4 devices");
   violations = Violations("sglang", 3);
   ASSERT_FALSE(violations.empty());
@@ -220,9 +222,13 @@ TEST_F(GptqRules, GroupsThatAreNotOfNeighboursAreForThisFormat) {
   Scheme ordered = PackedScheme(4, 128, true);
   ordered.ordered_groups = true;
   SetAll(ordered);
-  for (const LoaderRow& loader : kGptqFormat.loaders) {
-    EXPECT_TRUE(Violations(loader.name).empty()) << loader.name;
+  for (const std::string_view loader : {"transformers", "sglang"}) {
+    EXPECT_TRUE(Violations(loader).empty()) << loader;
   }
+  // "GPTQ group activation ordering (desc_act=True) is no longer supported" (vLLM 0.32).
+  const std::vector<Violation> refused = Violations("vllm");
+  ASSERT_EQ(refused.size(), 4U);
+  EXPECT_THAT(refused[0].got, testing::HasSubstr("desc_act"));
   EXPECT_EQ(kGptqFormat.config(resolved_, model_)["desc_act"], true);
   for (const std::string_view name : {"awq", "hqq", "compressed-tensors"}) {
     const absl::Status status = FindFormat(name)->accepts(resolved_, model_, {});
@@ -233,9 +239,36 @@ TEST_F(GptqRules, GroupsThatAreNotOfNeighboursAreForThisFormat) {
   }
   // k beside q and v with another order: they are one matrix in the engine.
   resolved_[1].scheme = PackedScheme(4, 128, true);
-  EXPECT_EQ(Violations("vllm").size(), 1U);
+  EXPECT_EQ(Violations("sglang").size(), 1U);
   const Json config = kGptqFormat.config(resolved_, model_);
   EXPECT_EQ(config["dynamic"]["+:^model\\.layers\\.0\\.self_attn\\.k_proj$"]["desc_act"], false);
+}
+
+// SmolLM2's shapes: no multiple of 128, groups of 64 that divide them.
+TEST_F(GptqRules, VllmFillsUpWhatIsNoWholeTile) {
+  linears_[0].in_features = linears_[1].in_features = linears_[2].in_features = 576;
+  linears_[0].out_features = 576;
+  linears_[1].out_features = linears_[2].out_features = 192;
+  linears_[3].in_features = 1536;
+  linears_[3].out_features = 576;
+  SetAll(PackedScheme(4, 64, true));
+  EXPECT_TRUE(Violations("vllm").empty());
+  const std::vector<Violation> refused = Violations("sglang");
+  ASSERT_EQ(refused.size(), 3U);
+  EXPECT_EQ(refused[0].got, "576 inputs");
+  SetAll(PackedScheme(4, 96, true));
+  EXPECT_EQ(Violations("vllm").size(), 4U) << "group sizes are the kernel's";
+  // The hidden size of experts is not filled up.
+  SetAll(PackedScheme(4, 64, true));
+  linears_[3].expert = 0;
+  ASSERT_EQ(Violations("vllm").size(), 1U);
+  EXPECT_EQ(Violations("vllm")[0].got, "576 outputs");
+}
+
+TEST_F(GptqRules, ARefusalHasTheReleasesOfTheLoader) {
+  SetAll(PackedScheme(3, 128, true));
+  const absl::Status status = kGptqFormat.accepts(resolved_, model_, {.name = "vllm"});
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("vllm (0.32 to 0.33)"));
 }
 
 TEST_F(GptqRules, SkippedModulesAreNamed) {
@@ -258,7 +291,11 @@ TEST_F(GptqRules, WidthsAndZeroPoints) {
   EXPECT_EQ(Violations("")[0].got, "[512, 1272]");
 }
 
-TEST_F(GptqRules, ThreeBitsOrSeveralWidthsHavePlainZeroPoints) {
+TEST_F(GptqRules, ThreeBitsZeroPointsOrSeveralWidthsArePlain) {
+  SetAll(PackedScheme(4, 128, false));
+  kGptqFormat.settle(resolved_, model_);
+  EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq_v2");
+  SetAll(PackedScheme(4, 128, true));
   resolved_[3].scheme = PackedScheme(8, 128, true);
   kGptqFormat.settle(resolved_, model_);
   EXPECT_EQ(kGptqFormat.config(resolved_, model_)["checkpoint_format"], "gptq_v2");

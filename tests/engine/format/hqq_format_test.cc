@@ -8,6 +8,8 @@
 namespace quantd {
 namespace {
 
+using ::testing::HasSubstr;
+
 Scheme HqqScheme(int bits, int64_t group_size, int axis) {
   Scheme scheme = PackedScheme(bits, group_size, false);
   scheme.method = "hqq";
@@ -123,7 +125,7 @@ TEST(HqqFormat, RefusesWhatTheLibraryCannotCut) {
   };
   const LinearSpec even = PackedLinear(64, 64), odd = PackedLinear(3, 64);
   EXPECT_EQ(kHqqFormat.accepts(std::vector<ResolvedLinear>{{&even, HqqScheme(1, 64, 1)}}, model,
-                               {.name = "transformers"}),
+                               {.name = "transformers4"}),
             absl::OkStatus());
   EXPECT_EQ(accepts(odd, HqqScheme(4, 64, 1), ""), Reason::kFormatCannotHold);
   EXPECT_EQ(accepts(even, HqqScheme(7, 64, 1), ""), Reason::kFormatCannotHold);
@@ -131,6 +133,24 @@ TEST(HqqFormat, RefusesWhatTheLibraryCannotCut) {
   Scheme w8a8 = PackedScheme(8, 0, true);
   w8a8.activations = ActivationScheme::kDynamicToken;
   EXPECT_EQ(accepts(even, w8a8, ""), Reason::kFormatCannotHold);
+}
+
+TEST(HqqFormat, TellsWhoDoesNotReadItAndWhatHoldsTheSame) {
+  const LinearSpec linear = PackedLinear(64, 64);
+  const ModelSpec model;
+  const std::vector<ResolvedLinear> real = {{&linear, HqqScheme(4, 64, 1)}};
+  const std::vector<ResolvedLinear> whole = {{&linear, PackedScheme(4, 64, false)}};
+  for (const std::string_view loader : {"transformers", "vllm", "sglang"}) {
+    const absl::Status status = kHqqFormat.accepts(real, model, {.name = loader});
+    EXPECT_EQ(ReasonOf(status), Reason::kLoaderRefuses) << loader;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("random weights"));
+    EXPECT_THAT(ViolationsOf(status)[0].wanted, HasSubstr("format dequantized holds the same"));
+  }
+  EXPECT_THAT(ViolationsOf(kHqqFormat.accepts(whole, model, {.name = "vllm"}))[0].wanted,
+              HasSubstr("compressed-tensors (2 to 8 bits) or gptq"));
+  ASSERT_EQ(kHqqFormat.caveats(real, {}).size(), 1U);
+  EXPECT_THAT(kHqqFormat.caveats(real, {})[0], HasSubstr("transformers below 5"));
+  EXPECT_TRUE(kHqqFormat.caveats(real, {.name = "hqq"}).empty());
 }
 
 TEST(HqqFormat, RefusesBytesThatAreNoSuchLinear) {
