@@ -9,13 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/backend/backend.h"
+#include "engine/gguf_source/open_model.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
 #include "engine/plan/container.h"
 #include "engine/plan/cost.h"
 #include "engine/plan/kv_cache.h"
 #include "engine/plan/resolve.h"
-#include "engine/tensor/model_folder.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
@@ -312,8 +312,7 @@ WindowOptions EvaluationWindows(const QuantizeRequest& request) {
 }
 
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {
-  QD_ASSIGN_OR_RETURN(auto files,
-                      OpenModelFolder(request.model_folder, {.roots = request.model_roots}));
+  QD_ASSIGN_OR_RETURN(auto files, OpenModel(request.model_folder, {.roots = request.model_roots}));
   return MakePlan(request, std::move(files));
 }
 
@@ -323,7 +322,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   QD_RETURN_IF_ERROR(FindBackend(request.resources.backend).status());
   auto planned = std::make_unique<PlannedQuantization>();
   planned->request = request;
-  planned->files = std::move(files);
+  QD_ASSIGN_OR_RETURN(planned->files, ShowModel(std::move(files)));
   QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(planned->files));
   Plan& plan = planned->plan;
   WarnOfQuantizedSource(planned->checkpoint, plan.warnings);

@@ -90,6 +90,9 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(std::shared_ptr<const ModelFiles> fi
     return Corrupt(absl::StrCat(model.Where(shard), ":", Shown(tensor)), "no such tensor",
                    "the tensor, as the index says");
   }
+  if (const auto stored = model.stored(); stored.has_value()) {
+    checkpoint.stored_as_ = stored->quantized_as;
+  }
   QD_RETURN_IF_ERROR(checkpoint.AdoptFloat8());
   return checkpoint;
 }
@@ -109,6 +112,7 @@ std::vector<const TensorInfo*> Checkpoint::Tensors() const {
 }
 
 int64_t Checkpoint::total_bytes() const {
+  if (const auto stored = model_->stored(); stored.has_value()) return stored->bytes;
   int64_t total = 0;
   for (const auto& [name, location] : tensors_) total += location.stored.bytes();
   return total;

@@ -10,7 +10,8 @@
 namespace quantd {
 
 std::string ModelFiles::title() const {
-  return (std::filesystem::path(location()) / "").parent_path().filename().string();
+  const std::filesystem::path last = (std::filesystem::path(location()) / "").parent_path();
+  return (last.extension() == ".gguf" ? last.stem() : last.filename()).string();
 }
 
 std::string ModelFiles::Where(std::string_view name) const {

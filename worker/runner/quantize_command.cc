@@ -133,7 +133,8 @@ absl::Status CheckOutputFolder(const QuantizeRequest& request) {
   }
   if (!PathExists(request.output_folder)) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const std::string output, RealPath(request.output_folder));
-  QD_ASSIGN_OR_RETURN(const std::string model, RealPath(request.model_folder));
+  QD_ASSIGN_OR_RETURN(std::string model, RealPath(request.model_folder));
+  if (!IsFolder(model)) model = std::filesystem::path(model).parent_path().string();
   if (output == model) {
     return MakeError(
         Reason::kInvalidField, "refused",
