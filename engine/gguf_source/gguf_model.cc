@@ -135,6 +135,16 @@ absl::StatusOr<ModelSpec> SpecOf(const Json& config) {
   return family->parse(config);
 }
 
+// Every token has a row of the embedding.
+absl::Status CheckTokens(const GgufHeader& header, const ModelSpec& model) {
+  const int64_t tokens = header.Length("tokenizer.ggml.tokens").value_or(0);
+  if (tokens <= model.vocabulary) return absl::OkStatus();
+  return MakeError(
+      Reason::kModelCorrupt, "bad metadata of a GGUF file",
+      Violation{"tokenizer.ggml.tokens", absl::StrCat(tokens, " tokens"),
+                absl::StrCat("at most the ", model.vocabulary, " rows of the embedding")});
+}
+
 // Ends of texts that config.json repeats.
 void AddTokenIds(const GgufHeader& header, Json& config) {
   for (const char* end : {"bos", "eos"}) {
@@ -152,6 +162,7 @@ absl::StatusOr<std::shared_ptr<const ModelFiles>> ShowGgufModel(
   QD_ASSIGN_OR_RETURN(Json config, ConfigOf(header, parts));
   AddTokenIds(header, config);
   QD_ASSIGN_OR_RETURN(const ModelSpec model, SpecOf(config));
+  QD_RETURN_IF_ERROR(CheckTokens(header, model));
   QD_ASSIGN_OR_RETURN(std::vector<ShownTensor> tensors, ShowTensors(model, parts));
 
   GgufModel::Contents contents;

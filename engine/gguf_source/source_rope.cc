@@ -56,12 +56,13 @@ bool SameFactors(const std::vector<float>& a, const std::vector<float>& b) {
 
 // The llama3 scaling that gives these divisors.
 std::optional<RopeSpec> FindLlama3(const std::vector<float>& factors, double theta) {
-  RopeSpec rope = {.theta = theta,
-                   .dims = 2 * static_cast<int64_t>(factors.size()),
-                   .scaling = RopeSpec::Scaling::kLlama3,
-                   .factor = ShortestDecimal(*std::max_element(factors.begin(), factors.end())),
-                   .low_freq_factor = 1,
-                   .high_freq_factor = 4};
+  RopeSpec rope;
+  rope.theta = theta;
+  rope.dims = 2 * static_cast<int64_t>(factors.size());
+  rope.scaling = RopeSpec::Scaling::kLlama3;
+  rope.factor = ShortestDecimal(*std::max_element(factors.begin(), factors.end()));
+  rope.low_freq_factor = 1;
+  rope.high_freq_factor = 4;
   // The usual context first: where no frequency is between the limits, several give the same.
   std::vector<int64_t> contexts = {8192};
   for (int64_t context = 1 << 20; context >= 16; context /= 2) contexts.push_back(context);

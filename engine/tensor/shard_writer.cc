@@ -110,7 +110,9 @@ absl::StatusOr<LaidOutFile> ShardWriter::LayOut(const std::string& name,
                                                 std::vector<TensorInfo> tensors) {
   QD_RETURN_IF_ERROR(CheckTensors(name, tensors));
   const Layout layout = MakeLayout(tensors);
-  LaidOutFile file = {.name = name, .header = MakeHeader(tensors, layout)};
+  LaidOutFile file;
+  file.name = name;
+  file.header = MakeHeader(tensors, layout);
   const auto data_begin = static_cast<int64_t>(file.header.size());
   for (size_t index = 0; index < tensors.size(); ++index) {
     file.places.push_back({.name = std::move(tensors[index].name),
