@@ -31,9 +31,9 @@ endif()
 if(QUANTD_PRECOMPILE)
   # Two thirds of a test's compile time is reading headers; one set for libraries, one for tests,
   # which are position-independent in another way.
-  add_library(precompiled_common OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
-  target_link_libraries(precompiled_common PRIVATE quantd_options)
-  target_precompile_headers(precompiled_common PRIVATE ${CMAKE_SOURCE_DIR}/cmake/precompiled/common_headers.h)
+  add_library(precompiled_library OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
+  target_link_libraries(precompiled_library PRIVATE quantd_options)
+  target_precompile_headers(precompiled_library PRIVATE <cmake/precompiled/library_headers.h>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Of a precompiled header GCC 12 forgets that it is the system's, and warns of what it inlines.
     target_compile_options(quantd_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow
@@ -44,7 +44,7 @@ if(QUANTD_SANITIZE MATCHES thread)
   set(QUANTD_PROGRAM_SOURCES ${CMAKE_SOURCE_DIR}/cmake/tsan_libraries.cc)
 endif()
 
-# precompiled(engine_tensor precompiled_common): what reads gRPC's headers is compiled with -pthread,
+# precompiled(engine_tensor precompiled_library): what reads gRPC's headers is compiled with -pthread,
 # and reads more than these.
 function(precompiled name headers)
   if(QUANTD_PRECOMPILE AND NOT CMAKE_CURRENT_SOURCE_DIR MATCHES "/(proto|server|client|worker)(/|$)")
@@ -63,7 +63,7 @@ function(quantd_library name)
   if(sources)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC quantd_options ${ARG_DEPS})
-    precompiled(${name} precompiled_common)
+    precompiled(${name} precompiled_library)
   else()
     add_library(${name} INTERFACE)
     target_link_libraries(${name} INTERFACE quantd_options ${ARG_DEPS})

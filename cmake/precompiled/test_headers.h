@@ -4,4 +4,4 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cmake/precompiled/common_headers.h"
+#include "cmake/precompiled/library_headers.h"
