@@ -198,7 +198,7 @@ class QuantizeCommand : public WorkerCommand {
         flags_(command_),
         journal_(command_) {
     command_.add_option("MODEL", options_.model,
-                        "Folder of the model, as Hugging Face lays it out");
+                        "Folder of the model, as Hugging Face lays it out, or GGUF file");
     command_.add_option("-o,--out", options_.out, "Folder for the result; made if missing");
     command_.add_option("--threads", options_.threads, "Threads; default: all CPUs")
         ->check(CLI::Range(1, 4096));
