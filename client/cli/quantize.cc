@@ -49,7 +49,8 @@ absl::StatusOr<std::string> ModelFolder(const std::string& model) {
 class RequestFlags {
  public:
   explicit RequestFlags(CLI::App& app) : quantization_(app) {
-    app.add_option("MODEL", model_, "Folder of the model, as the server sees it")->required();
+    app.add_option("MODEL", model_, "Folder or GGUF file of the model, as the server sees it")
+        ->required();
     app.add_option("--label", labels_, "KEY=VALUE to find the job by; repeatable")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);

@@ -16,10 +16,10 @@
 #include "base/files.h"
 #include "engine/budget/allocation.h"
 #include "engine/budget/sensitivity.h"
+#include "engine/gguf_source/open_model.h"
 #include "engine/method/auto.h"
 #include "engine/method/registry.h"
 #include "engine/run/quantize.h"
-#include "engine/tensor/model_folder.h"
 
 namespace quantd {
 namespace {
@@ -229,8 +229,7 @@ absl::StatusOr<Json> ChoiceKey(const QuantizeRequest& request) {
   QuantizeRequest asked = request;
   asked.output_folder.clear();
   asked.resources = {.backend = request.resources.backend, .compute = request.resources.compute};
-  QD_ASSIGN_OR_RETURN(auto files,
-                      OpenModelFolder(request.model_folder, {.roots = request.model_roots}));
+  QD_ASSIGN_OR_RETURN(auto files, OpenModel(request.model_folder, {.roots = request.model_roots}));
   QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(std::move(files)));
   QD_ASSIGN_OR_RETURN(const std::string model, checkpoint.Fingerprint());
   QD_ASSIGN_OR_RETURN(const std::string calibration,

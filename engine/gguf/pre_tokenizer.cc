@@ -1,5 +1,6 @@
 #include "engine/gguf/pre_tokenizer.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,7 +67,70 @@ const std::vector<std::pair<std::string, std::string_view>>& Names() {
   return names;
 }
 
+// Names that llama.cpp (llama-vocab.cpp) treats as another one's.
+constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
+    {"llama3", "llama-bpe"},    {"llama-v3", "llama-bpe"}, {"dbrx", "llama-bpe"},
+    {"smaug-bpe", "llama-bpe"}, {"gpt2", "gpt-2"},         {"phi-2", "gpt-2"},
+    {"mpt", "gpt-2"},           {"olmo", "gpt-2"},         {"starcoder", "smollm"},
+    {"refact", "smollm"},       {"command-r", "smollm"},   {"codeshell", "smollm"},
+    {"exaone", "smollm"},       {"stablelm2", "qwen2"},    {"deepseek-r1-qwen", "qwen2"},
+};
+
+// A step of StepsOf as tokenizer.json has it.
+Json StepOf(std::string_view step) {
+  constexpr std::string_view kSplit = "split ";
+  if (step.starts_with(kSplit)) {
+    return {{"type", "Split"},
+            {"pattern", {{"Regex", std::string(step.substr(kSplit.size()))}}},
+            {"behavior", "Isolated"},
+            {"invert", false}};
+  }
+  if (step == "Punctuation") return {{"type", "Punctuation"}, {"behavior", "Contiguous"}};
+  if (step == "gpt2") {
+    return {{"type", "ByteLevel"},
+            {"add_prefix_space", false},
+            {"trim_offsets", true},
+            {"use_regex", true}};
+  }
+  return {{"type", "Digits"}, {"individual_digits", step == "digit"}};
+}
+
+// The steps of a text of StepsOf. Bytes become letters last, whatever cut the text before.
+Json Sequence(std::string_view text) {
+  constexpr std::string_view kBetween = " ; ";
+  Json steps = Json::array();
+  bool cuts_bytes = false;
+  while (!text.empty()) {
+    const std::string_view step = text.substr(0, text.find(kBetween));
+    cuts_bytes = cuts_bytes || step == "gpt2";
+    steps.push_back(StepOf(step));
+    text.remove_prefix(std::min(text.size(), step.size() + kBetween.size()));
+  }
+  if (!cuts_bytes) {
+    Json last = StepOf("gpt2");
+    last["use_regex"] = false;
+    steps.push_back(std::move(last));
+  }
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+}
+
 }  // namespace
+
+std::optional<PreTokenizer> FindPreTokenizer(std::string_view name) {
+  for (const auto& [other, known] : kOtherNames) {
+    if (other == name) name = known;
+  }
+  for (const auto& [steps, known] : Names()) {
+    if (known != name) continue;
+    PreTokenizer found;
+    found.steps = Sequence(steps);
+    if (name == "qwen2") found.normalizer = {{"type", "NFC"}};
+    found.ignores_merges = name == "llama-bpe" || name == "tekken";
+    found.begins_text = name == "llama-bpe";
+    return found;
+  }
+  return std::nullopt;
+}
 
 std::string_view PreTokenizerName(const Json& pre_tokenizer) {
   const std::string steps = StepsOf(pre_tokenizer);

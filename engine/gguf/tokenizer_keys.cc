@@ -10,21 +10,12 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "engine/gguf/pre_tokenizer.h"
+#include "engine/gguf/token_type.h"
 
 namespace quantd {
 namespace {
 
 constexpr int64_t kMaxFileBytes = 256 << 20;
-
-// Values of tokenizer.ggml.token_type.
-enum TokenType : int32_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
 
 // The files beside the weights; an empty object for one that is not there.
 struct Sources {
@@ -111,22 +102,22 @@ absl::Status Place(const std::string& token, const Json& id, int32_t type, Vocab
 absl::StatusOr<Vocabulary> ReadVocabulary(const Json& tokenizer, int64_t size) {
   const auto count = static_cast<size_t>(size);
   Vocabulary vocabulary = {
-      std::vector<std::string>(count), std::vector<int32_t>(count, kUnused), {}};
+      std::vector<std::string>(count), std::vector<int32_t>(count, kUnusedToken), {}};
   const Json& model = tokenizer["model"];
   const std::string unknown = model.contains("unk_token") && model["unk_token"].is_string()
                                   ? model.value("unk_token", "")
                                   : "";
   const bool bytes = model.value("byte_fallback", false);
   for (const auto& [token, id] : model["vocab"].items()) {
-    int32_t type = bytes && IsByte(token) ? kByte : kNormal;
-    if (!unknown.empty() && token == unknown) type = kUnknown;
+    int32_t type = bytes && IsByte(token) ? kByteToken : kNormalToken;
+    if (!unknown.empty() && token == unknown) type = kUnknownToken;
     QD_RETURN_IF_ERROR(Place(token, id, type, vocabulary));
   }
   const Json added = tokenizer.value("added_tokens", Json::array());
   for (const Json& entry : added) {
     const std::string token = entry.value("content", "");
-    int32_t type = entry.value("special", false) ? kControl : kUserDefined;
-    if (!unknown.empty() && token == unknown) type = kUnknown;
+    int32_t type = entry.value("special", false) ? kControlToken : kUserDefinedToken;
+    if (!unknown.empty() && token == unknown) type = kUnknownToken;
     QD_RETURN_IF_ERROR(Place(token, entry.value("id", Json()), type, vocabulary));
   }
   for (size_t id = 0; id < count; ++id) {
@@ -158,7 +149,7 @@ absl::StatusOr<std::vector<std::string>> ReadMerges(const Json& model) {
 std::vector<float> ScoresOf(const Vocabulary& vocabulary, const std::vector<std::string>& merges) {
   std::vector<float> scores(vocabulary.tokens.size(), -static_cast<float>(merges.size()));
   for (size_t id = 0; id < scores.size(); ++id) {
-    if (vocabulary.types[id] != kNormal) scores[id] = 0;
+    if (vocabulary.types[id] != kNormalToken) scores[id] = 0;
   }
   for (size_t rank = merges.size(); rank > 0; --rank) {
     std::string token = merges[rank - 1];

@@ -1,17 +1,17 @@
 #include "engine/inspect/gguf_inspection.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/gguf/block_types.h"
+#include "engine/gguf/gguf_parts.h"
 #include "engine/gguf/gguf_reader.h"
-#include "engine/inspect/gguf_parts.h"
 
 namespace quantd {
 namespace {
@@ -193,21 +193,15 @@ class GgufCheck {
 
 }  // namespace
 
-bool LooksLikeGguf(const ModelFiles& files, std::string_view name) {
-  const auto opened = files.Open(name);
-  if (!opened.ok()) return false;
-  const RandomAccessFile& file = **opened;
-  std::array<std::byte, 4> magic{};
-  if (file.size() < 4 || !file.Read(0, magic).ok()) return false;
-  return std::string_view(reinterpret_cast<const char*>(magic.data()), 4) == "GGUF";
-}
-
 absl::Status InspectGguf(const ModelFiles& files, const std::string& name,
                          const InspectOptions& options, Inspection* inspection) {
   Findings* findings = &inspection->findings;
   inspection->kind = "gguf";
   inspection->layout = "gguf";
-  QD_ASSIGN_OR_RETURN(const std::vector<GgufPart> parts, OpenGgufParts(files, name, findings));
+  QD_ASSIGN_OR_RETURN(const std::vector<GgufPart> parts,
+                      OpenGgufParts(files, name, [findings](std::string where, std::string text) {
+                        findings->Problem(std::move(where), std::move(text));
+                      }));
   for (const GgufPart& part : parts) inspection->files.push_back({part.name, part.file->size()});
   if (parts.empty()) return absl::OkStatus();
   const GgufHeader header = WholeHeader(parts);

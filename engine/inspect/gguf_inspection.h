@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
 #include "engine/inspect/inspection.h"
@@ -10,8 +9,6 @@
 
 namespace quantd {
 
-// Whether the file begins as GGUF does.
-bool LooksLikeGguf(const ModelFiles& files, std::string_view name);
 // Fills everything but the path, of the file named and, if it is a part of a split model, of all
 // parts. A header that cannot be read is a problem. Errors: of opening.
 absl::Status InspectGguf(const ModelFiles& files, const std::string& name,

@@ -12,9 +12,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "engine/format/registry.h"
+#include "engine/gguf/gguf_parts.h"
 #include "engine/inspect/contents.h"
 #include "engine/inspect/gguf_inspection.h"
-#include "engine/inspect/gguf_parts.h"
 #include "engine/inspect/model_check.h"
 #include "engine/inspect/model_source.h"
 #include "engine/tensor/model_folder.h"
@@ -116,19 +116,6 @@ absl::Status InspectTensors(const ModelFiles& files, const InspectOptions& optio
   return absl::OkStatus();
 }
 
-// The GGUF file that is the only model there (the first part of one that was split); empty: none.
-std::string GgufAmong(const ModelFiles& files) {
-  const absl::StatusOr<std::vector<std::string>> names = files.List();
-  std::string only;
-  for (const std::string& name : names.ok() ? *names : std::vector<std::string>{}) {
-    if (name.ends_with(".safetensors")) return "";
-    if (!name.ends_with(".gguf")) continue;
-    if (!only.empty() && !ArePartsOfOne(only, name)) return "";
-    if (only.empty()) only = name;
-  }
-  return only;
-}
-
 // "model.layers.12.mlp.up_proj" -> {"model.layers.", 12, "mlp.up_proj"}; the first number counts.
 struct NumberedName {
   std::string label;
@@ -167,7 +154,7 @@ absl::StatusOr<Inspection> Inspect(const std::string& path, const InspectOptions
                              : parts.has_parent_path() ? parts.parent_path().string()
                                                        : ".";
   QD_ASSIGN_OR_RETURN(const auto files, OpenModelFolder(folder));
-  std::string gguf = is_folder ? GgufAmong(*files) : parts.filename().string();
+  std::string gguf = is_folder ? OnlyGguf(*files) : parts.filename().string();
   if (!is_folder && !LooksLikeGguf(*files, gguf)) {
     return MakeError(
         Reason::kModelNotFound, "nothing to inspect",

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "engine/backend/backend.h"
+#include "engine/gguf_source/open_model.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
 #include "engine/plan/container.h"
@@ -17,7 +18,6 @@
 #include "engine/plan/kv_cache.h"
 #include "engine/plan/pick_format.h"
 #include "engine/plan/resolve.h"
-#include "engine/tensor/model_folder.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
@@ -287,8 +287,7 @@ WindowOptions EvaluationWindows(const QuantizeRequest& request) {
 }
 
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {
-  QD_ASSIGN_OR_RETURN(auto files,
-                      OpenModelFolder(request.model_folder, {.roots = request.model_roots}));
+  QD_ASSIGN_OR_RETURN(auto files, OpenModel(request.model_folder, {.roots = request.model_roots}));
   return MakePlan(request, std::move(files));
 }
 
@@ -298,7 +297,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   QD_RETURN_IF_ERROR(FindBackend(request.resources.backend).status());
   auto planned = std::make_unique<PlannedQuantization>();
   planned->request = request;
-  planned->files = std::move(files);
+  QD_ASSIGN_OR_RETURN(planned->files, ShowModel(std::move(files)));
   QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(planned->files));
   Plan& plan = planned->plan;
   WarnOfQuantizedSource(planned->checkpoint, plan.warnings);

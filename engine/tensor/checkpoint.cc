@@ -138,6 +138,9 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(std::shared_ptr<const ModelFiles> fi
     checkpoint.warnings_.push_back(
         absl::StrCat(kIndex, " lists ", Shown(Some(missing)), ", which no shard holds"));
   }
+  if (const auto stored = model.stored(); stored.has_value()) {
+    checkpoint.stored_as_ = stored->quantized_as;
+  }
   QD_RETURN_IF_ERROR(checkpoint.AdoptFloat8());
   return checkpoint;
 }
@@ -157,6 +160,7 @@ std::vector<const TensorInfo*> Checkpoint::Tensors() const {
 }
 
 int64_t Checkpoint::total_bytes() const {
+  if (const auto stored = model_->stored(); stored.has_value()) return stored->bytes;
   int64_t total = 0;
   for (const auto& [name, location] : tensors_) total += location.stored.bytes();
   return total;

@@ -55,7 +55,8 @@ class Checkpoint {
   std::vector<const TensorInfo*> Tensors() const;
   // Of the tensors as they are stored.
   int64_t total_bytes() const;
-  // How the weights are stored, where they are quantized already: "fp8, blocks of 128 x 128".
+  // How the weights are stored, where they are quantized already: "fp8, blocks of 128 x 128",
+  // "GGUF, Q4_1 and F32".
   const std::string& stored_as() const { return stored_as_; }
   const std::vector<std::string>& files() const;  // plain names of the shards
   // Where the index and the shards differ in what does no harm.

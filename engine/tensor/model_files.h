@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,12 @@
 #include "base/random_access_file.h"
 
 namespace quantd {
+
+// What weights are stored as where the files only show them in another way.
+struct StoredWeights {
+  std::string quantized_as;  // for people: "GGUF, Q4_1 and F32"; empty: floats, as they are shown
+  int64_t bytes = 0;         // of the tensors
+};
 
 // Names are plain: no folders. Thread-safe.
 class ModelFiles {
@@ -29,6 +36,9 @@ class ModelFiles {
   virtual bool Has(std::string_view name) const = 0;
   // Errors: MODEL_CORRUPT if there is no such file or it is not a regular one; those of the place.
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const = 0;
+
+  // Nothing: the files are what is stored.
+  virtual std::optional<StoredWeights> stored() const { return std::nullopt; }
 
   // "location/name", as errors say it.
   std::string Where(std::string_view name) const;

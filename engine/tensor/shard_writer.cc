@@ -106,20 +106,28 @@ std::string MakeHeader(const std::vector<TensorInfo>& tensors, const Layout& lay
 
 }  // namespace
 
+absl::StatusOr<LaidOutFile> ShardWriter::LayOut(const std::string& name,
+                                                std::vector<TensorInfo> tensors) {
+  QD_RETURN_IF_ERROR(CheckTensors(name, tensors));
+  const Layout layout = MakeLayout(tensors);
+  LaidOutFile file;
+  file.name = name;
+  file.header = MakeHeader(tensors, layout);
+  const auto data_begin = static_cast<int64_t>(file.header.size());
+  for (size_t index = 0; index < tensors.size(); ++index) {
+    file.places.push_back({.name = std::move(tensors[index].name),
+                           .begin = data_begin + layout.offsets[index],
+                           .bytes = tensors[index].bytes()});
+  }
+  file.size = data_begin + layout.bytes;
+  return file;
+}
+
 absl::StatusOr<std::unique_ptr<TensorFile>> ShardWriter::Create(const std::string& path,
                                                                 std::vector<TensorInfo> tensors,
                                                                 Durability durability) {
-  QD_RETURN_IF_ERROR(CheckTensors(path, tensors));
-  const Layout layout = MakeLayout(tensors);
-  const std::string header = MakeHeader(tensors, layout);
-  const auto data_begin = static_cast<int64_t>(header.size());
-  std::vector<TensorPlace> places;
-  for (size_t index = 0; index < tensors.size(); ++index) {
-    places.push_back({.name = std::move(tensors[index].name),
-                      .begin = data_begin + layout.offsets[index],
-                      .bytes = tensors[index].bytes()});
-  }
-  return TensorFile::Create(path, header, std::move(places), data_begin + layout.bytes, durability);
+  QD_ASSIGN_OR_RETURN(LaidOutFile file, LayOut(path, std::move(tensors)));
+  return TensorFile::Create(path, file.header, std::move(file.places), file.size, durability);
 }
 
 }  // namespace quantd

@@ -20,6 +20,9 @@ class ShardWriter {
   static absl::StatusOr<std::unique_ptr<TensorFile>> Create(
       const std::string& path, std::vector<TensorInfo> tensors,
       Durability durability = Durability::kSync);
+  // The same file, but for its bytes. `name` is for errors.
+  static absl::StatusOr<LaidOutFile> LayOut(const std::string& name,
+                                            std::vector<TensorInfo> tensors);
 };
 
 }  // namespace quantd

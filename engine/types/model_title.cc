@@ -11,7 +11,8 @@ std::string ModelTitle(std::string_view location) {
   const size_t name = repository.rfind("--");
   const bool snapshot =
       folder.parent_path().filename() == "snapshots" && repository.starts_with("models--");
-  return snapshot ? repository.substr(name + 2) : folder.filename().string();
+  if (snapshot) return repository.substr(name + 2);
+  return (folder.extension() == ".gguf" ? folder.stem() : folder.filename()).string();
 }
 
 }  // namespace quantd

@@ -106,6 +106,20 @@ def write(arguments, name, tokenizer):
         "type=F16", "--scale-rule", "absmax", "--format", "gguf", "--no-evaluation"]
 
 
+def read_back(arguments, name, path, tokenizer):
+    """Texts that the tokenizer made from the file's keys cuts in another way."""
+    out = f"{arguments.out}/{name}-read-back"
+    shutil.rmtree(out, ignore_errors=True)
+    done = subprocess.run(
+        [arguments.worker, "quantize", path, "--out", out, "--skip", "*", "--format",
+         "dequantized", "--no-evaluation"], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        return [("read back", done.stderr[-600:], "")]
+    made = Tokenizer.from_file(f"{out}/tokenizer.json")
+    return [(text, tokenizer.encode(text).tokens, made.encode(text).tokens)
+            for text in TEXTS if tokenizer.encode(text).ids != made.encode(text).ids]
+
+
 def check(arguments, name):
     tokenizer = KINDS[name](f"{arguments.model}/calibration.txt")
     if tokenizer is None:
@@ -120,6 +134,7 @@ def check(arguments, name):
     differ = [(text, tokenizer.encode(text).tokens,
                [tokenizer.id_to_token(token) for token in tokens])
               for text, tokens in zip(TEXTS, answer.tokens) if tokenizer.encode(text).ids != tokens]
+    differ += read_back(arguments, name, path, tokenizer)
     warned = [line for line in done.stderr.splitlines() if "cuts text" in line]
     verdict = "WRONG" if differ or warned else "ok"
     print(f"{verdict:5} gguf tokenizer {name}: {len(TEXTS) - len(differ)} of {len(TEXTS)} texts",

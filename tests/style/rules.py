@@ -3,7 +3,8 @@
 # A zone is a folder, or a named part of one. Files belong to the first zone whose pattern matches.
 # (zone, path patterns, zones it may include)
 ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
-              "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf"]
+              "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf",
+              "engine/gguf_source"]
 
 ZONES = [
     ("base", ["base/*"], []),
@@ -46,6 +47,9 @@ ZONES = [
       "engine/inspect"]),
     ("engine/gguf", ["engine/gguf/*"],
      ["base", "engine/types", "engine/tensor", "engine/backend"]),
+    # GGUF as Hugging Face's files.
+    ("engine/gguf_source", ["engine/gguf_source/*"],
+     ["base", "engine/types", "engine/tensor", "engine/model", "engine/gguf"]),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/plan", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),

@@ -122,7 +122,8 @@ absl::Status CheckOutputFolder(const QuantizeRequest& request) {
   }
   if (!PathExists(request.output_folder)) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const std::string output, RealPath(request.output_folder));
-  QD_ASSIGN_OR_RETURN(const std::string model, RealPath(request.model_folder));
+  QD_ASSIGN_OR_RETURN(std::string model, RealPath(request.model_folder));
+  if (!IsFolder(model)) model = std::filesystem::path(model).parent_path().string();
   if (output == model) {
     return MakeError(
         Reason::kInvalidField, "refused",
@@ -187,7 +188,7 @@ class QuantizeCommand : public WorkerCommand {
         flags_(command_),
         journal_(command_) {
     command_.add_option("MODEL", options_.model,
-                        "Folder of the model, as Hugging Face lays it out");
+                        "Folder of the model, as Hugging Face lays it out, or GGUF file");
     command_.add_option("-o,--out", options_.out, "Folder for the result; made if missing");
     command_.add_flag("--force", options_.force,
                       "Replace the result or model that --out holds; it goes before work begins");

@@ -17,9 +17,13 @@ namespace quantd {
 class WholeModel {
  public:
   static absl::StatusOr<std::unique_ptr<WholeModel>> Open(const std::string& folder) {
+    QD_ASSIGN_OR_RETURN(auto files, OpenModelFolder(folder));
+    return Open(std::move(files));
+  }
+  static absl::StatusOr<std::unique_ptr<WholeModel>> Open(std::shared_ptr<const ModelFiles> files) {
     auto model = std::make_unique<WholeModel>();
-    QD_ASSIGN_OR_RETURN(model->checkpoint_, OpenCheckpoint(folder));
-    QD_ASSIGN_OR_RETURN(model->spec_, ReadModelSpec(**OpenModelFolder(folder), model->checkpoint_));
+    QD_ASSIGN_OR_RETURN(model->checkpoint_, Checkpoint::Open(files));
+    QD_ASSIGN_OR_RETURN(model->spec_, ReadModelSpec(*files, model->checkpoint_));
     return model;
   }
 

@@ -75,7 +75,6 @@ TEST_P(ModelFilesTest, ListsPlainFilesInOrder) {
   EXPECT_THAT(*files->List(), ElementsAre("a.safetensors", "b.json"));
   EXPECT_TRUE(files->Has("b.json"));
   EXPECT_FALSE(files->Has("c.json"));
-  EXPECT_EQ(files->title(), "tiny");
 }
 
 TEST_P(ModelFilesTest, ReadsRangesCopiesAndDigests) {

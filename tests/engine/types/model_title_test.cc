@@ -9,6 +9,7 @@ TEST(ModelTitleTest, IsTheLastPartOfThePath) {
   EXPECT_EQ(ModelTitle("/models/Llama-3.2-1B"), "Llama-3.2-1B");
   EXPECT_EQ(ModelTitle("/models/Llama-3.2-1B/"), "Llama-3.2-1B");
   EXPECT_EQ(ModelTitle("tiny"), "tiny");
+  EXPECT_EQ(ModelTitle("/models/Llama-3.2-1B.gguf"), "Llama-3.2-1B");
   EXPECT_EQ(ModelTitle("/"), "");
 }
 
