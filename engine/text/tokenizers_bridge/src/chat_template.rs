@@ -93,7 +93,8 @@ fn without_generation_tags(source: &str) -> String {
     while let Some(begin) = rest.find("{%") {
         let Some(length) = rest[begin..].find("%}") else { break };
         let inner = &rest[begin + 2..begin + length];
-        let name = inner.trim_matches(|letter: char| letter.is_whitespace() || "-+".contains(letter));
+        let around = |letter: char| letter.is_whitespace() || "-+".contains(letter);
+        let name = inner.trim_matches(around);
         out.push_str(&rest[..begin]);
         let tag = &rest[begin..begin + length + 2];
         match name {
