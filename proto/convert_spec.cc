@@ -94,6 +94,8 @@ absl::Status ReadCalibration(const v1::Calibration& message, CalibrationRequest&
     checks.Wrong("seed", absl::StrCat(message.seed()), absl::StrCat("at most ", INT64_MAX));
   }
   calibration.seed = message.seed();
+  calibration.text_field = message.text_field();
+  calibration.chat_template = message.chat_template();
   if (message.long_samples() != v1::LONG_SAMPLES_UNSPECIFIED &&
       message.long_samples() != v1::LONG_SAMPLES_CUT) {
     checks.Wrong("long_samples", absl::StrCat("value ", static_cast<int>(message.long_samples())),
@@ -127,6 +129,8 @@ absl::Status ReadEvaluation(const v1::Evaluation& message, QuantizeRequest& requ
   QD_ASSIGN_OR_RETURN(evaluation.text, ReadDataset(message.dataset(), checks.Path("dataset"),
                                                    evaluation.text, checks));
   evaluation.enabled = !message.disabled();
+  evaluation.text_field = message.text_field();
+  evaluation.chat_template = message.chat_template();
   if (message.has_windows()) {
     evaluation.windows = checks.InRange("windows", message.windows(), 1, kMaxWindows);
   }
@@ -223,6 +227,8 @@ v1::DatasetSource DatasetToProto(std::string_view text) {
 v1::Evaluation EvaluationToProto(const QuantizeRequest& request) {
   v1::Evaluation message;
   *message.mutable_dataset() = DatasetToProto(request.evaluation.text);
+  message.set_text_field(request.evaluation.text_field);
+  message.set_chat_template(request.evaluation.chat_template);
   message.set_disabled(!request.evaluation.enabled);
   message.set_windows(request.evaluation.windows);
   message.set_sequence_length(request.evaluation.tokens_per_window);
@@ -275,7 +281,9 @@ v1::JobSpec ToProto(const QuantizeRequest& request) {
   *spec.mutable_recipe() = ToProto(request.recipe);
   v1::Calibration* calibration = spec.mutable_calibration();
   *calibration->mutable_dataset() = DatasetToProto(request.calibration.text);
-  calibration->set_samples(request.calibration.samples);
+  calibration->set_text_field(request.calibration.text_field);
+  calibration->set_chat_template(request.calibration.chat_template);
+  if (request.calibration.samples > 0) calibration->set_samples(request.calibration.samples);
   calibration->set_sequence_length(request.calibration.tokens_per_sample);
   calibration->set_seed(request.calibration.seed);
   *spec.mutable_evaluation() = EvaluationToProto(request);

@@ -181,6 +181,9 @@ std::string PlanText(const v1::Plan& plan) {
   facts.Add("time",
             "about " + HumanSeconds(absl::ToDoubleSeconds(FromProto(plan.estimated_run_time()))));
   facts.Add("forward pass", plan.needs_forward() ? "yes" : "no");
+  if (plan.calibration_windows() > 0) {
+    facts.Add("calibration", std::to_string(plan.calibration_windows()) + " windows");
+  }
   for (const std::string& warning : plan.warnings()) facts.Add("warning", warning);
 
   struct Row {

@@ -11,7 +11,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "engine/budget/allocation.h"
@@ -20,6 +19,7 @@
 #include "engine/method/auto.h"
 #include "engine/method/registry.h"
 #include "engine/run/quantize.h"
+#include "engine/text/text_bytes.h"
 
 namespace quantd {
 namespace {
@@ -230,18 +230,16 @@ absl::StatusOr<Json> ChoiceKey(const QuantizeRequest& request) {
   asked.output_folder.clear();
   asked.resources = {.backend = request.resources.backend, .compute = request.resources.compute};
   QD_ASSIGN_OR_RETURN(auto files, OpenModel(request.model_folder, {.roots = request.model_roots}));
-  QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(std::move(files)));
+  QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(files));
   QD_ASSIGN_OR_RETURN(const std::string model, checkpoint.Fingerprint());
-  QD_ASSIGN_OR_RETURN(const std::string calibration,
-                      ReadText(request.calibration.text, request.model_roots));
-  QD_ASSIGN_OR_RETURN(const std::string evaluation,
-                      ReadText(request.evaluation.text, request.model_roots));
-  return Json{{"engine", QUANTD_VERSION},
-              {"isa", CpuKernels().isa},
-              {"model", model},
-              {"calibration", Sha256Hex(calibration)},
-              {"evaluation", Sha256Hex(evaluation)},
-              {"request", ToJson(asked)}};
+  const auto digest = [&](const std::string& source) -> absl::StatusOr<std::string> {
+    QD_ASSIGN_OR_RETURN(const TextBytes bytes, TextBytes::Open(source, request.model_roots));
+    return bytes.Digest();
+  };
+  QD_ASSIGN_OR_RETURN(const std::string calibration, digest(request.calibration.text));
+  QD_ASSIGN_OR_RETURN(const std::string evaluation, digest(request.evaluation.text));
+  return Json{{"engine", QUANTD_VERSION},   {"isa", CpuKernels().isa},  {"model", model},
+              {"calibration", calibration}, {"evaluation", evaluation}, {"request", ToJson(asked)}};
 }
 
 // Nothing where none is remembered, or another's.

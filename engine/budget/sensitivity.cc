@@ -93,9 +93,8 @@ absl::Status Measurement::Open(ProgressSink& sink) {
   }
   QD_ASSIGN_OR_RETURN(pass_, Pass::Open(planned_, sink));
   pass_->OpenForward(planned_.request.calibration.tokens_per_sample);
-  QD_ASSIGN_OR_RETURN(const std::string text,
-                      ReadText(planned_.request.calibration.text, planned_.request.model_roots));
-  WindowOptions options = CalibrationWindows(planned_.request);
+  QD_ASSIGN_OR_RETURN(const Text text, CalibrationText(planned_));
+  WindowOptions options = CalibrationWindows(planned_);
   options.windows = std::min(options.windows, windows_);
   QD_ASSIGN_OR_RETURN(stream_, pass_->Embed(text, options));
   return absl::OkStatus();

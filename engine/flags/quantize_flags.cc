@@ -21,6 +21,7 @@ CLI::Validator SizeValue() {
 }
 
 constexpr int64_t kMaxRecipeBytes = 1 << 20;
+constexpr int64_t kMaxTemplateBytes = 1 << 20;
 constexpr std::string_view kGroup = "Recipe";
 
 // A text is sent to a process with another working folder, so paths become absolute here.
@@ -39,12 +40,13 @@ struct QuantizeFlags::Values {
   std::optional<int64_t> group_size;
   bool symmetric = false, asymmetric = false;
   std::vector<std::string> overrides, skip, options;
-  std::optional<std::string> calibration, evaluation;
+  std::optional<std::string> calibration, evaluation, text_field, chat_template_file;
   std::optional<int64_t> samples, sequence_length, seed, evaluation_windows, logits_windows;
   bool no_evaluation = false, analyze = false;
   std::optional<double> gate_kl, gate_perplexity_ratio, gate_top1;
   std::optional<std::string> format, loader, backend, compute;
   std::optional<int64_t> shard_bytes, max_memory_bytes, tensor_parallel;
+  std::string chat_template;  // what the file holds, once Apply has read it
 };
 
 namespace {
@@ -147,8 +149,16 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
 
 void AddDataFlags(CLI::App& command, Values& values) {
   command.add_option("--calibration", values.calibration,
-                     "Calibration text: a path, or builtin:calibration");
-  command.add_option("--samples", values.samples, "Calibration windows; default 128");
+                     "Calibration text: a path (plain text, JSONL, JSON or CSV), or "
+                     "builtin:calibration");
+  command.add_option("--text-field", values.text_field,
+                     "Field of the records of --calibration and --evaluation that holds a text or "
+                     "messages; default: text, messages or conversations");
+  command.add_option("--chat-template", values.chat_template_file,
+                     "File of the Jinja template that turns messages into text; default: the "
+                     "model's own");
+  command.add_option("--samples", values.samples,
+                     "Calibration windows; default: what the method needs (see docs/recipe.md)");
   command.add_option("--seq-len", values.sequence_length,
                      "Tokens of a window, of calibration and evaluation; default 512");
   command.add_option("--seed", values.seed,
@@ -168,6 +178,16 @@ void AddDataFlags(CLI::App& command, Values& values) {
                      "Fail when perplexity grows by more than this factor, for example 1.02");
   command.add_option("--gate-top1", values.gate_top1,
                      "Fail when top-1 agreement is below this, 0 to 1");
+}
+
+// How records are read is said of each text that is named; of both where none is.
+void SayRecords(const Values& values, Json& said) {
+  for (const auto& [section, text] : {std::pair("calibration", &values.calibration),
+                                      std::pair("evaluation", &values.evaluation)}) {
+    if (!text->has_value() && (values.calibration || values.evaluation)) continue;
+    if (values.text_field) said[section]["text_field"] = *values.text_field;
+    if (values.chat_template_file) said[section]["chat_template"] = values.chat_template;
+  }
 }
 
 void AddOutputFlags(CLI::App& command, Values& values) {
@@ -220,6 +240,7 @@ Json QuantizeFlags::Said() const {
   if (whole || values.propagate) said["recipe"]["propagate"] = true;
   if (whole || values.kv_cache) said["recipe"]["kv_cache"] = true;
   if (values.calibration) said["calibration"]["text"] = AbsoluteText(*values.calibration);
+  SayRecords(values, said);
   set("calibration", "samples", values.samples);
   set("calibration", "tokens_per_sample", values.sequence_length);
   set("calibration", "seed", values.seed);
@@ -252,6 +273,11 @@ absl::Status QuantizeFlags::Apply(QuantizeRequest& request) const {
     }
   };
   collect(ApplyRecipe(values, request.recipe));
+  if (values.chat_template_file) {
+    const auto text = ReadFile(*values.chat_template_file, kMaxTemplateBytes);
+    collect(text.status());
+    if (text.ok()) values_->chat_template = *text;
+  }
   // The rest goes through the request's own reader, so ranges are checked in one place.
   Json json = ToJson(request);
   const Json said = Said();

@@ -119,6 +119,7 @@ const Method kAwq = {
     .transform = ChooseAwqScales,
     .prepare = Prepare,
     .quantize = Quantize,
+    .calibration_tokens = int64_t{8} * 512,
     .settle = SettleBlocks,
 };
 

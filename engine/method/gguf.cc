@@ -81,6 +81,7 @@ const Method kGgufMethod = {
     .transform = nullptr,
     .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
+    .calibration_tokens = int64_t{4} * 512,
     .settle = SettleBlocks,
 };
 

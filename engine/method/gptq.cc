@@ -192,6 +192,7 @@ const Method kGptq = {
     .prepare = PrepareGptq,
     .quantize = QuantizeGptq,
     .panel_weights = 1 << 20,
+    .tokens_per_input = 4,
     .tunes = TunesOutputScales,
     .tune = TuneOutputScales,
     .settle = SettleBlocks,

@@ -120,6 +120,7 @@ const Method kHqq = {
     .transform = nullptr,
     .prepare = Prepare,
     .quantize = QuantizeHqq,
+    .calibration_tokens = int64_t{4} * 512,
     .all_rows = AllRows,
 };
 

@@ -66,6 +66,7 @@ const Method kHqqGptq = {
     .prepare = PrepareGptq,
     .quantize = QuantizeGptq,
     .panel_weights = 1 << 20,
+    .tokens_per_input = 4,
 };
 
 }  // namespace quantd

@@ -131,6 +131,11 @@ struct Method {
   // Weights of a panel of rows: the cache for methods that look at each weight alone, more where a
   // panel is multiplied by a matrix that all panels share.
   int64_t panel_weights = 256 << 10;
+  // Calibration that its statistics need, in tokens, where a request does not say: measured as
+  // where more text no longer lowers the KL (docs/recipe.md). And how many tokens each input of a
+  // linear wants, for methods that factor its Gram matrix: fewer than one leave that singular.
+  int64_t calibration_tokens = int64_t{64} * 512;
+  int64_t tokens_per_input = 0;
   // Whether quantize wants all rows of the linear in one call, as kTensor has it. That call is made
   // outside of loops, so it may use context.pool. Null: no.
   bool (*all_rows)(const Scheme& scheme) = nullptr;

@@ -62,6 +62,7 @@ const Method kRtn = {
     .transform = nullptr,
     .prepare = PrepareRoundToNearest,
     .quantize = RoundToNearest,
+    .calibration_tokens = int64_t{4} * 512,
     .settle = SettleBlocks,
 };
 

@@ -140,7 +140,7 @@ MemoryParts CountWork(const QuantizeRequest& request, int64_t threads, Plan& pla
                        (runs_quantized ? 2 * static_cast<int64_t>(weights) : 0);
   parts.weights = 4 * block;
   parts.quantized = runs_quantized ? 5 * block : 0;
-  parts.always += tokens * model.hidden * 4;
+  parts.always += plan.text_memory_bytes + tokens * (model.hidden + 1) * 4;
   // The output projection, and tiles of logits of both models.
   if (evaluates) parts.always += head * 4 + threads * 2 * 128 * model.vocabulary * 4;
   parts.forward = threads * window * (6 * model.hidden + 2 * model.intermediate) * 4;

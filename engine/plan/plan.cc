@@ -13,19 +13,17 @@
 #include "engine/gguf_source/open_model.h"
 #include "engine/method/registry.h"
 #include "engine/model/registry.h"
+#include "engine/plan/calibration_need.h"
 #include "engine/plan/container.h"
 #include "engine/plan/cost.h"
 #include "engine/plan/kv_cache.h"
 #include "engine/plan/pick_format.h"
 #include "engine/plan/resolve.h"
+#include "engine/text/token_stream.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
 namespace {
-
-// Texts up to this size are cut into windows while planning, so that one which is too short is
-// refused at once. Of larger ones only so much is read.
-constexpr int64_t kCutWhilePlanningBytes = 4 << 20;
 
 // The tensors that stand for one linear: packed ones, or its weight as it was.
 std::vector<TensorInfo> TensorsOf(const ResolvedLinear& entry, const Format& format,
@@ -163,8 +161,10 @@ void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
       weights == 0 ? 0 : static_cast<double>(bits) / static_cast<double>(weights);
 }
 
+// That one window fills is known from the first pieces of a text. Conversations are not rendered
+// here: the memory that their template takes is not bounded, and a server plans too.
 absl::Status CheckText(const PlannedQuantization& planned, const std::string& field,
-                       const std::string& source, const WindowOptions& options,
+                       const absl::StatusOr<Text>& text, WindowOptions options,
                        const Tokenizer& tokenizer) {
   const ModelSpec& model = planned.plan.model;
   if (options.tokens > model.max_positions) {
@@ -174,26 +174,35 @@ absl::Status CheckText(const PlannedQuantization& planned, const std::string& fi
                                .wanted = absl::StrCat("at most the model's ", model.max_positions,
                                                       " positions")});
   }
-  QD_ASSIGN_OR_RETURN(const TextHead head,
-                      ReadTextHead(source, planned.request.model_roots, kCutWhilePlanningBytes));
-  if (!head.whole) return absl::OkStatus();
-  return CutWindows(head.text, tokenizer, options).status();
+  QD_RETURN_IF_ERROR(text.status());
+  if (text->renders()) return absl::OkStatus();
+  options.windows = 1;
+  options.seed = 0;
+  return CutWindows(*text, tokenizer, options).status();
 }
 
 absl::Status CheckTexts(const PlannedQuantization& planned) {
-  const QuantizeRequest& request = planned.request;
   const Plan& plan = planned.plan;
   if (!plan.needs_forward) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(*planned.files));
   if (plan.calibrates) {
-    QD_RETURN_IF_ERROR(CheckText(planned, "calibration", request.calibration.text,
-                                 CalibrationWindows(request), *tokenizer));
+    QD_RETURN_IF_ERROR(CheckText(planned, "calibration", CalibrationText(planned),
+                                 CalibrationWindows(planned), *tokenizer));
   }
-  if (request.evaluation.enabled) {
-    QD_RETURN_IF_ERROR(CheckText(planned, "evaluation", request.evaluation.text,
-                                 EvaluationWindows(request), *tokenizer));
+  if (planned.request.evaluation.enabled) {
+    QD_RETURN_IF_ERROR(CheckText(planned, "evaluation", EvaluationText(planned),
+                                 EvaluationWindows(planned), *tokenizer));
   }
   return absl::OkStatus();
+}
+
+// A piece of text being encoded, and the tokenizer: its tables take some times its file.
+absl::StatusOr<int64_t> TextMemory(const ModelFiles& files) {
+  constexpr const char* kTokenizer = "tokenizer.json";
+  constexpr int64_t kBytesPerByte = 12;
+  if (!files.Has(kTokenizer)) return kPieceMemoryBytes;  // refused by CheckTexts
+  QD_ASSIGN_OR_RETURN(const auto file, files.Open(kTokenizer));
+  return kPieceMemoryBytes + kBytesPerByte * file->size();
 }
 
 absl::Status CheckCanBeMeasured(const QuantizeRequest& request) {
@@ -274,16 +283,36 @@ std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t
   return tensors;
 }
 
-WindowOptions CalibrationWindows(const QuantizeRequest& request) {
-  return {.windows = request.calibration.samples,
-          .tokens = request.calibration.tokens_per_sample,
-          .seed = request.calibration.seed};
+WindowOptions CalibrationWindows(const PlannedQuantization& planned) {
+  const CalibrationRequest& calibration = planned.request.calibration;
+  return {.windows = calibration.samples,
+          .tokens = calibration.tokens_per_sample,
+          .seed = calibration.seed,
+          .vocabulary = planned.plan.model.vocabulary};
 }
 
-WindowOptions EvaluationWindows(const QuantizeRequest& request) {
-  return {.windows = request.evaluation.windows,
-          .tokens = request.evaluation.tokens_per_window,
-          .seed = 0};
+WindowOptions EvaluationWindows(const PlannedQuantization& planned) {
+  const EvaluationRequest& evaluation = planned.request.evaluation;
+  return {.windows = evaluation.windows,
+          .tokens = evaluation.tokens_per_window,
+          .seed = 0,
+          .vocabulary = planned.plan.model.vocabulary};
+}
+
+absl::StatusOr<Text> CalibrationText(const PlannedQuantization& planned) {
+  const CalibrationRequest& calibration = planned.request.calibration;
+  return Text::Open({.source = calibration.text,
+                     .field = calibration.text_field,
+                     .chat_template = calibration.chat_template},
+                    planned.request.model_roots, *planned.files);
+}
+
+absl::StatusOr<Text> EvaluationText(const PlannedQuantization& planned) {
+  const EvaluationRequest& evaluation = planned.request.evaluation;
+  return Text::Open({.source = evaluation.text,
+                     .field = evaluation.text_field,
+                     .chat_template = evaluation.chat_template},
+                    planned.request.model_roots, *planned.files);
 }
 
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {
@@ -316,6 +345,12 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   }
   QD_RETURN_IF_ERROR(CheckSavedStatistics(request, plan));
   QD_RETURN_IF_ERROR(PlanCache(request.recipe, plan));
+  CalibrationRequest& calibration = planned->request.calibration;
+  if (calibration.samples == 0) {
+    calibration.samples =
+        NeededWindows(plan, request.recipe.kv_cache, calibration.tokens_per_sample);
+  }
+  if (plan.calibrates) plan.calibration_windows = calibration.samples;
   plan.needs_forward = plan.calibrates || request.evaluation.enabled;
   // A container tells its readers how to run the model.
   const bool described = plan.format->container != nullptr;
@@ -327,7 +362,10 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   }
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
   CountSizes(planned->checkpoint, plan);
-  QD_RETURN_IF_ERROR(EstimateCost(request, plan));
+  if (plan.needs_forward) {
+    QD_ASSIGN_OR_RETURN(plan.text_memory_bytes, TextMemory(*planned->files));
+  }
+  QD_RETURN_IF_ERROR(EstimateCost(planned->request, plan));
   QD_RETURN_IF_ERROR(CheckTexts(*planned));
   return planned;
 }
@@ -354,6 +392,7 @@ Json ToJson(const Plan& plan) {
           {"bytes_quantized", plan.bytes_quantized},
           {"bits_per_weight", plan.bits_per_weight},
           {"needs_forward", plan.needs_forward},
+          {"calibration_windows", plan.calibration_windows},
           {"peak_memory_bytes", plan.peak_memory_bytes},
           {"scratch_bytes", plan.scratch_bytes},
           {"journal_bytes", plan.journal_bytes},

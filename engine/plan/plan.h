@@ -37,15 +37,17 @@ struct Plan {
   // With a format that is a container: its file for each shard, whose first places are the shard's
   // tensors.
   std::vector<LaidOutFile> files;
-  bool needs_forward = false;     // calibration statistics or evaluation are wanted
-  bool hold_weights = false;      // a block's weights stay in memory from the forward pass to the
-                                  // rounding, and are read once
-  StatisticsNeeds statistics;     // the union of what the methods ask for
-  bool calibrates = false;        // for those, or for the scales of a cache
-  int64_t bytes_original = 0;     // of the checkpoint's tensors
-  int64_t bytes_quantized = 0;    // of the tensors that will be written
-  double bits_per_weight = 0;     // over the linears of the blocks (codes, scales, zeros)
-  int64_t peak_memory_bytes = 0;  // estimate
+  bool needs_forward = false;       // calibration statistics or evaluation are wanted
+  bool hold_weights = false;        // a block's weights stay in memory from the forward pass to the
+                                    // rounding, and are read once
+  StatisticsNeeds statistics;       // the union of what the methods ask for
+  bool calibrates = false;          // for those, or for the scales of a cache
+  int64_t calibration_windows = 0;  // at most; 0: none
+  int64_t text_memory_bytes = 0;    // of tokenizing the texts, the tokenizer's own included
+  int64_t bytes_original = 0;       // of the checkpoint's tensors
+  int64_t bytes_quantized = 0;      // of the tensors that will be written
+  double bits_per_weight = 0;       // over the linears of the blocks (codes, scales, zeros)
+  int64_t peak_memory_bytes = 0;    // estimate
   // Where whole Gram matrices and their factors lie, and the most that is there at a time: the
   // output folder, where they would not fit into the memory limit; empty: in memory.
   std::string scratch_folder;
@@ -59,7 +61,8 @@ struct Plan {
 
 // A plan, and the model that it was made from. Not movable once made: the plan points into itself.
 struct PlannedQuantization {
-  QuantizeRequest request;
+  QuantizeRequest request;  // as asked, but calibration.samples is what the methods need where it
+                            // was left to them
   std::shared_ptr<const ModelFiles> files;
   Checkpoint checkpoint;
   Plan plan;
@@ -80,9 +83,11 @@ std::span<const ResolvedLinear> LinearsOf(const Plan& plan, int64_t block);
 // The tensors of the artifact that block number `block` makes, in the order of the file.
 std::vector<TensorInfo> BlockTensors(const PlannedQuantization& planned, int64_t block);
 
-// Which windows the request means: planning and running cut the same ones.
-WindowOptions CalibrationWindows(const QuantizeRequest& request);
-WindowOptions EvaluationWindows(const QuantizeRequest& request);
+// Which windows of which texts the request of a plan means: planning and running cut the same ones.
+WindowOptions CalibrationWindows(const PlannedQuantization& planned);
+WindowOptions EvaluationWindows(const PlannedQuantization& planned);
+absl::StatusOr<Text> CalibrationText(const PlannedQuantization& planned);
+absl::StatusOr<Text> EvaluationText(const PlannedQuantization& planned);
 
 // For people and `--json`: one object, tensors and bits per linear, sizes, memory, seconds.
 Json ToJson(const Plan& plan);

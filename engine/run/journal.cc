@@ -160,15 +160,15 @@ absl::StatusOr<Json> JournalFingerprint(const PlannedQuantization& planned,
     fingerprint["kv_cache"] = NameOf(request.recipe.kv_cache);
   }
   if (plan.calibrates) {
-    QD_ASSIGN_OR_RETURN(const std::string text,
-                        ReadText(request.calibration.text, request.model_roots));
-    fingerprint["calibration"] = TextFingerprint(Sha256Hex(text), CalibrationWindows(request));
+    QD_ASSIGN_OR_RETURN(const Text text, CalibrationText(planned));
+    QD_ASSIGN_OR_RETURN(const std::string digest, text.Digest());
+    fingerprint["calibration"] = TextFingerprint(digest, CalibrationWindows(planned));
     fingerprint["statistics"] = request.calibration.statistics_folder;
   }
   if (request.evaluation.enabled) {
-    QD_ASSIGN_OR_RETURN(const std::string text,
-                        ReadText(request.evaluation.text, request.model_roots));
-    fingerprint["evaluation"] = TextFingerprint(Sha256Hex(text), EvaluationWindows(request));
+    QD_ASSIGN_OR_RETURN(const Text text, EvaluationText(planned));
+    QD_ASSIGN_OR_RETURN(const std::string digest, text.Digest());
+    fingerprint["evaluation"] = TextFingerprint(digest, EvaluationWindows(planned));
     fingerprint["analyze"] = request.evaluation.analyze;
   }
   return fingerprint;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/digest.h"
 #include "base/error.h"
 #include "engine/text/windows.h"
 
@@ -17,21 +16,26 @@ absl::Status OpenCalibration(const PlannedQuantization& planned, Pass& pass, Ope
                              Report& report) {
   const CalibrationRequest& request = planned.request.calibration;
   SavedStatistics& saved = opened.saved;
-  QD_ASSIGN_OR_RETURN(const std::string text, ReadText(request.text, planned.request.model_roots));
+  QD_ASSIGN_OR_RETURN(const Text text, CalibrationText(planned));
+  QD_ASSIGN_OR_RETURN(const std::string digest, text.Digest());
   QD_ASSIGN_OR_RETURN(
       saved,
       SavedStatistics::Open(planned, {.engine_version = report.engine_version,
                                       .model_fingerprint = report.model_fingerprint,
                                       .compute = std::string(NameOf(pass.compute())),
-                                      .sources = {{.digest = Sha256Hex(text),
+                                      .sources = {{.digest = digest,
                                                    .samples = request.samples,
                                                    .tokens_per_sample = request.tokens_per_sample,
                                                    .seed = request.seed}}}));
   int64_t tokens = saved.key().tokens();
   if (saved.GoesOnAfter(-1)) {
-    QD_ASSIGN_OR_RETURN(opened.streams.calibration,
-                        pass.Embed(text, CalibrationWindows(planned.request)));
+    QD_ASSIGN_OR_RETURN(opened.streams.calibration, pass.Embed(text, CalibrationWindows(planned)));
     tokens = opened.streams.calibration.windows().total_tokens();
+    if (opened.streams.calibration.size() < request.samples) {
+      report.warnings.push_back(absl::StrCat(
+          "calibration: ", request.text, " fills ", opened.streams.calibration.size(), " of the ",
+          request.samples, " windows of ", request.tokens_per_sample, " tokens that are wanted"));
+    }
   }
   QD_RETURN_IF_ERROR(saved.Begin(tokens));
   report.calibration_digest = saved.key().digest();
@@ -57,15 +61,15 @@ absl::StatusOr<OpenedStreams> OpenStreams(const PlannedQuantization& planned, Ev
     QD_RETURN_IF_ERROR(OpenCalibration(planned, pass, opened, report));
   }
   if (request.evaluation.enabled) {
-    QD_ASSIGN_OR_RETURN(const std::string text,
-                        ReadText(request.evaluation.text, request.model_roots));
-    const WindowOptions windows = EvaluationWindows(request);
+    QD_ASSIGN_OR_RETURN(const Text text, EvaluationText(planned));
+    const WindowOptions windows = EvaluationWindows(planned);
     QD_ASSIGN_OR_RETURN(streams.original, pass.Embed(text, windows));
     report.evaluation_digest = streams.original.windows().digest;
     if (evaluated == Evaluated::kYes) {
       QD_ASSIGN_OR_RETURN(streams.evaluated, pass.Embed(text, windows, table));
     }
   }
+  pass.CloseTokenizer();
   if (!streams.calibration.empty() || !streams.original.empty()) {
     pass.OpenForward(
         std::max(request.calibration.tokens_per_sample, request.evaluation.tokens_per_window));

@@ -31,12 +31,13 @@ void Pass::OpenForward(int64_t tokens) {
   forward_.emplace(ForwardContext{planned_.plan.model, *ropes_, *backend_, compute_, pool_});
 }
 
-absl::StatusOr<Activations> Pass::Embed(const std::string& text, const WindowOptions& options,
+absl::StatusOr<Activations> Pass::Embed(const Text& text, const WindowOptions& options,
                                         const std::shared_ptr<const QuantizedRows>& table) {
   if (tokenizer_ == nullptr) {
     QD_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Open(*planned_.files));
   }
   QD_ASSIGN_OR_RETURN(Windows windows, CutWindows(text, *tokenizer_, options));
+  QD_ASSIGN_OR_RETURN(windows.digest, text.Digest());
   QD_ASSIGN_OR_RETURN(Embedding embedding,
                       Embedding::Load(planned_.plan.model, planned_.checkpoint));
   if (table != nullptr) embedding = embedding.WithRows(table);

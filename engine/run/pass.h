@@ -16,6 +16,7 @@
 #include "engine/block/run_progress.h"
 #include "engine/method/registry.h"
 #include "engine/plan/plan.h"
+#include "engine/text/text.h"
 #include "engine/text/tokenizer.h"
 
 namespace quantd {
@@ -42,10 +43,13 @@ class Pass {
 
   // Makes what a forward pass needs, for windows of at most `tokens` tokens.
   void OpenForward(int64_t tokens);
-  // The windows of `text` (ReadText), embedded; with the quantized table where one is given.
-  // Errors: those of the tokenizer, of cutting and of the embedding.
-  absl::StatusOr<Activations> Embed(const std::string& text, const WindowOptions& options,
+  // The windows of `text`, embedded; with the quantized table where one is given. Errors: those of
+  // the tokenizer, of cutting and of the embedding.
+  absl::StatusOr<Activations> Embed(const Text& text, const WindowOptions& options,
                                     const std::shared_ptr<const QuantizedRows>& table = nullptr);
+
+  // Gives the memory of the tokenizer back, once all windows are embedded.
+  void CloseTokenizer() { tokenizer_.reset(); }
 
   // Visits the blocks of `range` in order, telling progress after each. CANCELLED between blocks; a
   // block whose numbers are not finite is searched for the tensor to blame.

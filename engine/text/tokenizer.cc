@@ -1,11 +1,13 @@
 #include "engine/text/tokenizer.h"
 
+#include <algorithm>
 #include <limits>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "engine/text/tokenizers_bridge/tokenizers_bridge.h"
+#include "engine/text/bridge_text.h"
 #include "engine/text/utf8.h"
 
 namespace quantd {
@@ -13,17 +15,6 @@ namespace {
 
 constexpr const char* kFile = "tokenizer.json";
 constexpr int64_t kMaxBytes = 256 << 20;
-
-const uint8_t* BytesOf(std::string_view text) {
-  return reinterpret_cast<const uint8_t*>(text.data());
-}
-
-// Copies a text that Rust owns and gives it back.
-std::string Take(QdText text) {
-  std::string copy(reinterpret_cast<const char*>(text.data), text.size);
-  qd_tokenizer_free_text(text);
-  return copy;
-}
 
 absl::Status Corrupt(std::string where, std::string got) {
   return MakeError(Reason::kModelCorrupt, "cannot load the tokenizer",
@@ -34,7 +25,7 @@ absl::Status Corrupt(std::string where, std::string got) {
 
 class BridgedTokenizer : public Tokenizer {
  public:
-  explicit BridgedTokenizer(QdTokenizer* tokenizer) : tokenizer_(tokenizer) {}
+  explicit BridgedTokenizer(QdTokenizer* tokenizer) : tokenizer_(tokenizer) { FindAdded(); }
   ~BridgedTokenizer() override { qd_tokenizer_free(tokenizer_); }
   BridgedTokenizer(const BridgedTokenizer&) = delete;
   BridgedTokenizer& operator=(const BridgedTokenizer&) = delete;
@@ -49,11 +40,12 @@ class BridgedTokenizer : public Tokenizer {
     }
     QdIds ids{};
     QdText error{};
-    if (qd_tokenizer_encode(tokenizer_, BytesOf(text), text.size(), add_special_tokens ? 1 : 0,
+    if (qd_tokenizer_encode(tokenizer_, BridgeBytes(text), text.size(), add_special_tokens ? 1 : 0,
                             &ids, &error) == 0) {
       return MakeError(
           Reason::kDatasetInvalid, "cannot encode the text",
-          Violation{.where = "text", .got = Take(error), .wanted = "a text for this tokenizer"});
+          Violation{
+              .where = "text", .got = TakeText(error), .wanted = "a text for this tokenizer"});
     }
     std::vector<int32_t> result(ids.data, ids.data + ids.size);
     qd_tokenizer_free_ids(ids);
@@ -79,23 +71,36 @@ class BridgedTokenizer : public Tokenizer {
         0) {
       return MakeError(
           Reason::kInvalidField, "cannot decode",
-          Violation{.where = "ids", .got = Take(error), .wanted = "ids of this tokenizer"});
+          Violation{.where = "ids", .got = TakeText(error), .wanted = "ids of this tokenizer"});
     }
-    return Take(text);
+    return TakeText(text);
   }
 
   int64_t vocabulary_size() const override {
     return static_cast<int64_t>(qd_tokenizer_vocabulary_size(tokenizer_));
   }
+  const std::vector<int32_t>& prefix() const override { return prefix_; }
+  const std::vector<int32_t>& suffix() const override { return suffix_; }
 
  private:
+  // What goes around a text is what is more around a letter than the letter.
+  void FindAdded() {
+    const auto plain = Encode("a", false), whole = Encode("a", true);
+    if (!plain.ok() || !whole.ok() || plain->empty()) return;
+    const auto found = std::search(whole->begin(), whole->end(), plain->begin(), plain->end());
+    if (found == whole->end()) return;
+    prefix_.assign(whole->begin(), found);
+    suffix_.assign(found + static_cast<int64_t>(plain->size()), whole->end());
+  }
+
   QdTokenizer* const tokenizer_;
+  std::vector<int32_t> prefix_, suffix_;
 };
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Load(std::string_view json, const std::string& where) {
   QdText error{};
-  QdTokenizer* const loaded = qd_tokenizer_load(BytesOf(json), json.size(), &error);
-  if (loaded == nullptr) return Corrupt(where, Take(error));
+  QdTokenizer* const loaded = qd_tokenizer_load(BridgeBytes(json), json.size(), &error);
+  if (loaded == nullptr) return Corrupt(where, TakeText(error));
   return std::make_unique<BridgedTokenizer>(loaded);
 }
 
@@ -130,3 +135,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
 }
 
 }  // namespace quantd
+
+// What C++ does where `new` finds no memory: the runner ends with the exit code for it.
+void qd_allocation_failed() {
+  if (const std::new_handler handler = std::get_new_handler(); handler != nullptr) handler();
+}

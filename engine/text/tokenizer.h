@@ -28,6 +28,9 @@ class Tokenizer {
                                                       bool add_special_tokens) const = 0;
   virtual absl::StatusOr<std::string> Decode(const std::vector<int32_t>& ids) const = 0;
   virtual int64_t vocabulary_size() const = 0;
+  // What it adds before and after a text when asked to: the ids of BOS and EOS, or none.
+  virtual const std::vector<int32_t>& prefix() const = 0;
+  virtual const std::vector<int32_t>& suffix() const = 0;
 };
 
 }  // namespace quantd

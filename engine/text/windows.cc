@@ -1,29 +1,17 @@
 #include "engine/text/windows.h"
 
 #include <algorithm>
-#include <memory>
+#include <functional>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/digest.h"
 #include "base/error.h"
-#include "base/files.h"
-#include "base/open_beneath.h"
-#include "engine/text/builtin_texts.h"
-#include "engine/text/utf8.h"
+#include "engine/text/token_stream.h"
 
 namespace quantd {
 namespace {
-
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
-constexpr std::string_view kBuiltin = "builtin:";
-
-absl::Status Invalid(std::string where, std::string got, std::string wanted) {
-  return MakeError(
-      Reason::kDatasetInvalid, "cannot use the text",
-      Violation{.where = std::move(where), .got = std::move(got), .wanted = std::move(wanted)});
-}
 
 // SplitMix64: the same numbers on every machine, from any seed.
 class SplitMix64 {
@@ -52,10 +40,12 @@ std::vector<int64_t> WindowOrder(int64_t windows, uint64_t seed) {
   return order;
 }
 
-absl::Status CheckOptions(const WindowOptions& options) {
+absl::Status CheckOptions(const WindowOptions& options, const Tokenizer& tokenizer) {
   std::vector<Violation> violations;
-  if (options.tokens < 1) {
-    violations.push_back({"tokens", absl::StrCat(options.tokens), "at least 1"});
+  const int64_t least = static_cast<int64_t>(tokenizer.prefix().size()) + 1;
+  if (options.tokens < least) {
+    violations.push_back(
+        {"tokens", absl::StrCat(options.tokens), absl::StrCat("at least ", least)});
   }
   if (options.windows < 0) {
     violations.push_back({"windows", absl::StrCat(options.windows), "at least 0; 0 is all"});
@@ -64,79 +54,125 @@ absl::Status CheckOptions(const WindowOptions& options) {
   return MakeError(Reason::kInvalidField, "cannot cut windows", std::move(violations));
 }
 
-absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenText(const std::string& source,
-                                                           std::span<const std::string> roots) {
-  if (!roots.empty()) {
-    QD_ASSIGN_OR_RETURN(Descriptor found, OpenAllowed(roots, source));
-    return RandomAccessFile::FromDescriptor(found.Release(), source);
+// Takes ids as they come and gives windows.
+class WindowCutter {
+ public:
+  WindowCutter(const std::vector<int32_t>& prefix, int64_t tokens)
+      : prefix_(prefix), tokens_(static_cast<size_t>(tokens)) {}
+
+  std::vector<int32_t>& pending() { return pending_; }
+  // The next window; false if there are too few ids.
+  bool Take(std::vector<int32_t>& window) {
+    const auto rest = std::span(pending_).subspan(taken_);
+    // Enough for a window whether or not it begins as a text does.
+    if (rest.size() < tokens_) return DropTaken();
+    const bool begun = std::equal(prefix_.begin(), prefix_.end(), rest.begin());
+    window.clear();
+    if (!begun) window = prefix_;
+    const size_t count = tokens_ - window.size();
+    window.insert(window.end(), rest.begin(), rest.begin() + static_cast<int64_t>(count));
+    taken_ += count;
+    return true;
   }
-  if (!PathExists(source)) return Invalid(source, "no such file", "a file of UTF-8 text");
-  return RandomAccessFile::Open(source);
+  int64_t left() const { return static_cast<int64_t>(pending_.size() - taken_); }
+
+ private:
+  bool DropTaken() {
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<int64_t>(taken_));
+    taken_ = 0;
+    return false;
+  }
+
+  const std::vector<int32_t>& prefix_;
+  const size_t tokens_;
+  std::vector<int32_t> pending_;
+  size_t taken_ = 0;
+};
+
+// By the place of the token's text, where that is found as it is; else of the piece it is in.
+absl::Status OutsideVocabulary(const TokenStream& stream, const Tokenizer& tokenizer, int32_t id,
+                               int64_t vocabulary) {
+  const auto token = tokenizer.Decode({id});
+  std::string got = absl::StrCat("token ", id);
+  size_t place = 0;
+  if (token.ok() && !token->empty()) {
+    absl::StrAppend(&got, " \"", *token, "\"");
+    const size_t found = stream.piece().find(*token);
+    if (found != std::string_view::npos) place = found;
+  }
+  return InvalidText(stream.Where(place), std::move(got),
+                     absl::StrCat("ids below the ", vocabulary,
+                                  " that the model embeds: its own tokenizer, or a text without "
+                                  "that token"));
+}
+
+absl::Status TooShort(const Text& text, int64_t tokens, int64_t wanted) {
+  return InvalidText(text.source(), absl::StrCat(tokens, " tokens (", text.bytes(), " bytes)"),
+                     absl::StrCat("at least ", wanted, ", one window: a longer text, or --seq-len ",
+                                  std::max<int64_t>(tokens, 2), " or less (tokens of a window)"));
+}
+
+// Gives every window to `use`, in the text's order, until that says enough.
+absl::Status ForEachWindow(const Text& text, const Tokenizer& tokenizer,
+                           const WindowOptions& options,
+                           const std::function<bool(std::vector<int32_t>&)>& use) {
+  TokenStream stream(text, tokenizer);
+  WindowCutter cutter(tokenizer.prefix(), options.tokens);
+  std::vector<int32_t> window;
+  int64_t windows = 0;
+  while (true) {
+    const size_t before = cutter.pending().size();
+    QD_ASSIGN_OR_RETURN(const bool more, stream.Next(cutter.pending()));
+    if (!more) break;
+    const auto fresh = std::span(cutter.pending()).subspan(before);
+    const auto outside = std::find_if(fresh.begin(), fresh.end(), [&](int32_t id) {
+      return options.vocabulary > 0 && id >= options.vocabulary;
+    });
+    if (outside != fresh.end()) {
+      return OutsideVocabulary(stream, tokenizer, *outside, options.vocabulary);
+    }
+    while (cutter.Take(window)) {
+      ++windows;
+      if (!use(window)) return absl::OkStatus();
+    }
+  }
+  return windows > 0 ? absl::OkStatus() : TooShort(text, cutter.left(), options.tokens);
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadText(const std::string& source,
-                                     std::span<const std::string> roots) {
-  QD_ASSIGN_OR_RETURN(TextHead head, ReadTextHead(source, roots, kMaxTextBytes));
-  return std::move(head.text);
-}
-
-absl::StatusOr<TextHead> ReadTextHead(const std::string& source, std::span<const std::string> roots,
-                                      int64_t max_bytes) {
-  if (source.starts_with(kBuiltin)) {
-    const auto text = BuiltinText(std::string_view(source).substr(kBuiltin.size()));
-    if (!text) return Invalid(source, "no such text", "builtin:calibration or builtin:evaluation");
-    const size_t bytes = std::min(text->size(), static_cast<size_t>(max_bytes));
-    return TextHead{.text = std::string(text->substr(0, bytes)), .whole = bytes == text->size()};
-  }
-  auto opened = OpenText(source, roots);
-  if (!opened.ok()) {
-    // The reader of weights would blame the model; here it is the text.
-    if (ReasonOf(opened.status()) != Reason::kModelCorrupt) return opened.status();
-    return Invalid(source, "not a regular file", "a file of UTF-8 text");
-  }
-  const RandomAccessFile& file = **opened;
-  if (file.size() == 0) return Invalid(source, "an empty file", "text");
-  if (file.size() > kMaxTextBytes) {
-    return Invalid(source, absl::StrCat(file.size(), " bytes"),
-                   absl::StrCat("at most ", kMaxTextBytes));
-  }
-  const bool whole = file.size() <= max_bytes;
-  std::string text(static_cast<size_t>(whole ? file.size() : max_bytes), '\0');
-  QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
-  const std::optional<size_t> invalid = FirstInvalidUtf8(text);
-  // A cut may go through a character of up to four bytes.
-  if (invalid.has_value() && (whole || *invalid + 4 <= text.size())) {
-    return Invalid(source, absl::StrCat("no UTF-8 at byte ", *invalid), "UTF-8");
-  }
-  return TextHead{.text = std::move(text), .whole = whole};
-}
-
-absl::StatusOr<Windows> CutWindows(std::string_view text, const Tokenizer& tokenizer,
+absl::StatusOr<Windows> CutWindows(const Text& text, const Tokenizer& tokenizer,
                                    const WindowOptions& options) {
-  QD_RETURN_IF_ERROR(CheckOptions(options));
-  QD_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(text, true));
-  const auto tokens = static_cast<int64_t>(ids.size());
-  const int64_t full = tokens / options.tokens;
-  if (full == 0) {
-    return Invalid("text", absl::StrCat(tokens, " tokens"),
-                   absl::StrCat("at least ", options.tokens, ", one window"));
-  }
-  std::vector<int64_t> order = WindowOrder(full, options.seed);
-  if (options.windows != 0 && options.windows < full) {
-    order.resize(static_cast<size_t>(options.windows));
-  }
+  QD_RETURN_IF_ERROR(CheckOptions(options, tokenizer));
   Windows windows;
   windows.tokens_per_window = options.tokens;
-  windows.ids.reserve(order.size());
-  for (const int64_t position : order) {
-    const auto begin = ids.begin() + position * options.tokens;
-    windows.ids.emplace_back(begin, begin + options.tokens);
+  const auto wanted = static_cast<size_t>(options.windows);
+  if (options.seed == 0) {
+    QD_RETURN_IF_ERROR(ForEachWindow(text, tokenizer, options, [&](std::vector<int32_t>& window) {
+      windows.ids.push_back(std::move(window));
+      return wanted == 0 || windows.ids.size() < wanted;
+    }));
+    return windows;
   }
-  windows.tokens_in_text = tokens;
-  windows.tokens_left_over = tokens - windows.total_tokens();
-  windows.digest = Sha256Hex(text);
+  int64_t full = 0;
+  QD_RETURN_IF_ERROR(ForEachWindow(text, tokenizer, options, [&](std::vector<int32_t>&) {
+    ++full;
+    return true;
+  }));
+  std::vector<int64_t> order = WindowOrder(full, options.seed);
+  if (wanted != 0 && wanted < order.size()) order.resize(wanted);
+  std::vector<int64_t> place(static_cast<size_t>(full), -1);
+  for (size_t i = 0; i < order.size(); ++i) {
+    place[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
+  }
+  windows.ids.resize(order.size());
+  size_t position = 0, found = 0;
+  QD_RETURN_IF_ERROR(ForEachWindow(text, tokenizer, options, [&](std::vector<int32_t>& window) {
+    const int64_t slot = place[position++];
+    if (slot < 0) return true;
+    windows.ids[static_cast<size_t>(slot)] = std::move(window);
+    return ++found < order.size();
+  }));
   return windows;
 }
 

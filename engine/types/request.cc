@@ -87,6 +87,8 @@ Json ToJson(const QuantizeRequest& request) {
                {"recipe", ToJson(request.recipe)},
                {"calibration",
                 {{"text", request.calibration.text},
+                 {"text_field", request.calibration.text_field},
+                 {"chat_template", request.calibration.chat_template},
                  {"samples", request.calibration.samples},
                  {"tokens_per_sample", request.calibration.tokens_per_sample},
                  {"seed", request.calibration.seed},
@@ -95,6 +97,8 @@ Json ToJson(const QuantizeRequest& request) {
                {"evaluation",
                 {{"enabled", request.evaluation.enabled},
                  {"text", request.evaluation.text},
+                 {"text_field", request.evaluation.text_field},
+                 {"chat_template", request.evaluation.chat_template},
                  {"windows", request.evaluation.windows},
                  {"tokens_per_window", request.evaluation.tokens_per_window},
                  {"logits_windows", request.evaluation.logits_windows},
@@ -130,7 +134,9 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
   reader.Section(fields, "calibration", [&](JsonFields& section) {
     auto& calibration = request.calibration;
     calibration.text = section.String("text", calibration.text);
-    calibration.samples = section.Integer("samples", calibration.samples, 1, kMaxCount);
+    calibration.text_field = section.String("text_field", "");
+    calibration.chat_template = section.String("chat_template", "");
+    calibration.samples = section.Integer("samples", calibration.samples, 0, kMaxCount);
     calibration.tokens_per_sample =
         section.Integer("tokens_per_sample", calibration.tokens_per_sample, 2, kMaxCount);
     calibration.seed = ReadSeed(section);
@@ -141,6 +147,8 @@ absl::StatusOr<QuantizeRequest> QuantizeRequestFromJson(const Json& json) {
     auto& evaluation = request.evaluation;
     evaluation.enabled = section.Bool("enabled", evaluation.enabled);
     evaluation.text = section.String("text", evaluation.text);
+    evaluation.text_field = section.String("text_field", "");
+    evaluation.chat_template = section.String("chat_template", "");
     evaluation.windows = section.Integer("windows", evaluation.windows, 0, kMaxCount);
     evaluation.tokens_per_window =
         section.Integer("tokens_per_window", evaluation.tokens_per_window, 2, kMaxCount);

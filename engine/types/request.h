@@ -17,7 +17,9 @@ namespace quantd {
 
 struct CalibrationRequest {
   std::string text = "builtin:calibration";  // a path, or "builtin:calibration"
-  int64_t samples = 128;                     // windows
+  std::string text_field;                    // of records: a text or messages; "": text or messages
+  std::string chat_template;                 // Jinja source, for messages; "": the model's own
+  int64_t samples = 0;                       // windows; 0: what the recipe's methods need
   int64_t tokens_per_sample = 512;
   uint64_t seed = 0;
   // Folders of statistics (engine/calibrate/statistics_folder.h), where this process runs: blocks
@@ -29,6 +31,7 @@ struct CalibrationRequest {
 struct EvaluationRequest {
   bool enabled = true;
   std::string text = "builtin:evaluation";  // a path, or "builtin:evaluation"
+  std::string text_field, chat_template;    // as of CalibrationRequest
   int64_t windows = 64;
   int64_t tokens_per_window = 512;
   int64_t logits_windows = 0;  // write quantd/logits.safetensors: both models' logits of that many
@@ -47,9 +50,9 @@ struct QualityGate {
 };
 
 struct OutputRequest {
-  std::string format;  // registry name; empty: the first that holds the recipe
-  std::string loader;                         // "", "transformers", "vllm", "sglang", "llama.cpp"
-  int64_t tensor_parallel = 1;                // devices that the loader splits each linear over
+  std::string format;           // registry name; empty: the first that holds the recipe
+  std::string loader;           // "", "transformers", "vllm", "sglang", "llama.cpp"
+  int64_t tensor_parallel = 1;  // devices that the loader splits each linear over
   bool sync = true;  // weights are on the disk before their file has its name; false: as cp does
   int64_t shard_bytes = int64_t{5} << 30;  // shards hold at most this many bytes of tensors
   bool operator==(const OutputRequest&) const = default;

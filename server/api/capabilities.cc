@@ -47,6 +47,10 @@ void AddMethod(const Method& method, v1::Capabilities& capabilities) {
   info->set_source(std::string(method.source));
   for (const int bits : method.bits) info->add_bits(bits);
   info->set_needs_calibration(method.needs_calibration);
+  if (method.needs_calibration) {
+    info->set_calibration_tokens(method.calibration_tokens);
+    info->set_calibration_tokens_per_input(method.tokens_per_input);
+  }
   for (const OptionRow& row : method.options) {
     *info->add_options() = InfoOf(row);
     if (row.name == "group_size") info->set_group_sizes(std::string(row.values));

@@ -118,6 +118,7 @@ v1::Plan ToProto(const Plan& plan) {
   message.set_bytes_original(plan.bytes_original);
   message.set_artifact_bytes(plan.bytes_quantized);
   message.set_bits_per_weight(plan.bits_per_weight);
+  message.set_calibration_windows(plan.calibration_windows);
   message.set_peak_memory_bytes(plan.peak_memory_bytes);
   *message.mutable_estimated_run_time() = ToProto(absl::Seconds(plan.estimated_seconds));
   message.set_needs_forward(plan.needs_forward);

@@ -174,6 +174,10 @@ void PrintPlan(const PlannedQuantization& planned) {
   line("size", HumanBytes(plan.bytes_original) + " -> " + HumanBytes(plan.bytes_quantized));
   line("tensor files", std::to_string(plan.shards.size()));
   line("forward pass", plan.needs_forward ? "yes" : "no");
+  if (plan.calibrates) {
+    line("calibration", fmt::format("{} windows of {} tokens", plan.calibration_windows,
+                                    planned.request.calibration.tokens_per_sample));
+  }
   line("memory, about", HumanBytes(plan.peak_memory_bytes));
   line("time, about", HumanSeconds(plan.estimated_seconds));
   if (plan.journal_bytes > 0) line("journal, at most", HumanBytes(plan.journal_bytes));

@@ -52,6 +52,11 @@ TEST(QuantizeFlagsTest, SaidIsWhatTheCommandLineHas) {
   EXPECT_EQ(SaidBy({"--recipe", "r.yaml"}),
             (Json{{"recipe", {{"skip", true}, {"propagate", true}, {"kv_cache", true}}}}));
   EXPECT_EQ(SaidBy({"--kv-cache", "none"}), (Json{{"recipe", {{"kv_cache", true}}}}));
+  // Of both texts where none is named, else of those that are.
+  EXPECT_EQ(SaidBy({"--text-field", "body"}), (Json{{"calibration", {{"text_field", "body"}}},
+                                                    {"evaluation", {{"text_field", "body"}}}}));
+  EXPECT_EQ(SaidBy({"--text-field", "body", "--calibration", "/a"}),
+            (Json{{"calibration", {{"text", "/a"}, {"text_field", "body"}}}}));
 }
 
 TEST(QuantizeFlagsTest, EveryFlagReachesItsField) {

@@ -11,6 +11,7 @@
 #include "engine/model/registry.h"
 #include "engine/tensor/checkpoint.h"
 #include "engine/text/tokenizer.h"
+#include "engine/types/model_title.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/gguf_source/gguf_round_trip.h"

@@ -110,7 +110,7 @@ TEST_F(KvCacheTest, ScalesAreOfTheLargestKeyAndValueOfAllWindows) {
   Backend& backend = **FindBackend("cpu");
   const auto tokenizer = Tokenizer::Open(*(*planned)->files);
   const auto windows =
-      CutWindows(*ReadText(request.calibration.text, {}), **tokenizer, CalibrationWindows(request));
+      CutWindows(*CalibrationText(**planned), **tokenizer, CalibrationWindows(**planned));
   ASSERT_TRUE(windows.ok()) << windows.status();
   const RopeTables ropes = RopeTables::Make(plan.model, 128);
   std::vector<RangeObserver> observers(plan.model.blocks.size());

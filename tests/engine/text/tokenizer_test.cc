@@ -14,7 +14,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "engine/text/windows.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/open_model.h"
@@ -71,7 +70,7 @@ TEST(TokenizerTest, StoriesAsInPython) {
 TEST(TokenizerTest, AWholeTextAsInPython) {
   const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  const auto ids = (*tokenizer)->Encode(*ReadText("builtin:calibration", {}), true);
+  const auto ids = (*tokenizer)->Encode(*ReadFile(kModel + "/calibration.txt", 1 << 24), true);
   ASSERT_TRUE(ids.ok()) << ids.status();
   const Json golden = Golden()["calibration"];
   EXPECT_EQ(ids->size(), golden["count"].get<size_t>());
@@ -133,7 +132,7 @@ TEST(TokenizerTest, Gpt2AsPublished) {
 TEST(TokenizerTest, ManyThreadsShareOne) {
   const auto tokenizer = Tokenizer::Open(**OpenModelFolder(kModel));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  const std::string text = ReadText("builtin:evaluation", {})->substr(0, 20'000);
+  const std::string text = ReadFile(kModel + "/evaluation.txt", 1 << 24)->substr(0, 20'000);
   const std::vector<int32_t> wanted = *(*tokenizer)->Encode(text, true);
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {

@@ -1,16 +1,11 @@
 // Texts and the windows cut from them.
 #include "engine/text/windows.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "base/digest.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "engine/text/utf8.h"
@@ -28,18 +23,22 @@ const std::string kModel = SourcePath("models/books-3m");
 
 class WindowsTest : public ::testing::Test {
  protected:
+  static Text Builtin() {
+    return *Text::Open({.source = "builtin:evaluation"}, {}, **OpenModelFolder(kModel));
+  }
   Windows Cut(const WindowOptions& options) const {
     auto windows = CutWindows(text_, *tokenizer_, options);
     EXPECT_TRUE(windows.ok()) << windows.status();
     return *std::move(windows);
   }
 
-  const std::string text_ = *ReadText("builtin:evaluation", {});
+  const Text text_ = Builtin();
   const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::Open(**OpenModelFolder(kModel));
-  const std::vector<int32_t> all_ = *tokenizer_->Encode(text_, true);
+  const std::vector<int32_t> all_ =
+      *tokenizer_->Encode(*ReadFile(kModel + "/evaluation.txt", 1 << 24), true);
 };
 
-TEST_F(WindowsTest, CutsTheTextInOrderAndCountsTheRest) {
+TEST_F(WindowsTest, CutsTheTextInOrder) {
   const Windows windows = Cut({.windows = 0, .tokens = 100, .seed = 0});
   ASSERT_EQ(windows.ids.size(), all_.size() / 100);
   for (size_t i = 0; i < windows.ids.size(); ++i) {
@@ -47,16 +46,9 @@ TEST_F(WindowsTest, CutsTheTextInOrderAndCountsTheRest) {
     EXPECT_TRUE(std::equal(windows.ids[i].begin(), windows.ids[i].end(),
                            all_.begin() + static_cast<int64_t>(i) * 100));
   }
-  EXPECT_EQ(windows.tokens_in_text, static_cast<int64_t>(all_.size()));
-  EXPECT_EQ(windows.tokens_left_over, static_cast<int64_t>(all_.size() % 100));
-  EXPECT_EQ(windows.digest, Sha256Hex(text_));
-}
-
-TEST_F(WindowsTest, CountsWindowsBeyondTheLimit) {
-  const Windows windows = Cut({.windows = 3, .tokens = 64, .seed = 0});
-  EXPECT_EQ(windows.ids.size(), 3u);
-  EXPECT_EQ(windows.total_tokens(), 192);
-  EXPECT_EQ(windows.tokens_left_over, windows.tokens_in_text - 192);
+  const Windows fewer = Cut({.windows = 3, .tokens = 100, .seed = 0});
+  EXPECT_EQ(fewer.total_tokens(), 300);
+  EXPECT_TRUE(std::equal(fewer.ids.begin(), fewer.ids.end(), windows.ids.begin()));
 }
 
 TEST_F(WindowsTest, ASeedShufflesWithoutLossAndAlwaysTheSame) {
@@ -86,87 +78,78 @@ TEST_F(WindowsTest, TheSeededOrderIsThatOfSplitMix64) {
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(shuffled.ids[i], plain.ids[order[i]]) << i;
 }
 
-TEST_F(WindowsTest, RefusesATextThatIsTooShort) {
-  const auto windows = CutWindows("Short.", *tokenizer_, {.windows = 1, .tokens = 512, .seed = 0});
-  EXPECT_EQ(ReasonOf(windows.status()), Reason::kDatasetInvalid);
-  EXPECT_THAT(std::string(windows.status().message()), HasSubstr("at least 512"));
-  EXPECT_FALSE(CutWindows("", *tokenizer_, {.windows = 1, .tokens = 512, .seed = 0}).ok());
-}
+// A tokenizer of words that puts [B] before a text and [E] behind it.
+constexpr const char* kWords = R"({"version":"1.0","added_tokens":[
+  {"id":0,"content":"[B]","special":true,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false},
+  {"id":1,"content":"[E]","special":true,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false}],
+  "normalizer":null,"pre_tokenizer":{"type":"WhitespaceSplit"},"decoder":null,
+  "post_processor":{"type":"TemplateProcessing",
+    "single":[{"SpecialToken":{"id":"[B]","type_id":0}},{"Sequence":{"id":"A","type_id":0}},
+              {"SpecialToken":{"id":"[E]","type_id":0}}],
+    "pair":[],"special_tokens":{"[B]":{"id":"[B]","ids":[0],"tokens":["[B]"]},
+                                "[E]":{"id":"[E]","ids":[1],"tokens":["[E]"]}}},
+  "model":{"type":"WordLevel","unk_token":"a","vocab":{"[B]":0,"[E]":1,"a":2,"b":3,"c":4,"d":5}}})";
 
-TEST_F(WindowsTest, RefusesOptionsThatCannotBe) {
-  EXPECT_EQ(ReasonOf(CutWindows(text_, *tokenizer_, {.tokens = 0}).status()),
-            Reason::kInvalidField);
-  EXPECT_EQ(ReasonOf(CutWindows(text_, *tokenizer_, {.windows = -1}).status()),
-            Reason::kInvalidField);
-}
-
-class ReadTextTest : public ::testing::Test {
+class WordWindowsTest : public ::testing::Test {
  protected:
-  std::string Put(const std::string& bytes) const {
-    std::ofstream(folder_.path() + "/text", std::ios::binary) << bytes;
-    return folder_.path() + "/text";
+  absl::StatusOr<Windows> Cut(const std::string& name, const std::string& bytes,
+                              const WindowOptions& options, const std::string& chat = "") const {
+    const std::string path = folder_.path() + "/" + name;
+    EXPECT_TRUE(WriteFileAtomic(path, bytes).ok());
+    const auto text =
+        Text::Open({.source = path, .chat_template = chat}, {}, **OpenModelFolder(kModel));
+    if (!text.ok()) return text.status();
+    return CutWindows(*text, *tokenizer_, options);
   }
-  static void ExpectRefused(const std::string& source, const std::string& says) {
-    const auto text = ReadText(source, {});
-    ASSERT_FALSE(text.ok()) << source;
-    EXPECT_EQ(ReasonOf(text.status()), Reason::kDatasetInvalid) << text.status();
-    EXPECT_THAT(std::string(text.status().message()), HasSubstr(says));
-  }
-  TemporaryFolder folder_ = *TemporaryFolder::Create("windows-test");
+  using Ids = std::vector<std::vector<int32_t>>;
+  const std::unique_ptr<Tokenizer> tokenizer_ = *Tokenizer::FromJson(kWords);
+  const TemporaryFolder folder_ = *TemporaryFolder::Create("windows-test");
 };
 
-TEST_F(ReadTextTest, BuiltinTextsAreTheFilesOfTheModel) {
-  EXPECT_EQ(*ReadText("builtin:calibration", {}),
-            *ReadFile(std::string(kModel) + "/calibration.txt", 1 << 24));
-  EXPECT_EQ(*ReadText("builtin:evaluation", {}),
-            *ReadFile(std::string(kModel) + "/evaluation.txt", 1 << 24));
-  ExpectRefused("builtin:other", "builtin:evaluation");
+TEST_F(WordWindowsTest, EachBeginsWithWhatTheTokenizerBeginsATextWith) {
+  EXPECT_EQ(Cut("text", "a b c d b c d a", {.windows = 0, .tokens = 4})->ids,
+            (Ids{{0, 2, 3, 4}, {0, 5, 3, 4}, {0, 5, 2, 1}}));
+  // Every record is a text of its own; one that begins a window does not begin twice.
+  EXPECT_EQ(Cut("a.jsonl", "{\"text\":\"a b\"}\n{\"text\":\"c d\"}\n{\"text\":\"b\"}",
+                {.windows = 0, .tokens = 4})
+                ->ids,
+            (Ids{{0, 2, 3, 1}, {0, 4, 5, 1}}));
+  // What a template renders holds its special tokens already.
+  EXPECT_EQ(Cut("b.jsonl",
+                R"([{"role":"user","content":"a b"}])"
+                "\n"
+                R"([{"role":"user","content":"c"}])",
+                {.windows = 0, .tokens = 3}, "[B] {{ messages[0].content }} ")
+                ->ids,
+            (Ids{{0, 2, 3}}));
 }
 
-TEST_F(ReadTextTest, ReadsUtf8) {
-  const std::string text = "plain, \xC3\xA9, \xE2\x82\xAC, \xF0\x9F\xA6\x99";
-  EXPECT_EQ(*ReadText(Put(text), {}), text);
+TEST_F(WordWindowsTest, ASeedDrawsFromAllOfThem) {
+  const auto plain = Cut("text", "a b c d b c d a", {.windows = 0, .tokens = 4});
+  const auto drawn = Cut("text", "a b c d b c d a", {.windows = 0, .tokens = 4, .seed = 3});
+  EXPECT_EQ(std::multiset(plain->ids.begin(), plain->ids.end()),
+            std::multiset(drawn->ids.begin(), drawn->ids.end()));
 }
 
-TEST_F(ReadTextTest, RefusesOtherBytesAndSaysWhere) {
-  ExpectRefused(Put("0123456789\xFF"), "byte 10");
-  ExpectRefused(Put("caf\xE9"), "byte 3");
-  ExpectRefused(Put(""), "empty");
+TEST_F(WordWindowsTest, NamesTheTokenThatTheModelDoesNotHave) {
+  const auto plain = Cut("text", "a b d a", {.windows = 1, .tokens = 4, .vocabulary = 5});
+  EXPECT_EQ(ReasonOf(plain.status()), Reason::kDatasetInvalid);
+  EXPECT_THAT(std::string(plain.status().message()), HasSubstr("/text: byte 4: got token 5 \"d\""));
+  const auto record = Cut("a.jsonl", "{\"text\":\"a\"}\n{\"text\":\"d\"}\n",
+                          {.windows = 0, .tokens = 3, .vocabulary = 5});
+  EXPECT_THAT(std::string(record.status().message()), HasSubstr("a.jsonl: line 2: got token 5"));
 }
 
-TEST_F(ReadTextTest, RefusesWhatIsNoFile) {
-  ExpectRefused(folder_.path(), "not a regular file");
-  ExpectRefused(folder_.path() + "/absent", "no such file");
-  const std::string pipe = folder_.path() + "/pipe";
-  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
-  ExpectRefused(pipe, "not a regular file");
+TEST_F(WordWindowsTest, RefusesATextThatIsTooShort) {
+  const auto windows = Cut("text", "a b c", {.windows = 1, .tokens = 512});
+  EXPECT_EQ(ReasonOf(windows.status()), Reason::kDatasetInvalid);
+  EXPECT_THAT(std::string(windows.status().message()), HasSubstr("/text: got 5 tokens (5 bytes)"));
+  EXPECT_THAT(std::string(windows.status().message()), HasSubstr("--seq-len 5"));
 }
 
-// As for strangers: what is opened is looked at, and not what was looked at before.
-TEST_F(ReadTextTest, WithRootsALinkLeadsOutOfNone) {
-  const std::string base = *RealPath(folder_.path());
-  const std::vector<std::string> roots = {base + "/allowed", base + "/cache"};
-  for (const char* name : {"/allowed", "/cache", "/outside"})
-    ASSERT_TRUE(MakeFolders(base + name).ok());
-  ASSERT_TRUE(WriteFileAtomic(base + "/cache/text", "cached").ok());
-  ASSERT_TRUE(WriteFileAtomic(base + "/outside/text", "secret").ok());
-  const std::string text = base + "/allowed/text";
-  ASSERT_EQ(::symlink("../cache/text", text.c_str()), 0);
-  EXPECT_EQ(*ReadText(text, roots), "cached");
-  ASSERT_EQ(::unlink(text.c_str()), 0);
-  ASSERT_EQ(::symlink("../outside/text", text.c_str()), 0);
-  EXPECT_EQ(*ReadText(text, {}), "secret");
-  EXPECT_EQ(ReasonOf(ReadText(text, roots).status()), Reason::kModelOutsideRoots);
-  EXPECT_EQ(ReasonOf(ReadText(base + "/allowed/absent", roots).status()),
-            Reason::kModelOutsideRoots);
-  EXPECT_EQ(ReasonOf(ReadText(base + "/allowed", roots).status()), Reason::kDatasetInvalid);
-  EXPECT_TRUE(ReadText("builtin:evaluation", roots).ok());
-}
-
-TEST_F(ReadTextTest, RefusesMoreThanAGibibyteWithoutReadingIt) {
-  const std::string path = Put("x");
-  ASSERT_EQ(::truncate(path.c_str(), (int64_t{1} << 30) + 1), 0);
-  ExpectRefused(path, "1073741825 bytes");
+TEST_F(WordWindowsTest, RefusesOptionsThatCannotBe) {
+  EXPECT_EQ(ReasonOf(Cut("text", "a", {.tokens = 1}).status()), Reason::kInvalidField);
+  EXPECT_EQ(ReasonOf(Cut("text", "a", {.windows = -1}).status()), Reason::kInvalidField);
 }
 
 TEST(Utf8Test, KnowsEveryKindOfMistake) {

@@ -1,12 +1,19 @@
-//! The Hugging Face tokenizers crate behind a few C functions: see ../tokenizers_bridge.h, which
-//! says what each does. A panic inside the crate comes back as an error and never crosses into C++.
+//! The Hugging Face tokenizers crate and chat templates behind a few C functions: see
+//! ../tokenizers_bridge.h, which says what each does. A panic inside comes back as an error and
+//! never crosses into C++.
 
+mod allocator;
+mod chat_template;
+mod python_text;
+
+use chat_template::ChatTemplate;
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Once;
 use tokenizers::Tokenizer;
 
 pub struct QdTokenizer(Tokenizer);
+pub struct QdTemplate(ChatTemplate);
 
 #[repr(C)]
 pub struct QdText {
@@ -80,7 +87,7 @@ unsafe fn guarded<T>(error: *mut QdText, body: impl FnOnce() -> Result<T, String
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
                 .unwrap_or_else(|| "unknown".to_string());
-            format!("the tokenizer panicked: {text}")
+            format!("panicked: {text}")
         }
     };
     *error = give_text(message);
@@ -164,6 +171,46 @@ pub unsafe extern "C" fn qd_tokenizer_decode(
 #[no_mangle]
 pub unsafe extern "C" fn qd_tokenizer_vocabulary_size(tokenizer: *const QdTokenizer) -> usize {
     catch_unwind(AssertUnwindSafe(|| (*tokenizer).0.get_vocab_size(true))).unwrap_or(0)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn qd_template_compile(
+    source: *const u8,
+    size: usize,
+    error: *mut QdText,
+) -> *mut QdTemplate {
+    let compiled = guarded(error, || {
+        let source = std::str::from_utf8(borrow(source, size)).map_err(|e| e.to_string())?;
+        ChatTemplate::compile(source)
+    });
+    match compiled {
+        Some(template) => Box::into_raw(Box::new(QdTemplate(template))),
+        None => std::ptr::null_mut(),
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn qd_template_free(template: *mut QdTemplate) {
+    if !template.is_null() {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(template))));
+    }
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn qd_template_render(
+    template: *const QdTemplate,
+    context: *const u8,
+    size: usize,
+    text: *mut QdText,
+    error: *mut QdText,
+) -> i32 {
+    match guarded(error, || (*template).0.render(borrow(context, size))) {
+        Some(string) => {
+            *text = give_text(string);
+            1
+        }
+        None => 0,
+    }
 }
 
 #[no_mangle]
