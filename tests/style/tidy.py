@@ -46,7 +46,7 @@ def output_of(command):
 
 
 def commands_of(build):
-    """Path -> row of the compilation database, and the precompiled header that it was built with."""
+    """Path -> row of the compilation database, and the precompiled header of its build."""
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
         rows = json.load(file)
     commands = {}
