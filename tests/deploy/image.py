@@ -79,7 +79,8 @@ def build(buildah, target, preset):
     os.makedirs(cache, exist_ok=True)
     buildah("bud", "--isolation", "chroot", "--pull-never", "--network", "host", "--format",
             "docker", "--layers", "--build-arg", f"PRESET={preset}", "--target", target,
-            "--volume", f"{cache}:/ccache", "--build-arg", "CCACHE=/ccache", "--tag", f"quantd-{target}", "--file",
+            "--volume", f"{cache}:/ccache", "--build-arg", "CCACHE=/ccache",
+            "--tag", f"quantd-{target}", "--file",
             os.path.join(ROOT, "deploy", "Dockerfile"), ROOT)
     seconds = time.monotonic() - begin
     container = buildah.output("from", "--pull-never", f"quantd-{target}")
