@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/partial_files.h"
 #include "engine/artifact/model_card.h"
+#include "engine/plan/side_files.h"
 #include "engine/report_page/report_page.h"
 #include "engine/tensor/config_json.h"
 #include "engine/tensor/shard_writer.h"
@@ -17,38 +18,12 @@ namespace {
 
 constexpr int64_t kMaxConfigBytes = 16 << 20;
 
-// Files beside the weights that engines read, as globs. Anything else stays behind: weights in
-// other layouts, code.
-constexpr std::array<std::string_view, 14> kCarriedOver = {"generation_config.json",
-                                                           "tokenizer.json",
-                                                           "tokenizer_config.json",
-                                                           "tokenizer.model",
-                                                           "tokenizer.model.v*",
-                                                           "special_tokens_map.json",
-                                                           "added_tokens.json",
-                                                           "vocab.json",
-                                                           "vocab.txt",
-                                                           "merges.txt",
-                                                           "chat_template.*",
-                                                           "preprocessor_config.json",
-                                                           "processor_config.json",
-                                                           "video_preprocessor_config.json"};
-// Files that go with the weights in whatever form.
-constexpr std::array<std::string_view, 2> kLegal = {"LICENSE*", "NOTICE*"};
-
-bool MatchesAny(std::span<const std::string_view> globs, std::string_view name) {
-  return std::any_of(globs.begin(), globs.end(),
-                     [&](std::string_view glob) { return GlobMatches(glob, name); });
-}
 // The output projection that is written is the model's own: both levels of the config must say so.
 void Untie(Json& config) {
   config["tie_word_embeddings"] = false;
   const auto text = config.find("text_config");
   if (text != config.end() && text->is_object()) (*text)["tie_word_embeddings"] = false;
 }
-
-bool IsCarriedOver(std::string_view name) { return MatchesAny(kCarriedOver, name); }
-bool IsLegal(std::string_view name) { return MatchesAny(kLegal, name); }
 
 }  // namespace
 
@@ -194,10 +169,9 @@ absl::Status ArtifactWriter::WriteConfiguration() {
 absl::Status ArtifactWriter::WriteModelFiles() {
   const bool contained = !planned_.plan.files.empty();
   if (!contained) QD_RETURN_IF_ERROR(WriteConfiguration());
-  QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, planned_.files->List());
-  for (const std::string& name : names) {
-    const bool carried = contained ? IsLegal(name) : IsCarriedOver(name) || IsLegal(name);
-    if (!carried) continue;
+  QD_ASSIGN_OR_RETURN(const SideFiles side, FindSideFiles(*planned_.files));
+  for (const std::string& name : side.carried) {
+    if (contained && !IsLegalFile(name)) continue;
     QD_ASSIGN_OR_RETURN(SealedFile sealed, planned_.files->CopyTo(name, PathOf(name)));
     sealed.path = name;
     QD_RETURN_IF_ERROR(AddFile(std::move(sealed)));

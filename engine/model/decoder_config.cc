@@ -83,10 +83,10 @@ class DecoderParser {
     const bool off =
         traits_.sliding == Sliding::kFromBlock && !fields_.Bool("use_sliding_window", false);
     const bool null = fields_.Has("sliding_window") && fields_.Value("sliding_window") == nullptr;
-    const int64_t window = fields_.Integer("sliding_window", traits_.sliding_window.value_or(1), 1,
-                                           Limits::kMostPositions);
     const bool none = !fields_.Has("sliding_window") && !traits_.sliding_window.has_value();
     if (off || null || none) return;
+    const int64_t window = fields_.Integer("sliding_window", traits_.sliding_window.value_or(1), 1,
+                                           Limits::kMostPositions);
     if (traits_.sliding == Sliding::kEveryBlock) {
       windows_.assign(windows_.size(), window);
       return;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "engine/backend/backend.h"
 #include "engine/gguf_source/open_model.h"
@@ -19,6 +20,7 @@
 #include "engine/plan/kv_cache.h"
 #include "engine/plan/pick_format.h"
 #include "engine/plan/resolve.h"
+#include "engine/plan/side_files.h"
 #include "engine/text/token_stream.h"
 #include "engine/text/windows.h"
 
@@ -142,12 +144,42 @@ absl::Status PlanFiles(const PlannedQuantization& planned, Plan& plan) {
   return absl::OkStatus();
 }
 
+absl::Status WarnOfFilesLeft(const ModelFiles& files, Plan& plan) {
+  QD_ASSIGN_OR_RETURN(const SideFiles side, FindSideFiles(files));
+  if (!side.left.empty()) {
+    plan.warnings.push_back("left out, as no file of a model: " + absl::StrJoin(side.left, ", "));
+  }
+  return absl::OkStatus();
+}
+
+// Experts of a layer as one tensor [experts, ., .]: they stay as they are, and count.
+int64_t FusedExperts(const Checkpoint& checkpoint, Plan& plan) {
+  int64_t weights = 0, bytes = 0, tensors = 0;
+  std::string first;
+  for (const TensorInfo* info : checkpoint.Tensors()) {
+    const bool fused = info->shape.size() == 3 && IsFloat(info->dtype) &&
+                       info->name.find("experts") != std::string::npos;
+    if (!fused) continue;
+    if (tensors++ == 0) first = info->name;
+    weights += info->elements();
+    bytes += info->bytes();
+  }
+  if (tensors == 0) return 0;
+  plan.warnings.push_back(fmt::format(
+      "{} and {} more tensors hold the experts of a layer as one: they stay as they are, {:.1f} of "
+      "{:.1f} MB, and count in the bits per weight",
+      first, tensors - 1, static_cast<double>(bytes) / 1e6,
+      static_cast<double>(checkpoint.total_bytes()) / 1e6));
+  return weights;
+}
+
 void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
   plan.bytes_original = checkpoint.total_bytes();
   for (const PlannedShard& shard : plan.shards) {
     for (const TensorInfo& tensor : shard.tensors) plan.bytes_quantized += tensor.bytes();
   }
-  int64_t weights = 0, bits = 0;
+  int64_t weights = FusedExperts(checkpoint, plan);
+  int64_t bits = 8 * SizeOf(plan.model.dtype) * weights;
   for (const ResolvedLinear& entry : plan.linears) {
     if (entry.linear->role == LinearRole::kHead && !entry.scheme.has_value()) continue;
     weights += entry.linear->parameters();
@@ -361,6 +393,7 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
                             "the result's config.json says so");
   }
   QD_RETURN_IF_ERROR(PlanFiles(*planned, plan));
+  QD_RETURN_IF_ERROR(WarnOfFilesLeft(*planned->files, plan));
   CountSizes(planned->checkpoint, plan);
   if (plan.needs_forward) {
     QD_ASSIGN_OR_RETURN(plan.text_memory_bytes, TextMemory(*planned->files));

@@ -1,4 +1,4 @@
-"""Makes models/ of the families that the script of before has not, and the configs of transformers 5.
+"""Makes models/ of the families that the other script has not, and configs of transformers 5.
 
 Run with torch 2.15.0 and transformers 5.24.0:  python tests/golden/make_transformers5_models.py
 The models of make_tiny_models.py, saved again, differ in config.json alone: that is written beside
