@@ -39,7 +39,7 @@ SchemeRequest ReadScheme(const v1::Scheme& scheme, std::string_view path, FieldC
   }
   if (!scheme.number_format().empty()) request.number_format = scheme.number_format();
   if (scheme.has_group_size()) {
-    request.group_size = checks.InRange("group_size", scheme.group_size(), 1, kMaxGroupSize);
+    request.group_size = checks.InRange("group_size", scheme.group_size(), -1, kMaxGroupSize);
   }
   if (scheme.has_symmetric()) request.symmetric = scheme.symmetric();
   request.granularity = ReadEnum(checks, "granularity", kGranularities, scheme.granularity());

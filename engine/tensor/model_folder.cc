@@ -87,6 +87,12 @@ class ModelFolder : public ModelFiles {
 
  private:
   absl::Status OpenError(std::string_view name, int error_number) const {
+    if (error_number == ENOENT && Has(name)) {
+      return MakeError(Reason::kModelCorrupt, "cannot open a file of the model",
+                       Violation{.where = Where(name),
+                                 .got = "a link to nowhere",
+                                 .wanted = "the file it leads to: was a cache cleared?"});
+    }
     if (error_number == ENOENT) return NoSuchFile(name);
     return ErrnoError("cannot open", Where(name), error_number);
   }

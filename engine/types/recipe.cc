@@ -78,7 +78,7 @@ SchemeRequest ReadScheme(JsonFields& fields) {
   }
   if (fields.Has("number_format")) scheme.number_format = fields.String("number_format", "");
   if (fields.Has("group_size"))
-    scheme.group_size = fields.Integer("group_size", 0, 1, kMaxGroupSize);
+    scheme.group_size = fields.Integer("group_size", 0, -1, kMaxGroupSize);
   if (fields.Has("symmetric")) scheme.symmetric = fields.Bool("symmetric", true);
   scheme.granularity = EnumField(fields, "granularity", kGranularities);
   scheme.scale_rule = EnumField(fields, "scale_rule", kScaleRules);

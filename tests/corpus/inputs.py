@@ -66,7 +66,7 @@ def an_unfinished_download(model):
     model.put("model.safetensors.incomplete")
 
 
-@case(refused="MODEL_NOT_FOUND", says=["a link to nowhere"])
+@case(refused="MODEL_CORRUPT", says=["weights.safetensors", "a link to nowhere"])
 def a_link_to_nowhere(model):
     os.symlink("../../blobs/gone", model.path / "weights.safetensors")
 
