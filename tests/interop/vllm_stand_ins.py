@@ -22,8 +22,8 @@ FP4 = "fp4 product"  # nor for NVFP4 and MXFP4
 USED = set()
 
 
-def gemm_wna16(inputs, q_weight, scales, zeros, bias, pack_factor, isa_hint):
-    """inputs [tokens, K] times 4-bit weights as csrc/cpu/cpu_wna16.cpp has them."""
+def gemm_wna16(input, q_weight, scales, zeros, bias, pack_factor, isa_hint):
+    """input [tokens, K] times 4-bit weights as csrc/cpu/cpu_wna16.cpp has them."""
     del pack_factor, isa_hint
     USED.add(INT4)
     shifts = torch.arange(0, 32, 4, dtype=torch.int32)
@@ -34,8 +34,8 @@ def gemm_wna16(inputs, q_weight, scales, zeros, bias, pack_factor, isa_hint):
     if zeros is not None:
         zero = (zeros.unsqueeze(-1) >> shifts & 15).reshape(groups, 1, -1)
     weight = ((codes - zero) * scales.float().unsqueeze(1)).reshape(inputs_count, -1)
-    out = inputs.float() @ weight
-    return (out if bias is None else out + bias.float()).to(inputs.dtype)
+    out = input.float() @ weight
+    return (out if bias is None else out + bias.float()).to(input.dtype)
 
 
 class TorchWNA16(linear.CPUWNA16LinearKernel):
