@@ -2,7 +2,7 @@
 """Artifacts in vLLM itself, on the CPU, against quantd's own evaluation.
 
     check_vllm.py --worker quantd-worker --model models/books-3m --out out/interop/vllm
-                  [--only GLOB] [--note docs/verification.md]
+                  [--only GLOB,GLOB] [--note docs/verification.md]
 
 Each recipe is quantized for `--loader vllm`, loaded by vLLM in float32, and vLLM's logits of a few
 windows are compared with those that quantd wrote. What vLLM refuses, `--loader vllm` must refuse as
@@ -94,7 +94,7 @@ def check(arguments, scheme):
     folder = os.path.join(arguments.out, scheme.name)
     model = arguments.model
     if scheme.model != vllm_schemes.BOOKS:
-        model = tiny_models.make(scheme.model, arguments.model, arguments.out)
+        model = tiny_models.make_apart(scheme.model, arguments.model, arguments.out)
     begin = time.monotonic()
     how = check_refused if scheme.refused else check_loaded
     try:
@@ -129,13 +129,13 @@ def main():
     parser.add_argument("--worker", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--only", default="*", help="schemes whose name matches this glob")
+    parser.add_argument("--only", default="*", help="schemes whose name matches one of these globs")
     parser.add_argument("--note", help="page that gets the table")
     arguments = parser.parse_args()
     vllm_stand_ins.install()
     begin = time.monotonic()
     rows = [check(arguments, scheme) for scheme in vllm_schemes.SCHEMES
-            if fnmatch.fnmatch(scheme.name, arguments.only)]
+            if any(fnmatch.fnmatch(scheme.name, each) for each in arguments.only.split(","))]
     junit.write(os.path.join(arguments.out, "junit.xml"), "interop-vllm",
                 {row["name"]: row["passed"] for row in rows})
     passed = sum(row["passed"] for row in rows)

@@ -6,6 +6,8 @@ and norms are random too, so that one which is lost or misplaced shows.
 
 import os
 import shutil
+import subprocess
+import sys
 
 import torch
 import transformers
@@ -20,6 +22,10 @@ FAMILIES = {
         tie_word_embeddings=False, rope_parameters=dict(
             rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
             high_freq_factor=4.0, original_max_position_embeddings=128))),
+    # The shapes of SmolLM2-135M, which are no multiples of 128.
+    "smollm2-shapes": (transformers.LlamaConfig, dict(
+        hidden_size=576, intermediate_size=1536, num_attention_heads=9, num_key_value_heads=3,
+        tie_word_embeddings=True)),
 }
 
 
@@ -30,7 +36,7 @@ def make(family, books, out):
         return folder
     config_class, changes = FAMILIES[family]
     torch.manual_seed(7)
-    model = transformers.AutoModelForCausalLM.from_config(config_class(**SHAPE, **changes))
+    model = transformers.AutoModelForCausalLM.from_config(config_class(**(SHAPE | changes)))
     for name, parameter in model.named_parameters():
         if name.endswith("norm.weight"):
             parameter.data = 1 + 0.2 * torch.randn_like(parameter)
@@ -40,3 +46,14 @@ def make(family, books, out):
     for name in ("tokenizer.json", "tokenizer_config.json", "evaluation.txt"):
         shutil.copyfile(os.path.join(books, name), os.path.join(folder, name))
     return folder
+
+
+def make_apart(family, books, out):
+    """The same in a process of its own: one that has computed with several threads cannot fork
+    another that does."""
+    subprocess.run([sys.executable, __file__, family, books, out], check=True)
+    return make(family, books, out)
+
+
+if __name__ == "__main__":
+    make(*sys.argv[1:])

@@ -8,13 +8,15 @@ import json
 import os
 import sys
 import traceback
+import warnings
 
 # The engine runs in this process, where its model can be reached; prompts fill the whole context.
 os.environ.update(
     HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", VLLM_NO_USAGE_STATS="1",
     VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="1",
     VLLM_ALLOW_LONG_MAX_MODEL_LEN="1", VLLM_CPU_OMP_THREADS_BIND="nobind",
-    VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"))
+    VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"), TQDM_DISABLE="1")
+warnings.simplefilter("ignore")
 
 import torch  # noqa: E402  (the environment is set first)
 from vllm import LLM, SamplingParams  # noqa: E402

@@ -108,5 +108,14 @@ def tiny(family):
     return [Scheme(f"{family}-{name}", flags, limits, family) for name, flags, limits in rows]
 
 
-SCHEMES = (compressed_tensors() + floating() + awq() + gptq() + others() +
+def narrow():
+    """No multiples of 128: groups of 64, which vLLM's kernels fill up."""
+    rtn = "--method rtn --bits 4 --group-size 64"
+    rows = {"ct-int4": f"{rtn} --symmetric", "awq": f"--format awq {rtn} --asymmetric",
+            "gptq-int4": f"--format gptq {rtn} --symmetric"}
+    return [Scheme(f"smollm2-shapes-{name}", flags, EXACT, "smollm2-shapes")
+            for name, flags in rows.items()]
+
+
+SCHEMES = (compressed_tensors() + floating() + awq() + gptq() + others() + narrow() +
            [scheme for family in ("qwen2", "qwen3", "llama3-rope") for scheme in tiny(family)])

@@ -10,7 +10,7 @@ from vllm.model_executor.kernels import linear
 from vllm.model_executor.layers.quantization import auto_awq, auto_gptq
 from vllm.model_executor.layers.quantization.compressed_tensors.schemes import (
     compressed_tensors_w4a4_mxfp4 as w4a4_mxfp4, compressed_tensors_w4a4_nvfp4 as w4a4_nvfp4)
-from vllm.model_executor.layers.quantization.utils import nvfp4_emulation_utils, quant_utils
+from vllm.model_executor.layers.quantization.utils import nvfp4_emulation_utils
 from vllm.platforms import PlatformEnum
 
 INT4 = "int4 product"  # cpu_gemm_wna16 is in the AVX-512 build alone, and takes 16-bit types
@@ -22,8 +22,8 @@ FP4 = "fp4 product"  # nor for NVFP4 and MXFP4
 USED = set()
 
 
-def gemm_wna16(inputs, q_weight, scales, zeros, bias, pack_factor, isa_hint):
-    """inputs [tokens, K] times 4-bit weights as csrc/cpu/cpu_wna16.cpp has them."""
+def gemm_wna16(input, q_weight, scales, zeros, bias, pack_factor, isa_hint):
+    """input [tokens, K] times 4-bit weights as csrc/cpu/cpu_wna16.cpp has them."""
     del pack_factor, isa_hint
     USED.add(INT4)
     shifts = torch.arange(0, 32, 4, dtype=torch.int32)
@@ -34,8 +34,18 @@ def gemm_wna16(inputs, q_weight, scales, zeros, bias, pack_factor, isa_hint):
     if zeros is not None:
         zero = (zeros.unsqueeze(-1) >> shifts & 15).reshape(groups, 1, -1)
     weight = ((codes - zero) * scales.float().unsqueeze(1)).reshape(inputs_count, -1)
-    out = inputs.float() @ weight
-    return (out if bias is None else out + bias.float()).to(inputs.dtype)
+    out = input.float() @ weight
+    return (out if bias is None else out + bias.float()).to(input.dtype)
+
+
+def unpacked(words, bits, count, dim):
+    """`count` codes of `bits` bits along `dim` of dense 32-bit words, low first."""
+    words = words.movedim(dim, -1).to(torch.int64) & 0xFFFFFFFF
+    at = torch.arange(count) * bits
+    word, shift = at // 32, at % 32
+    after = (word + 1).clamp(max=words.shape[-1] - 1)
+    codes = words[..., word] >> shift | words[..., after] << (32 - shift)
+    return (codes & ((1 << bits) - 1)).to(torch.int32).movedim(-1, dim)
 
 
 class TorchWNA16(linear.CPUWNA16LinearKernel):
@@ -49,16 +59,16 @@ class TorchWNA16(linear.CPUWNA16LinearKernel):
     def process_weights_after_loading(self, layer):
         packed, scales = getattr(layer, self.w_q_name), getattr(layer, self.w_s_name)
         kind = self.config.weight_type
-        codes = quant_utils.unpack_quantized_values_into_int32(packed.data, kind, packed.packed_dim)
+        inputs, outputs = self.config.partition_weight_shape
+        codes = unpacked(packed.data, kind.size_bits, inputs, packed.packed_dim)
         codes = codes.t() if packed.input_dim == 1 else codes
         scales = (scales.data.t() if scales.output_dim == 0 else scales.data).float()
         zero = kind.bias
         if self.config.zero_points:
             zeros = getattr(layer, self.w_zp_name)
-            zero = quant_utils.unpack_quantized_values_into_int32(zeros.data, kind,
-                                                                  zeros.packed_dim)
+            zero = unpacked(zeros.data, kind.size_bits, outputs, zeros.packed_dim)
             zero = (zero.t() if zeros.output_dim == 0 else zero).unsqueeze(1)
-        groups, (inputs, outputs) = scales.shape[0], codes.shape
+        groups = scales.shape[0]
         codes = codes.reshape(groups, inputs // groups, outputs)
         layer.dense = ((codes - zero) * scales.unsqueeze(1)).reshape(inputs, outputs)
 
