@@ -226,7 +226,9 @@ absl::StatusOr<ModelSpec> ReadModelSpec(const ModelFiles& files, const Checkpoin
     QD_RETURN_IF_ERROR(CheckTensors(model, checkpoint));
   } else if (family == nullptr || ReasonOf(parsed.status()) == Reason::kModelUnsupported) {
     // What the forward pass lacks is no hindrance to methods that look at weights alone.
-    QD_ASSIGN_OR_RETURN(model, SpecByNames(config, type, checkpoint));
+    auto by_names = SpecByNames(config, type, checkpoint);
+    if (!by_names.ok()) return family != nullptr ? parsed.status() : by_names.status();
+    model = *std::move(by_names);
     model.lacking = ViolationsOf(parsed.status());
   } else {
     return parsed.status();

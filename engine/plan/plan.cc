@@ -147,7 +147,8 @@ absl::Status PlanFiles(const PlannedQuantization& planned, Plan& plan) {
 absl::Status WarnOfFilesLeft(const ModelFiles& files, Plan& plan) {
   QD_ASSIGN_OR_RETURN(const SideFiles side, FindSideFiles(files));
   if (!side.left.empty()) {
-    plan.warnings.push_back("left out, as no file of a model: " + absl::StrJoin(side.left, ", "));
+    plan.warnings.push_back("left out: no engine that we know of reads " +
+                            absl::StrJoin(side.left, ", "));
   }
   return absl::OkStatus();
 }

@@ -36,10 +36,10 @@ constexpr std::array<std::string_view, 24> kRead = {"generation_config.json",
                                                     "sentence_*_config.json",
                                                     "modules.json"};
 constexpr std::array<std::string_view, 2> kLegal = {"LICENSE*", "NOTICE*"};
-// Weights, in whatever layout, and what is written anew or is of the folder itself.
-constexpr std::array<std::string_view, 13> kElsewhere = {
-    "config.json", "*.safetensors", "*.index.json", "*.bin",   "*.pt", "*.pth", "*.gguf",
-    "*.onnx*",     "*.h5",          "*.msgpack",    "README*", ".*",   "*.ot"};
+// What a name like that may be read by an engine that we do not know of.
+constexpr std::array<std::string_view, 10> kLikely = {
+    "*.py",    "*.model", "*.jinja",  "*.vocab",   "*.bpe",
+    "*token*", "*vocab*", "*merges*", "*process*", "*template*"};
 
 bool MatchesAny(std::span<const std::string_view> globs, std::string_view name) {
   return std::any_of(globs.begin(), globs.end(),
@@ -68,7 +68,7 @@ absl::StatusOr<SideFiles> FindSideFiles(const ModelFiles& files) {
         MatchesAny(kRead, name) || IsLegalFile(name) || (code && name.ends_with(".py"));
     if (carried) {
       found.carried.push_back(name);
-    } else if (!MatchesAny(kElsewhere, name)) {
+    } else if (MatchesAny(kLikely, name)) {
       found.left.push_back(name);
     }
   }

@@ -15,7 +15,7 @@ bool IsLegalFile(std::string_view name);
 
 struct SideFiles {
   std::vector<std::string> carried;  // tokenizer, processor, templates, legal, the model's own code
-  std::vector<std::string> left;     // neither weights, nor written anew, nor carried
+  std::vector<std::string> left;     // what may be such a file by its name, and is not carried
 };
 // Sorted by name. Code goes along where config.json, the tokenizer's or a processor's configuration
 // names some in auto_map: all of the folder's, for one file imports another. Errors: those of

@@ -44,6 +44,11 @@ def llava():
                                     vision_config=transformers.CLIPVisionConfig(**VISION))
 
 
+WINDOWED = dict(layer_types=["sliding_attention", "full_attention"])
+EXPERTS = dict(moe_intermediate_size=32, num_experts_per_tok=2)
+LATENT = dict(num_key_value_heads=4, kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=16,
+              v_head_dim=16)
+
 # name: (config, whether compressed-tensors can hold it)
 FAMILIES = {
     "llama": (lambda: transformers.LlamaConfig(**SHAPE), True),
@@ -68,6 +73,29 @@ FAMILIES = {
         **SHAPE | dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=32,
                        norm_topk_prob=True, mlp_only_layers=[])), True),
     "llava": (llava, True),
+    "granite": (lambda: transformers.GraniteConfig(
+        **SHAPE | dict(embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.6,
+                       logits_scaling=0.7)), True),
+    "smollm3": (lambda: transformers.SmolLM3Config(**SHAPE | dict(no_rope_layers=[1, 0])), True),
+    "olmo2": (lambda: transformers.Olmo2Config(**SHAPE), True),
+    "olmo3": (lambda: transformers.Olmo3Config(
+        **SHAPE | WINDOWED, sliding_window=32), True),
+    "glm": (lambda: transformers.GlmConfig(**SHAPE | dict(head_dim=16)), True),
+    "glm4": (lambda: transformers.Glm4Config(**SHAPE | dict(head_dim=16)), True),
+    "glm4_moe": (lambda: transformers.Glm4MoeConfig(
+        **SHAPE | EXPERTS | dict(head_dim=16, n_routed_experts=4, n_group=2, topk_group=1,
+                                 use_qk_norm=True, first_k_dense_replace=1)), True),
+    "cohere": (lambda: transformers.CohereConfig(**SHAPE), True),
+    "cohere2": (lambda: transformers.Cohere2Config(**SHAPE | WINDOWED, sliding_window=32), True),
+    "exaone4": (lambda: transformers.Exaone4Config(**SHAPE | WINDOWED, sliding_window=32), True),
+    "qwen2_moe": (lambda: transformers.Qwen2MoeConfig(
+        **SHAPE | EXPERTS | dict(num_experts=4, shared_expert_intermediate_size=64)), True),
+    "deepseek_v2": (lambda: transformers.DeepseekV2Config(
+        **SHAPE | EXPERTS | LATENT | dict(n_routed_experts=4, q_lora_rank=None,
+                                          first_k_dense_replace=1)), True),
+    "deepseek_v3": (lambda: transformers.DeepseekV3Config(
+        **SHAPE | EXPERTS | LATENT | dict(n_routed_experts=4, n_group=2, topk_group=1,
+                                          q_lora_rank=32, first_k_dense_replace=1)), True),
 }
 
 # name, flags of quantd-worker quantize, type of the checkpoint
