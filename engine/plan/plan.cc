@@ -194,6 +194,10 @@ void CountSizes(const Checkpoint& checkpoint, Plan& plan) {
       weights == 0 ? 0 : static_cast<double>(bits) / static_cast<double>(weights);
 }
 
+// Texts up to this size are read to their end while planning, so that bytes which are no text are
+// refused at once.
+constexpr int64_t kReadWhilePlanningBytes = 4 << 20;
+
 // That one window fills is known from the first pieces of a text. Conversations are not rendered
 // here: the memory that their template takes is not bounded, and a server plans too.
 absl::Status CheckText(const PlannedQuantization& planned, const std::string& field,
@@ -208,6 +212,7 @@ absl::Status CheckText(const PlannedQuantization& planned, const std::string& fi
                                                       " positions")});
   }
   QD_RETURN_IF_ERROR(text.status());
+  if (text->bytes() <= kReadWhilePlanningBytes) QD_RETURN_IF_ERROR(text->Digest().status());
   if (text->renders()) return absl::OkStatus();
   options.windows = 1;
   options.seed = 0;

@@ -231,6 +231,19 @@ def test_bad_texts(client, place, text):
         check(client.refused(spec), (INVALID, "DATASET_INVALID"))
 
 
+@pytest.mark.parametrize("line, words", [
+    ('{"prompt": "x", "answer": "y"}', ("line 1", "prompt, answer", "text_field")),
+    ('{"text": 7}', ("line 1", "text")),
+    ('[{"role": "user", "content": "x"}]', ("chat template", "chat_template")),
+    ('{"text": "x"', ("line 1",))])
+def test_records_that_are_no_texts(client, place, line, words):
+    path = place / "records.jsonl"
+    path.write_text(line + "\n", encoding="utf-8")
+    spec = tiny_spec(bits=4)
+    spec.evaluation.dataset.path = str(path)
+    check(client.refused(spec), (INVALID, "DATASET_INVALID"), *words)
+
+
 def outside(place, way):
     if way == "root":
         return "/"

@@ -67,8 +67,10 @@ fn raise_exception(message: &str) -> Result<Value, Error> {
 fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let separators: Option<(String, String)> = match options.get::<Option<Value>>("separators")? {
-        Some(pair) => Some((pair.get_item(&Value::from(0))?.to_string(),
-                            pair.get_item(&Value::from(1))?.to_string())),
+        Some(pair) => Some((
+            pair.get_item(&Value::from(0))?.to_string(),
+            pair.get_item(&Value::from(1))?.to_string(),
+        )),
         None => None,
     };
     let (item_separator, key_separator) = separators.unwrap_or_else(|| {

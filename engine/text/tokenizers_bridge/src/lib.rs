@@ -101,8 +101,7 @@ pub unsafe extern "C" fn qd_tokenizer_load(
     error: *mut QdText,
 ) -> *mut QdTokenizer {
     let loaded = guarded(error, || {
-        let mut tokenizer =
-            Tokenizer::from_bytes(borrow(json, size)).map_err(|e| e.to_string())?;
+        let mut tokenizer = Tokenizer::from_bytes(borrow(json, size)).map_err(|e| e.to_string())?;
         // Truncation and padding belong to training batches; a text is encoded whole.
         tokenizer.with_truncation(None).map_err(|e| e.to_string())?;
         tokenizer.with_padding(None);
@@ -132,10 +131,8 @@ pub unsafe extern "C" fn qd_tokenizer_encode(
 ) -> i32 {
     let encoded = guarded(error, || {
         let text = std::str::from_utf8(borrow(text, size)).map_err(|e| e.to_string())?;
-        let encoding = (*tokenizer)
-            .0
-            .encode_fast(text, add_special_tokens != 0)
-            .map_err(|e| e.to_string())?;
+        let encoding =
+            (*tokenizer).0.encode_fast(text, add_special_tokens != 0).map_err(|e| e.to_string())?;
         Ok(encoding.get_ids().to_vec())
     });
     match encoded {
