@@ -142,6 +142,19 @@ TEST_F(UnknownFamilyTest, MethodsWithoutCalibrationWork) {
   EXPECT_FALSE(std::ranges::equal(was.bytes.span(), is.bytes.span()));
 }
 
+// Loaders would take a 2-D weight that is not named for a quantized one.
+TEST_F(UnknownFamilyTest, WhatStaysDenseIsNamedToLoaders) {
+  for (const char* format : {"compressed-tensors", "gptq"}) {
+    const std::string out = folder_.path() + "/" + format;
+    QuantizeRequest request = Request(model(), out);
+    request.output.format = format;
+    const absl::Status status = RunEngine(request);
+    ASSERT_TRUE(status.ok()) << status;
+    const Json config = *ParseJson(*ReadFile(out + "/config.json", 1 << 20), "config.json");
+    EXPECT_THAT(DumpJson(config.at("quantization_config")), HasSubstr("embed_tokens")) << format;
+  }
+}
+
 TEST_F(UnknownFamilyTest, WhatRunsTheModelIsRefusedWithTheFamilies) {
   QuantizeRequest evaluated = Request(model(), folder_.path() + "/out");
   evaluated.evaluation.enabled = true;
