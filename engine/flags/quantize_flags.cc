@@ -158,7 +158,7 @@ void AddDataFlags(CLI::App& command, Values& values) {
                      "File of the Jinja template that turns messages into text; default: the "
                      "model's own");
   command.add_option("--samples", values.samples,
-                     "Calibration windows; default: what the method needs (see docs/recipe.md)");
+                     "Calibration windows; default: what the method needs (docs/texts.md)");
   command.add_option("--seq-len", values.sequence_length,
                      "Tokens of a window, of calibration and evaluation; default 512");
   command.add_option("--seed", values.seed,

@@ -16,9 +16,9 @@
 namespace quantd {
 
 struct TextRequest {
-  std::string source;         // "builtin:…" or a path
-  std::string field;          // of records, a text or messages; "": text, messages, conversations
-  std::string chat_template;  // Jinja source; "": the model's own
+  std::string source;      // "builtin:…" or a path
+  std::string field = {};  // of records, a text or messages; "": text, messages, conversations
+  std::string chat_template = {};  // Jinja source; "": the model's own
 };
 
 // Reads one document after another, each in pieces: of a plain text there is never more in memory

@@ -48,7 +48,9 @@ TEST_F(ChatTemplateTest, RendersAsTransformersDoes) {
       SCOPED_TRACE(name + ", " + title);
       const auto rendered = Render(source, golden_["conversations"][title]);
       EXPECT_EQ(rendered.ok(), !text.is_null()) << rendered.status();
-      if (rendered.ok() && text.is_string()) EXPECT_EQ(*rendered, text.get<std::string>());
+      if (rendered.ok() && text.is_string()) {
+        EXPECT_EQ(*rendered, text.get<std::string>());
+      }
     }
   }
 }

@@ -55,7 +55,9 @@ class TextTest : public ::testing::Test {
     const std::vector<std::string> all = Documents(request);
     ASSERT_FALSE(all.empty()) << request.source;
     EXPECT_THAT(all.back(), HasSubstr(says));
-    if (!text.ok()) EXPECT_EQ(ReasonOf(text.status()), Reason::kDatasetInvalid) << text.status();
+    if (!text.ok()) {
+      EXPECT_EQ(ReasonOf(text.status()), Reason::kDatasetInvalid) << text.status();
+    }
   }
   TemporaryFolder folder_ = *TemporaryFolder::Create("text-test");
 };
