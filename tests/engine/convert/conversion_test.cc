@@ -284,7 +284,7 @@ TEST_F(ConversionTest, GroupsThatAreNotOfNeighboursStayInGptq) {
   const auto kept = Convert({.model_folder = folder.path(),
                              .output_folder = Path("kept"),
                              .format = "gptq",
-                             .loader = "vllm"});
+                             .loader = "transformers"});
   ASSERT_TRUE(kept.ok()) << kept.status();
   const auto inspected = Inspect(Path("kept"), {});
   ASSERT_TRUE(inspected.ok()) << inspected.status();

@@ -154,7 +154,7 @@ TEST(QuantizeFlagsTest, WhatTheRequestHasStaysWithoutFlags) {
 
 TEST(QuantizeFlagsTest, EveryProblemAtOnce) {
   const auto request =
-      Parse({"--bits", "77", "--scale-rule", "median", "--samples", "0", "--compute", "f8"});
+      Parse({"--bits", "77", "--scale-rule", "median", "--samples", "-1", "--compute", "f8"});
   EXPECT_THAT(ViolationsOf(request.status()), SizeIs(4));
   EXPECT_THAT(std::string(request.status().message()), HasSubstr("recipe.default.bits"));
   EXPECT_FALSE(Parse({"--symmetric", "--asymmetric"}).ok());

@@ -47,7 +47,9 @@ TEST(Mixture, FalconAndEightExpertsHaveRulesOfTheirOwn) {
   EXPECT_EQ(TypeOf("Q4_K_M", falcon, LinearRole::kDown, 4), "Q4_K");
   EXPECT_EQ(TypeOf("Q3_K_M", falcon, LinearRole::kO, 4), "Q3_K");
   ModelSpec eight = Model(32, 32, 8);
-  eight.blocks[0].mixture = MixtureSpec{.experts = 8, .top_k = 2};
+  eight.blocks[0].mixture.emplace();
+  eight.blocks[0].mixture->experts = 8;
+  eight.blocks[0].mixture->top_k = 2;
   EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kV, 5), "Q8_0");
   EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kK, 5), "Q8_0");
   EXPECT_EQ(TypeOf("Q4_K_M", eight, LinearRole::kO, 5), "Q5_K");
