@@ -64,9 +64,9 @@ class WindowCutter {
   // The next window; false if there are too few ids.
   bool Take(std::vector<int32_t>& window) {
     const auto rest = std::span(pending_).subspan(taken_);
-    // Enough for a window whether or not it begins as a text does.
-    if (rest.size() < tokens_) return DropTaken();
+    if (rest.size() < prefix_.size()) return DropTaken();
     const bool begun = std::equal(prefix_.begin(), prefix_.end(), rest.begin());
+    if (rest.size() < tokens_ - (begun ? 0 : prefix_.size())) return DropTaken();
     window.clear();
     if (!begun) window = prefix_;
     const size_t count = tokens_ - window.size();
