@@ -48,7 +48,7 @@ def measure(command, out):
 
 def row(name, bits, report):
     result = report["evaluation"]
-    return {"method": name, "bits": bits, "stored": report["bits_per_weight"],
+    return {"method": name, "bits": bits, "stored": report["size"]["bits_per_weight"],
             "kl": result["kl_mean"], "top1": result["top1_agreement"],
             "before": result["perplexity_original"], "after": result["perplexity_quantized"],
             "seconds": report["seconds"]["total"], "mib": report["peak_rss_bytes"] / 2**20}
