@@ -41,6 +41,8 @@ QuantizeRequest FullRequest() {
   request.recipe.kv_cache = KvCache::kFp8;
   // Folders of statistics belong to the machine and do not travel.
   request.calibration = {.text = "/texts/c",
+                         .text_field = "body",
+                         .chat_template = "{{ messages }}",
                          .samples = 3,
                          .tokens_per_sample = 7,
                          .seed = 9,
@@ -48,6 +50,8 @@ QuantizeRequest FullRequest() {
                          .save_statistics_folder = ""};
   request.evaluation = {.enabled = true,
                         .text = "builtin:calibration",
+                        .text_field = "answer",
+                        .chat_template = "{{ messages }}",
                         .windows = 5,
                         .tokens_per_window = 11,
                         .logits_windows = 2,

@@ -50,7 +50,9 @@ TEST(CalibrationNeedTest, FollowsWidthAndExperts) {
   Plan plan;
   plan.model.blocks.resize(1);
   const auto linear = [&](int64_t inputs, int expert) {
-    plan.model.blocks[0].linears = {{.block = 0, .expert = expert}};
+    plan.model.blocks[0].linears.assign(1, LinearSpec());
+    plan.model.blocks[0].linears[0].block = 0;
+    plan.model.blocks[0].linears[0].expert = expert;
     plan.model.blocks[0].linears[0].in_features = inputs;
     plan.linears = {{.linear = &plan.model.blocks[0].linears[0], .scheme = Scheme{}}};
     plan.linears[0].scheme->method = "gptq";
@@ -59,7 +61,9 @@ TEST(CalibrationNeedTest, FollowsWidthAndExperts) {
   EXPECT_EQ(linear(4096, -1), 64);
   EXPECT_EQ(linear(11008, -1), 86);
   EXPECT_EQ(linear(100000, -1), 128);
-  plan.model.blocks[0].mixture = MixtureSpec{.experts = 8, .top_k = 6};
+  plan.model.blocks[0].mixture.emplace();
+  plan.model.blocks[0].mixture->experts = 8;
+  plan.model.blocks[0].mixture->top_k = 6;
   EXPECT_EQ(linear(4096, 0), 86);
   EXPECT_EQ(linear(4096, -1), 64);
 }

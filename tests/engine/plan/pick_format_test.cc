@@ -38,6 +38,13 @@ absl::StatusOr<PickedFormat> Pick(std::string_view recipe, const OutputRequest& 
   return PickFormat(output, model, linears);
 }
 
+OutputRequest Output(const char* format, const char* loader) {
+  OutputRequest output;
+  output.format = format;
+  output.loader = loader;
+  return output;
+}
+
 struct Row {
   const char* recipe;
   const char* loader;
@@ -47,7 +54,7 @@ struct Row {
 class FirstFormatTest : public ::testing::TestWithParam<Row> {};
 
 TEST_P(FirstFormatTest, HoldsTheRecipe) {
-  const auto picked = Pick(GetParam().recipe, {.loader = GetParam().loader});
+  const auto picked = Pick(GetParam().recipe, Output("", GetParam().loader));
   ASSERT_TRUE(picked.ok()) << picked.status();
   EXPECT_EQ(picked->format->name, GetParam().format);
 }
@@ -71,17 +78,17 @@ TEST(PickFormatTest, SaysWhyItIsNotTheFirst) {
 }
 
 TEST(PickFormatTest, WhatIsAskedForIsTakenOrRefused) {
-  EXPECT_EQ(ReasonOf(Pick("default: {method: hqq, bits: 4}", {.format = "gptq"}).status()),
+  EXPECT_EQ(ReasonOf(Pick("default: {method: hqq, bits: 4}", Output("gptq", "")).status()),
             Reason::kFormatCannotHold);
-  EXPECT_EQ(ReasonOf(Pick("default: {method: rtn}", {.format = "nothing"}).status()),
+  EXPECT_EQ(ReasonOf(Pick("default: {method: rtn}", Output("nothing", "")).status()),
             Reason::kFormatCannotHold);
-  const auto picked = Pick("default: {method: rtn, bits: 4}", {.format = "dequantized"});
+  const auto picked = Pick("default: {method: rtn, bits: 4}", Output("dequantized", ""));
   ASSERT_TRUE(picked.ok()) << picked.status();
   EXPECT_EQ(picked->format->name, "dequantized");
 }
 
 TEST(PickFormatTest, ALoaderThatNobodyKnowsIsRefusedByTheFirst) {
-  const auto picked = Pick("default: {method: rtn, bits: 4}", {.loader = "nothing"});
+  const auto picked = Pick("default: {method: rtn, bits: 4}", Output("", "nothing"));
   EXPECT_EQ(ReasonOf(picked.status()), Reason::kLoaderRefuses);
 }
 
