@@ -1,6 +1,7 @@
 // A model of every family that is read, written as GGUF and read back: the same model.
 #include <algorithm>
 #include <cmath>
+#include <ostream>
 #include <set>
 #include <span>
 #include <string>
@@ -19,6 +20,8 @@ struct Variant {
   // What GGUF has no key for, or what its readers take for granted.
   Json changes = Json::object();
 };
+
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.model; }
 
 const Json kSliding = Json::array({"sliding_attention", "sliding_attention"});
 

@@ -75,7 +75,10 @@ class GgufRoundTrip : public ::testing::Test {
         {"version", "1.0"},
         {"added_tokens", Json::array()},
         {"pre_tokenizer",
-         {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
+         {{"type", "ByteLevel"},
+          {"add_prefix_space", false},
+          {"trim_offsets", true},
+          {"use_regex", true}}},
         {"model", {{"type", "BPE"}, {"vocab", std::move(vocabulary)}, {"merges", Json::array()}}}};
   }
 
