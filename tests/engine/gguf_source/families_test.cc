@@ -39,7 +39,7 @@ std::vector<Variant> Variants() {
       {"qwen3", "BF16", {{"attention_bias", false}}},
       {"gemma", "BF16"},
       {"gemma2", "BF16", {{"query_pre_attn_scalar", 12}}},
-      {"gemma3_text", "BF16", {{"query_pre_attn_scalar", 12}, {"layer_types", kSliding}}},
+      {"gemma3_text", "BF16", {{"query_pre_attn_scalar", 16}, {"layer_types", kSliding}}},
       {"phi3", "BF16", {{"sliding_window", nullptr}}},
       {"phi3-short-partial", "BF16", {{"sliding_window", nullptr}}},
       {"mixtral", "BF16", {{"sliding_window", nullptr}}},
