@@ -1,6 +1,7 @@
 // A model of every family that is read, written as GGUF and read back: the same model.
 #include <algorithm>
 #include <cmath>
+#include <ostream>
 #include <set>
 #include <span>
 #include <string>
@@ -20,6 +21,8 @@ struct Variant {
   Json changes = Json::object();
 };
 
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.model; }
+
 const Json kSliding = Json::array({"sliding_attention", "sliding_attention"});
 
 std::vector<Variant> Variants() {
@@ -36,7 +39,7 @@ std::vector<Variant> Variants() {
       {"qwen3", "BF16", {{"attention_bias", false}}},
       {"gemma", "BF16"},
       {"gemma2", "BF16", {{"query_pre_attn_scalar", 12}}},
-      {"gemma3_text", "BF16", {{"query_pre_attn_scalar", 12}, {"layer_types", kSliding}}},
+      {"gemma3_text", "BF16", {{"query_pre_attn_scalar", 16}, {"layer_types", kSliding}}},
       {"phi3", "BF16", {{"sliding_window", nullptr}}},
       {"phi3-short-partial", "BF16", {{"sliding_window", nullptr}}},
       {"mixtral", "BF16", {{"sliding_window", nullptr}}},

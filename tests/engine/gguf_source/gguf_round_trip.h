@@ -46,6 +46,8 @@ class GgufRoundTrip : public ::testing::Test {
     request.recipe = *ParseRecipe(recipe);
     request.output.format = format;
     request.evaluation.enabled = false;
+    request.calibration.samples = 2;
+    request.calibration.tokens_per_sample = 64;
     QD_ASSIGN_OR_RETURN(const auto planned, MakePlan(request));
     SilentSink sink;
     QD_RETURN_IF_ERROR(Quantize(*planned, sink).status());
@@ -73,7 +75,10 @@ class GgufRoundTrip : public ::testing::Test {
         {"version", "1.0"},
         {"added_tokens", Json::array()},
         {"pre_tokenizer",
-         {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
+         {{"type", "ByteLevel"},
+          {"add_prefix_space", false},
+          {"trim_offsets", true},
+          {"use_regex", true}}},
         {"model", {{"type", "BPE"}, {"vocab", std::move(vocabulary)}, {"merges", Json::array()}}}};
   }
 

@@ -140,6 +140,8 @@ TEST_F(GgufSourceTest, SplitModelsAreOne) {
   request.output.format = "gguf";
   request.output.shard_bytes = 1 << 20;
   request.evaluation.enabled = false;
+  request.calibration.samples = 2;
+  request.calibration.tokens_per_sample = 64;
   SilentSink sink;
   ASSERT_TRUE(Quantize(**MakePlan(request), sink).ok());
   std::filesystem::remove(path("split") + "/README.md");

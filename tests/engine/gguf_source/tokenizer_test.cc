@@ -7,8 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -76,34 +74,6 @@ class MadeTokenizerTest : public ::testing::Test {
   }
   TemporaryFolder folder_ = *TemporaryFolder::Create("source-tokenizer");
 };
-
-TEST_F(MadeTokenizerTest, Gpt2CutsAsItDid) {
-  QD_SHARED_DATA_OR_SKIP(data);
-  const std::string from = data + "/tokenizers/gpt2";
-  const Json vocabulary = *ParseJson(*ReadFile(from + "/vocab.json", 1 << 24), "vocab.json");
-  const std::string text = *ReadFile(from + "/merges.txt", 1 << 24);
-  Json merges = Json::array();
-  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
-    if (!line.empty() && !absl::StartsWith(line, "#version")) merges.push_back(std::string(line));
-  }
-  Write("tokenizer.json",
-        {{"version", "1.0"},
-         {"added_tokens",
-          {{{"id", 50256},
-            {"content", "<|endoftext|>"},
-            {"single_word", false},
-            {"lstrip", false},
-            {"rstrip", false},
-            {"normalized", false},
-            {"special", true}}}},
-         {"pre_tokenizer",
-          {{"type", "ByteLevel"},
-           {"add_prefix_space", false},
-           {"trim_offsets", true},
-           {"use_regex", true}}},
-         {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", merges}}}});
-  ExpectSameCuts(folder_.path(), 50257);
-}
 
 // As Llama 2 has it: spaces are letters, unknown characters become bytes, texts begin with <s>.
 TEST_F(MadeTokenizerTest, SentencePieceMergesInTheOrderOfScores) {
