@@ -117,8 +117,8 @@ def main():
         if stamp and os.path.exists(stamp):
             os.utime(stamp)
             return "known"
-        run = subprocess.run([arguments.clang_tidy, "-p", database.name, "--quiet",
-                              "--extra-arg=-Wno-unknown-warning-option", path], text=True,
+        run = subprocess.run([arguments.clang_tidy, "-p", database.name, "--quiet", path,
+                              "--extra-arg=-Wno-unknown-warning-option"], text=True,
                              check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if run.returncode != 0:
             print(run.stdout + run.stderr, end="", flush=True)

@@ -117,7 +117,7 @@ TEST_F(QuantizeCommandTest, StatisticsAreSavedUsedAndMerged) {
                                            "dequantized"};
   const std::string a = folder_.path() + "/a", b = folder_.path() + "/b";
   const auto run = [&](std::vector<std::string> more) {
-    more.insert(more.begin(), {kModel, "--out", out_});
+    more.insert(more.begin(), {kModel, "--out", out_, "--force"});
     return Run(Flags(std::move(more), recipe)).exit_code;
   };
   ASSERT_EQ(run({"--save-statistics", a}), kExitDone);

@@ -91,11 +91,16 @@ TEST(Architectures, TakeQKAndVApart) {
   EXPECT_TRUE(RowPlaces({.name = "attn_v"}, model, 16).empty());
 }
 
-TEST(Architectures, AllFamiliesButThoseOfNoReaderAreHeld) {
+// Of the language towers readers want their pictures too; of the others the names of tensors are
+// not here yet, but OPT's, which no reader knows.
+TEST(Architectures, AllOtherFamiliesAreHeld) {
   for (const Family& family : Families()) {
     const bool known = FindGgufArchitecture(family.name) != nullptr;
-    const std::vector<std::string_view> without = {"opt", "llava", "llava_next",
-                                                   "gemma3"};  // of these three, pictures
+    const std::vector<std::string_view> without = {
+        "opt",      "llava",      "llava_next",  "gemma3",     "mistral3", "internvl",
+        "qwen2_vl", "qwen2_5_vl", "qwen3_vl",    "qwen2_moe",  "granite",  "smollm3",
+        "olmo2",    "olmo3",      "glm",         "glm4",       "glm4_moe", "cohere",
+        "cohere2",  "exaone4",    "deepseek_v2", "deepseek_v3"};
     EXPECT_EQ(known, std::find(without.begin(), without.end(), family.name) == without.end())
         << family.name;
     if (!known) continue;

@@ -138,7 +138,7 @@ TEST(Rtn, RefusesGroupsThatDoNotDivideAndSaysWhichDo) {
   const Violation violation = OnlyViolation(Resolve("rtn", {.group_size = 96}));
   EXPECT_EQ(violation.where, "model.layers.0.mlp.down_proj");
   EXPECT_EQ(violation.got, "group_size 96 for 640 inputs");
-  EXPECT_THAT(violation.wanted, HasSubstr("8, 16, 32, 64, 128"));
+  EXPECT_THAT(violation.wanted, HasSubstr("128, 64, 32, 16, 8"));
   EXPECT_THAT(violation.wanted, ::testing::Not(HasSubstr("256")));
   EXPECT_THAT(OnlyViolation(Resolve("rtn", {.group_size = 20})).wanted, HasSubstr("multiple of 8"));
   EXPECT_THAT(OnlyViolation(Resolve("rtn", {}, Linear(8, 100))).wanted,

@@ -64,9 +64,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Row{"default: {method: rtn, bits: 4}", "", "compressed-tensors"},
                       Row{"default: {method: awq+gptq, bits: 3}", "", "compressed-tensors"},
                       Row{"default: {method: rtn, number_format: nvfp4}", "", "compressed-tensors"},
-                      Row{"default: {method: gptq, bits: 4}", "gptqmodel", "gptq"},
+                      Row{"default: {method: hqq, bits: 4}", "transformers4", "hqq"},
                       Row{"default: {method: hqq, bits: 4}", "", "hqq"},
-                      Row{"default: {method: rtn, number_format: q4_k}", "", "gguf"}));
+                      Row{"default: {method: rtn, number_format: Q4_K}", "", "gguf"}));
 
 TEST(PickFormatTest, SaysWhyItIsNotTheFirst) {
   const auto picked = Pick("default: {method: hqq, bits: 4}", {});

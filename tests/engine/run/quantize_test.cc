@@ -296,7 +296,9 @@ class RefusalTest : public QuantizeTest {
 TEST_F(RefusalTest, RecipesThatDoNotFit) {
   Refuses(Request("default: {group_size: 96}", "out"), Reason::kRecipeInvalid, "96");
   Refuses(Request("default: {method: magic}", "out"), Reason::kRecipeInvalid, "magic");
-  Refuses(Request("default: {method: hqq, bits: 3}", "out"), Reason::kFormatCannotHold, "zero");
+  QuantizeRequest request = Request("default: {method: hqq, bits: 3}", "out");
+  request.output.format = "compressed-tensors";
+  Refuses(request, Reason::kFormatCannotHold, "zero");
   Refuses(Request("skip: []", "out"), Reason::kRecipeInvalid, "lm_head");
 }
 

@@ -132,7 +132,7 @@ TEST_F(CheckpointTest, NothingThere) {
 
 TEST_F(CheckpointTest, LinkToNowhere) {
   std::filesystem::create_symlink("nowhere", Path(kSingle));
-  ExpectRefused(Reason::kModelCorrupt, "no such file");
+  ExpectRefused(Reason::kModelCorrupt, "a link to nowhere");
 }
 
 TEST_F(CheckpointTest, FolderInsteadOfAFile) {
