@@ -218,6 +218,11 @@ def a_format_that_holds_the_recipe_is_taken(model):
     model.write()
 
 
+@case("--method rtn --no-evaluation --samples 2 --number-format Q4_K", says=["written as gguf"])
+def blocks_of_gguf_are_written_as_gguf(model):
+    model.write()
+
+
 @case(refused="INVALID_FIELD", says=["--force"])
 def a_folder_that_holds_an_older_result(model):
     model.write()

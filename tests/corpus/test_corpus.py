@@ -41,7 +41,7 @@ def test_gets_its_verdict(each, tmp_path, unchanged):
         assert each.refused in done.stderr, done.stderr
         return
     assert done.returncode == 0, done.stderr
-    assert (out / "config.json").is_file()
+    assert (out / "config.json").is_file() or list(out.glob("*.gguf"))
     if each.equal:
         report = json.loads((out / "quantd" / "report.json").read_text("utf-8"))
         assert report["evaluation"] == unchanged

@@ -65,8 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"default: {method: awq+gptq, bits: 3}", "", "compressed-tensors"},
                       Row{"default: {method: rtn, number_format: nvfp4}", "", "compressed-tensors"},
                       Row{"default: {method: hqq, bits: 4}", "transformers4", "hqq"},
-                      Row{"default: {method: hqq, bits: 4}", "", "hqq"},
-                      Row{"default: {method: rtn, number_format: Q4_K}", "", "gguf"}));
+                      Row{"default: {method: hqq, bits: 4}", "", "hqq"}));
 
 TEST(PickFormatTest, SaysWhyItIsNotTheFirst) {
   const auto picked = Pick("default: {method: hqq, bits: 4}", {});
