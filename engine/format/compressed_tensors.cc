@@ -268,8 +268,8 @@ Json Config(std::span<const ResolvedLinear> linears, const ModelSpec& model) {
     if (resolved.scheme.has_value()) continue;
     ignore.push_back(resolved.linear->name);
     // transformers 5 calls it so in every family (GPT-NeoX's was embed_out).
-    const bool renamed = resolved.linear->role == LinearRole::kHead &&
-                         !resolved.linear->name.ends_with("lm_head");
+    const bool renamed =
+        resolved.linear->role == LinearRole::kHead && !resolved.linear->name.ends_with("lm_head");
     if (renamed) ignore.push_back("lm_head");
   }
   // Loaders know these under prefixes of their own.
