@@ -1,4 +1,4 @@
-// What nearly every file reads, parsed once per build. No file relies on it: the engine preset
+// What nearly every file reads, parsed once per build. No file relies on it: the release preset
 // compiles without, and so does clang-tidy.
 #pragma once
 

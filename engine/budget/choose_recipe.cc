@@ -102,10 +102,12 @@ absl::Status Chooser::PlanCandidates() {
   if (plans_.empty() && !refused.ok()) return refused;
   return MakeError(
       Reason::kRecipeInvalid, "nothing to choose from",
-      Violation{.where = "recipe.default.method auto",
-                .got = absl::StrCat(plans_.size(), " of the widths ", options_.Text("widths"),
-                                    " fit format ", request_.output.format),
-                .wanted = "at least two; format dequantized holds all"});
+      Violation{
+          .where = "recipe.default.method auto",
+          .got = absl::StrCat(
+              plans_.size(), " of the widths ", options_.Text("widths"), " fit ",
+              request_.output.format.empty() ? "any format" : "format " + request_.output.format),
+          .wanted = "at least two; format dequantized holds all"});
 }
 
 absl::Status Chooser::Measure() {

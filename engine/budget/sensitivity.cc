@@ -97,6 +97,7 @@ absl::Status Measurement::Open(ProgressSink& sink) {
   WindowOptions options = CalibrationWindows(planned_);
   options.windows = std::min(options.windows, windows_);
   QD_ASSIGN_OR_RETURN(stream_, pass_->Embed(text, options));
+  QD_RETURN_IF_ERROR(text.Digest().status());  // UTF-8 to its end, known before hours of measuring
   return absl::OkStatus();
 }
 

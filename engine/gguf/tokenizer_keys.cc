@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "engine/gguf/pre_tokenizer.h"
 #include "engine/gguf/token_type.h"
+#include "engine/tensor/stored_chat_template.h"
 
 namespace quantd {
 namespace {
@@ -32,37 +33,15 @@ absl::StatusOr<Json> ReadJson(const ModelFiles& files, std::string_view name) {
                    Violation{std::string(name), "no object", "an object"});
 }
 
-// Of chat_template.json, as processors of several media have it.
-std::string OwnTemplate(const ModelFiles& files) {
-  const auto json = ReadJson(files, "chat_template.json");
-  if (!json.ok()) return "";
-  const auto value = json->find("chat_template");
-  return value != json->end() && value->is_string() ? value->get<std::string>() : "";
-}
-
-// A template of its own file, one in the settings, or the one called "default" of several.
-std::string ChatTemplate(const ModelFiles& files, const Json& settings) {
-  const auto text = files.ReadText("chat_template.jinja", kMaxFileBytes);
-  if (text.ok()) return *text;
-  const auto found = settings.find("chat_template");
-  if (found == settings.end()) return OwnTemplate(files);
-  if (found->is_string()) return found->get<std::string>();
-  if (!found->is_array()) return "";
-  for (const Json& entry : *found) {
-    if (entry.is_object() && entry.value("name", "") == "default") {
-      return entry.value("template", "");
-    }
-  }
-  return "";
-}
-
 absl::StatusOr<Sources> ReadSources(const ModelFiles& files) {
   Sources sources;
   QD_ASSIGN_OR_RETURN(sources.tokenizer, ReadJson(files, "tokenizer.json"));
   QD_ASSIGN_OR_RETURN(sources.settings, ReadJson(files, "tokenizer_config.json"));
   QD_ASSIGN_OR_RETURN(sources.generation, ReadJson(files, "generation_config.json"));
   QD_ASSIGN_OR_RETURN(sources.config, ReadJson(files, "config.json"));
-  sources.chat_template = ChatTemplate(files, sources.settings);
+  // One that cannot be read is left out: the file is a model without it.
+  const auto chat_template = StoredChatTemplate(files, sources.settings);
+  if (chat_template.ok()) sources.chat_template = chat_template->value_or("");
   return sources;
 }
 

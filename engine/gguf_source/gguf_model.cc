@@ -31,12 +31,7 @@ class TextFile : public RandomAccessFile {
   TextFile(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {}
 
   absl::Status Read(int64_t offset, std::span<std::byte> out) const override {
-    if (offset < 0 || offset > size() || static_cast<int64_t>(out.size()) > size() - offset) {
-      return MakeError(Reason::kModelCorrupt, "cannot read",
-                       Violation{.where = name_,
-                                 .got = absl::StrCat("the end after ", size(), " bytes"),
-                                 .wanted = absl::StrCat(out.size(), " bytes at ", offset)});
-    }
+    QD_RETURN_IF_ERROR(CheckRange(*this, offset, out.size()));
     std::memcpy(out.data(), text_.data() + offset, out.size());
     return absl::OkStatus();
   }

@@ -22,6 +22,7 @@ class WeightsFile : public RandomAccessFile {
       : weights_(std::move(weights)) {}
 
   absl::Status Read(int64_t offset, std::span<std::byte> out) const override {
+    QD_RETURN_IF_ERROR(CheckRange(*this, offset, out.size()));
     return weights_->Read(offset, out);
   }
   int64_t size() const override { return weights_->size(); }
@@ -53,12 +54,6 @@ absl::StatusOr<std::shared_ptr<const ShownWeights>> ShownWeights::Create(
 }
 
 absl::Status ShownWeights::Read(int64_t offset, std::span<std::byte> out) const {
-  if (offset < 0 || offset > size() || static_cast<int64_t>(out.size()) > size() - offset) {
-    return MakeError(Reason::kModelCorrupt, "cannot read",
-                     Violation{.where = name(),
-                               .got = absl::StrCat("the end after ", size(), " bytes"),
-                               .wanted = absl::StrCat(out.size(), " bytes at ", offset)});
-  }
   const auto header_bytes = static_cast<int64_t>(file_.header.size());
   while (!out.empty()) {
     int64_t count = static_cast<int64_t>(out.size());
@@ -126,6 +121,17 @@ absl::Status ShownWeights::Decode(const ShownTensor& tensor, int64_t first, int6
     for (float& value : to) value -= tensor.added;
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckRange(const RandomAccessFile& file, int64_t offset, size_t bytes) {
+  const int64_t size = file.size();
+  if (offset >= 0 && offset <= size && static_cast<int64_t>(bytes) <= size - offset) {
+    return absl::OkStatus();
+  }
+  return MakeError(Reason::kModelCorrupt, "cannot read",
+                   Violation{.where = file.name(),
+                             .got = absl::StrCat("the end after ", size, " bytes"),
+                             .wanted = absl::StrCat(bytes, " bytes at ", offset)});
 }
 
 std::unique_ptr<RandomAccessFile> OpenShownWeights(std::shared_ptr<const ShownWeights> weights) {

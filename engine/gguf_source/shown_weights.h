@@ -23,8 +23,8 @@ class ShownWeights {
   static absl::StatusOr<std::shared_ptr<const ShownWeights>> Create(
       std::string name, std::vector<GgufPart> parts, std::vector<ShownTensor> tensors);
 
-  // Bytes [offset, offset + out.size()) of the safetensors file. Errors: MODEL_CORRUPT behind its
-  // end; those of reading.
+  // Bytes [offset, offset + out.size()) of the safetensors file, which has them. Errors: those of
+  // reading.
   absl::Status Read(int64_t offset, std::span<std::byte> out) const;
   int64_t size() const { return file_.size; }
   const std::string& name() const { return file_.name; }
@@ -42,6 +42,9 @@ class ShownWeights {
   std::vector<ShownTensor> tensors_;
   std::vector<size_t> by_place_;  // indices of the tensors as they lie in the file
 };
+
+// MODEL_CORRUPT where a file that is shown ends before `bytes` from `offset` on.
+absl::Status CheckRange(const RandomAccessFile& file, int64_t offset, size_t bytes);
 
 // The weights as a file.
 std::unique_ptr<RandomAccessFile> OpenShownWeights(std::shared_ptr<const ShownWeights> weights);

@@ -22,7 +22,8 @@ using Limits = ConfigReader;
 // What a config that leaves a key out means.
 struct Defaults {
   std::string_view family;
-  int64_t q_rank, first_mixture, shared, width;
+  int64_t q_rank;
+  LateMixtures mixtures;
 };
 
 struct Latent {
@@ -93,11 +94,7 @@ double ScoreScale(const ModelSpec& model) {
 absl::StatusOr<ModelSpec> Parse(const Json& config, const Defaults& defaults, MixtureSpec mixture) {
   ConfigReader reader(config);
   const Latent latent = ReadLatent(reader, defaults.q_rank);
-  const int64_t width = reader.Optional({"moe_intermediate_size"}, defaults.width, Limits::kWidest);
-  const int64_t shared =
-      reader.Optional({"n_shared_experts"}, defaults.shared, Limits::kMostExperts);
-  const int64_t first = reader.fields().Integer("first_k_dense_replace", defaults.first_mixture, 0,
-                                                Limits::kMostLayers);
+  const LateMixtures mixtures = ReadLateMixtures(reader, defaults.mixtures);
   if (reader.Optional({"moe_layer_freq"}, 1, Limits::kMostLayers) != 1) {
     reader.Unsupported("moe_layer_freq", "another step", "1");
   }
@@ -116,18 +113,9 @@ absl::StatusOr<ModelSpec> Parse(const Json& config, const Defaults& defaults, Mi
   model.latent = latent.spec;
   model.head_dim = latent.spec.plain + latent.rotated;
   model.attention_scale = ScoreScale(model);
-  const bool corrected = mixture.scores == MixtureSpec::Scores::kSigmoid;
+  UseLateMixtures(model, mixtures, std::move(mixture));
   for (size_t i = 0; i < model.blocks.size(); ++i) {
-    BlockSpec& block = model.blocks[i];
-    const auto index = static_cast<int>(i);
-    if (static_cast<int64_t>(i) >= first) {
-      if (corrected) {
-        mixture.correction = absl::StrCat(block.prefix, "mlp.gate.e_score_correction_bias");
-      }
-      UseMixture(block, index, model.hidden, width, mixture, {});
-      AddSharedExpert(block, index, model.hidden, shared * width, "mlp.shared_experts");
-    }
-    UseLatentAttention(model, latent, index, block);
+    UseLatentAttention(model, latent, static_cast<int>(i), model.blocks[i]);
   }
   return model;
 }
@@ -147,10 +135,11 @@ absl::StatusOr<ModelSpec> ParseDeepseekV2(const Json& config) {
   mixture.scale = reader.Positive("routed_scaling_factor", 1.0).value_or(1.0);
   mixture.normalized = false;
   QD_RETURN_IF_ERROR(reader.Finish());
-  return Parse(
-      config,
-      {.family = "deepseek_v2", .q_rank = 1536, .first_mixture = 0, .shared = 2, .width = 1407},
-      mixture);
+  return Parse(config,
+               {.family = "deepseek_v2",
+                .q_rank = 1536,
+                .mixtures = {.first = 0, .shared = 2, .width = 1407}},
+               std::move(mixture));
 }
 
 absl::StatusOr<ModelSpec> ParseDeepseekV3(const Json& config) {
@@ -162,10 +151,11 @@ absl::StatusOr<ModelSpec> ParseDeepseekV3(const Json& config) {
   mixture.scale = 2.5;
   ReadGroups(reader, mixture);
   QD_RETURN_IF_ERROR(reader.Finish());
-  return Parse(
-      config,
-      {.family = "deepseek_v3", .q_rank = 1536, .first_mixture = 3, .shared = 1, .width = 2048},
-      mixture);
+  return Parse(config,
+               {.family = "deepseek_v3",
+                .q_rank = 1536,
+                .mixtures = {.first = 3, .shared = 1, .width = 2048}},
+               std::move(mixture));
 }
 
 }  // namespace quantd

@@ -48,19 +48,14 @@ struct Tower {
   std::string_view type;  // text_config's model_type
   DecoderTraits traits;
 };
+const DecoderTraits kQwen2Tower = {.kv_heads = 8,
+                                   .max_positions = 32768,
+                                   .attention_bias = DecoderTraits::Bias::kOnQkv,
+                                   .sliding = DecoderTraits::Sliding::kFromBlock,
+                                   .rope = {.theta = 1e6, .multimodal = true}};
 const Tower kTowers[] = {
-    {"qwen2_vl_text",
-     {.kv_heads = 8,
-      .max_positions = 32768,
-      .attention_bias = DecoderTraits::Bias::kOnQkv,
-      .sliding = DecoderTraits::Sliding::kFromBlock,
-      .rope = {.theta = 1e6, .multimodal = true}}},
-    {"qwen2_5_vl_text",
-     {.kv_heads = 8,
-      .max_positions = 32768,
-      .attention_bias = DecoderTraits::Bias::kOnQkv,
-      .sliding = DecoderTraits::Sliding::kFromBlock,
-      .rope = {.theta = 1e6, .multimodal = true}}},
+    {"qwen2_vl_text", kQwen2Tower},
+    {"qwen2_5_vl_text", kQwen2Tower},
     {"qwen3_vl_text",
      {.kv_heads = 32,
       .head_dim = 128,

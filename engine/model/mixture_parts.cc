@@ -96,4 +96,26 @@ void AddSharedExpert(BlockSpec& block, int index, int64_t hidden, int64_t width,
             InputOf(block.mixture->experts));
 }
 
+LateMixtures ReadLateMixtures(ConfigReader& reader, const LateMixtures& otherwise) {
+  LateMixtures layout;
+  layout.width = reader.Optional({"moe_intermediate_size"}, otherwise.width, Limits::kWidest);
+  layout.shared = reader.Optional({"n_shared_experts"}, otherwise.shared, Limits::kMostExperts);
+  layout.first =
+      reader.fields().Integer("first_k_dense_replace", otherwise.first, 0, Limits::kMostLayers);
+  return layout;
+}
+
+void UseLateMixtures(ModelSpec& model, const LateMixtures& layout, MixtureSpec mixture) {
+  const bool corrected = mixture.scores == MixtureSpec::Scores::kSigmoid;
+  for (size_t i = static_cast<size_t>(layout.first); i < model.blocks.size(); ++i) {
+    BlockSpec& block = model.blocks[i];
+    const auto index = static_cast<int>(i);
+    if (corrected) {
+      mixture.correction = absl::StrCat(block.prefix, "mlp.gate.e_score_correction_bias");
+    }
+    UseMixture(block, index, model.hidden, layout.width, mixture, {});
+    AddSharedExpert(block, index, model.hidden, layout.shared * layout.width, "mlp.shared_experts");
+  }
+}
+
 }  // namespace quantd

@@ -40,4 +40,19 @@ void UseMixture(BlockSpec& block, int index, int64_t hidden, int64_t width,
 // An MLP called `name` that sees every token, in a block that has a mixture.
 void AddSharedExpert(BlockSpec& block, int index, int64_t hidden, int64_t width, const char* name);
 
+// Experts beside shared ones in all blocks but the first ones: DeepSeek's layout (arXiv
+// 2401.06066).
+struct LateMixtures {
+  int64_t first = 0;   // block that has one
+  int64_t shared = 1;  // experts in the one MLP that sees every token
+  int64_t width = 0;   // of an expert
+};
+
+// first_k_dense_replace, n_shared_experts and moe_intermediate_size; `otherwise` is what a config
+// that leaves them out means.
+LateMixtures ReadLateMixtures(ConfigReader& reader, const LateMixtures& otherwise);
+
+// Puts them into the model. Experts that are scored by a sigmoid have a correction.
+void UseLateMixtures(ModelSpec& model, const LateMixtures& layout, MixtureSpec mixture);
+
 }  // namespace quantd

@@ -287,6 +287,14 @@ absl::Status CheckSavedStatistics(const QuantizeRequest& request, Plan& plan) {
   return absl::OkStatus();
 }
 
+// The text of a CalibrationRequest or an EvaluationRequest, which name it alike.
+template <typename Section>
+absl::StatusOr<Text> OpenText(const Section& section, const PlannedQuantization& planned) {
+  return Text::Open(
+      {.source = section.text, .field = section.text_field, .chat_template = section.chat_template},
+      planned.request.model_roots, *planned.files);
+}
+
 }  // namespace
 
 std::span<const ResolvedLinear> LinearsOf(const Plan& plan, int64_t block) {
@@ -338,19 +346,11 @@ WindowOptions EvaluationWindows(const PlannedQuantization& planned) {
 }
 
 absl::StatusOr<Text> CalibrationText(const PlannedQuantization& planned) {
-  const CalibrationRequest& calibration = planned.request.calibration;
-  return Text::Open({.source = calibration.text,
-                     .field = calibration.text_field,
-                     .chat_template = calibration.chat_template},
-                    planned.request.model_roots, *planned.files);
+  return OpenText(planned.request.calibration, planned);
 }
 
 absl::StatusOr<Text> EvaluationText(const PlannedQuantization& planned) {
-  const EvaluationRequest& evaluation = planned.request.evaluation;
-  return Text::Open({.source = evaluation.text,
-                     .field = evaluation.text_field,
-                     .chat_template = evaluation.chat_template},
-                    planned.request.model_roots, *planned.files);
+  return OpenText(planned.request.evaluation, planned);
 }
 
 absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(const QuantizeRequest& request) {

@@ -64,7 +64,7 @@ absl::StatusOr<OpenedStreams> OpenStreams(const PlannedQuantization& planned, Ev
     QD_ASSIGN_OR_RETURN(const Text text, EvaluationText(planned));
     const WindowOptions windows = EvaluationWindows(planned);
     QD_ASSIGN_OR_RETURN(streams.original, pass.Embed(text, windows));
-    report.evaluation_digest = streams.original.windows().digest;
+    QD_ASSIGN_OR_RETURN(report.evaluation_digest, text.Digest());
     if (evaluated == Evaluated::kYes) {
       QD_ASSIGN_OR_RETURN(streams.evaluated, pass.Embed(text, windows, table));
     }

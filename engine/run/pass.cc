@@ -37,7 +37,6 @@ absl::StatusOr<Activations> Pass::Embed(const Text& text, const WindowOptions& o
     QD_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Open(*planned_.files));
   }
   QD_ASSIGN_OR_RETURN(Windows windows, CutWindows(text, *tokenizer_, options));
-  QD_ASSIGN_OR_RETURN(windows.digest, text.Digest());
   QD_ASSIGN_OR_RETURN(Embedding embedding,
                       Embedding::Load(planned_.plan.model, planned_.checkpoint));
   if (table != nullptr) embedding = embedding.WithRows(table);

@@ -58,14 +58,9 @@ std::optional<Diagnosis> Pickles(const Names& names) {
 }
 
 std::optional<Diagnosis> Elsewhere(const Names& names) {
-  if (const std::string* found = FirstEnding(names, {".h5", ".msgpack", ".onnx", ".npz"})) {
-    return Diagnosis{*found + ", weights of another framework", "model.safetensors"};
-  }
-  if (const std::string* found = FirstEnding(names, {".safetensors"})) {
-    return Diagnosis{*found + " without model.safetensors.index.json",
-                     "the index beside its shards, or model.safetensors"};
-  }
-  return std::nullopt;
+  const std::string* found = FirstEnding(names, {".h5", ".msgpack", ".onnx", ".npz"});
+  if (found == nullptr) return std::nullopt;
+  return Diagnosis{*found + ", weights of another framework", "model.safetensors"};
 }
 
 // Links that lead nowhere are listed like files, and are none.

@@ -16,8 +16,8 @@ bool IsLfsPointer(std::string_view head);
 absl::Status LfsPointerError(const std::string& where);
 
 // MODEL_NOT_FOUND for a model without weights in safetensors, saying what its folder has instead: a
-// LoRA adapter, weights in pickles, shards without their index, files that are not whole yet, links
-// to nowhere.
+// LoRA adapter, weights in pickles or of another framework, files that are not whole yet, links to
+// nowhere.
 absl::Status NoWeightsError(const ModelFiles& files);
 
 }  // namespace quantd

@@ -324,13 +324,13 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::span<const std::by
 }
 
 absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const RandomAccessFile& file) {
-  std::vector<std::byte> prefix(8);
-  if (file.size() >= 8) QD_RETURN_IF_ERROR(file.Read(0, prefix));
-  constexpr int64_t kPointerBytes = 64;  // a pointer is longer, a file of weights not shorter
-  if (file.size() >= kPointerBytes) {
-    std::string head(kPointerBytes, '\0');
-    QD_RETURN_IF_ERROR(file.Read(0, std::as_writable_bytes(std::span(head))));
-    if (IsLfsPointer(head)) return LfsPointerError(file.name());
+  // The length, and as much as tells a pointer to the file from the file.
+  constexpr int64_t kLeastBytes = 8, kPointerBytes = 64;
+  std::vector<std::byte> prefix(
+      static_cast<size_t>(std::clamp(file.size(), kLeastBytes, kPointerBytes)));
+  if (file.size() >= kLeastBytes) QD_RETURN_IF_ERROR(file.Read(0, prefix));
+  if (IsLfsPointer({reinterpret_cast<const char*>(prefix.data()), prefix.size()})) {
+    return LfsPointerError(file.name());
   }
   QD_ASSIGN_OR_RETURN(const int64_t length, HeaderBytes(prefix, file.size(), file.name()));
   prefix.resize(static_cast<size_t>(8 + length));

@@ -1,10 +1,10 @@
 #include "engine/text/chat_template.h"
 
-#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "engine/tensor/stored_chat_template.h"
 #include "engine/text/bridge_text.h"
 
 namespace quantd {
@@ -30,28 +30,9 @@ absl::StatusOr<Json> ReadObject(const ModelFiles& files, const char* name) {
   return json.is_object() ? std::move(json) : Json::object();
 }
 
-// A template, or the one named "default" of a list of {"name", "template"}.
-std::optional<std::string> TemplateIn(const Json& config) {
-  const auto found = config.find("chat_template");
-  if (found == config.end()) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
-  if (!found->is_array()) return std::nullopt;
-  for (const Json& entry : *found) {
-    const auto name = entry.is_object() ? entry.find("name") : entry.end();
-    if (name == entry.end() || *name != "default") continue;
-    const auto text = entry.find("template");
-    if (text != entry.end() && text->is_string()) return text->get<std::string>();
-  }
-  return std::nullopt;
-}
-
-// The model's own, in the order in which transformers looks.
 absl::StatusOr<std::string> TemplateOf(const ModelFiles& files, const Json& config) {
-  constexpr const char* kFile = "chat_template.jinja";
-  if (files.Has(kFile)) return files.ReadText(kFile, kMaxFileBytes);
-  if (auto found = TemplateIn(config)) return *std::move(found);
-  QD_ASSIGN_OR_RETURN(const Json own, ReadObject(files, "chat_template.json"));
-  if (auto found = TemplateIn(own)) return *std::move(found);
+  QD_ASSIGN_OR_RETURN(auto found, StoredChatTemplate(files, config));
+  if (found.has_value()) return *std::move(found);
   return Refused(files.location(), "a model without a chat template",
                  "--chat-template FILE (chat_template), or a text field (--text-field)");
 }

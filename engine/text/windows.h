@@ -24,7 +24,6 @@ struct WindowOptions {
 struct Windows {
   int64_t tokens_per_window = 0;
   std::vector<std::vector<int32_t>> ids;
-  std::string digest;  // Text::Digest, where whoever cut them asked for it
 
   int64_t total_tokens() const { return tokens_per_window * static_cast<int64_t>(ids.size()); }
 };

@@ -69,7 +69,7 @@ def quantctl(shared_server):
     return shared_server.quantctl()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tool():
     """tool(NAME, HOW TO GET IT) is the path of a third-party program."""
     def find(name, advice):

@@ -2,8 +2,6 @@
 dashboards against a real Prometheus that scrapes it."""
 
 import json
-import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -90,14 +88,8 @@ class Composed:
 
 
 @pytest.fixture(scope="module")
-def composed(tmp_path_factory):
-    prometheus = pathlib.Path(run(["which", "prometheus"]).stdout.strip() or "missing")
-    if not prometheus.is_file():
-        complaint = f"prometheus is not installed: {ADVICE}"
-        if os.environ.get("CI"):
-            pytest.fail(complaint)
-        pytest.skip(complaint)
-    running = Composed(tmp_path_factory.mktemp("deploy"), prometheus)
+def composed(tool, tmp_path_factory):
+    running = Composed(tmp_path_factory.mktemp("deploy"), tool("prometheus", ADVICE))
     yield running
     running.stop()
 

@@ -10,15 +10,18 @@ import argparse
 import datetime
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "style"))
+import note  # noqa: E402
 
 METHODS = ("rtn", "hqq", "awq", "gptq", "awq+gptq")
 BITS = (4, 3, 2)
 GROUP = 64
 CALIBRATION_WINDOWS, EVALUATION_WINDOWS, TOKENS = 32, 16, 512
-BEGIN, END = "<!-- real -->", "<!-- end of real -->"
 # Bytes at the end of the text that nobody calibrates on.
 HELD_OUT = 400_000
 
@@ -64,20 +67,6 @@ HEAD = ("| method | bits | bits per weight | mean KL | top-1 | perplexity | seco
         "|---|---|---|---|---|---|---|---|")
 
 
-def note(path, text):
-    """Puts `text` between the marks of this command, at the end if there are none yet."""
-    page = ""
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            page = file.read()
-    if BEGIN not in page:
-        page += f"\n{BEGIN}\n{END}\n"
-    before, rest = page.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--worker", required=True, help="quantd-worker")
@@ -112,10 +101,11 @@ def main():
     shutil.rmtree(out, ignore_errors=True)
     if arguments.note:
         today = datetime.date.today().isoformat()
-        note(arguments.note, f"## ./dev real\n\n{today}: SmolLM2-135M-Instruct (30 blocks, hidden "
-             f"576), groups of {GROUP}; {windows[0]} windows of {TOKENS} tokens to calibrate, "
-             f"{windows[1]} to evaluate, both of old books. The last row quantizes the Q4_1 file "
-             "itself, whose weights lie on a grid of 4 bits.\n\n" + HEAD + "\n" + "\n".join(lines))
+        note.put(arguments.note, "real",
+                 f"## ./dev real\n\n{today}: SmolLM2-135M-Instruct (30 blocks, hidden 576), groups of "
+                 f"{GROUP}; {windows[0]} windows of {TOKENS} tokens to calibrate, {windows[1]} to "
+                 "evaluate, both of old books. The last row quantizes the Q4_1 file itself, whose "
+                 "weights lie on a grid of 4 bits.\n\n" + HEAD + "\n" + "\n".join(lines))
     return 0 if warned else 1
 
 
