@@ -97,7 +97,7 @@ def main():
     parser.add_argument("--build", required=True, help="folder with compile_commands.json")
     parser.add_argument("--stamps", required=True, help="folder of what has passed")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--clang-tidy", default="clang-tidy-19")
+    parser.add_argument("--clang-tidy", default="clang-tidy")
     parser.add_argument("files", nargs="*")
     arguments = parser.parse_args()
     root, build = os.getcwd(), os.path.abspath(arguments.build)
