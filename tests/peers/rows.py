@@ -58,7 +58,7 @@ def weight_rows(storage):
         Row(storage, "llm-compressor GPTQ", "llm-compressor", {**size, "method": "gptq"}),
         Row(storage, "llm-compressor GPTQ, asymmetric", "llm-compressor",
             {**size, "method": "gptq", "symmetric": False}),
-        Row(storage, "llm-compressor AWQ, fixed", "llm-compressor",
+        Row(storage, "llm-compressor AWQ", "llm-compressor",
             {**size, "method": "awq", "symmetric": False}),
         Row(storage, "llm-compressor RTN, asymmetric", "llm-compressor",
             {**size, "method": "rtn", "symmetric": False}, samples=0),
