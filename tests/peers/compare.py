@@ -62,7 +62,8 @@ def main():
     arguments = parse()
     os.makedirs(arguments.out, exist_ok=True)
     if arguments.setup:
-        environments.make(arguments.environments, ["others", "llm-compressor", "autoawq", "llama.cpp"])
+        environments.make(arguments.environments,
+                          ["others", "llm-compressor", "autoawq", "llama.cpp"])
     if not arguments.tables and environments.python_of(arguments.environments, "others") is None:
         sys.exit(f"nothing in {arguments.environments}: use --setup (installs 18 GB)")
     if arguments.speed:

@@ -95,8 +95,8 @@ def gguf_rows():
 
 
 def slow_rows():
-    return [Row("w4g128", "AutoRound, 200 iterations", "autoround", group_options("w4g128")),
-            Row("w2g64", "AutoRound, 200 iterations", "autoround", group_options("w2g64"))]
+    return [Row(storage, "AutoRound, 200 iterations", "autoround", group_options(storage))
+            for storage in ("w4g128", "w3g128", "w2g64")]
 
 
 def peer_rows():
