@@ -39,10 +39,16 @@ if(QUANTD_SANITIZE)
 endif()
 if(QUANTD_PRECOMPILE)
   # Two thirds of a test's compile time is reading headers; one set for libraries, one for tests,
-  # which are position-independent in another way.
+  # which are position-independent in another way (tests/CMakeLists.txt). What speaks gRPC is
+  # compiled with -pthread, and reads more: a second set.
   add_library(precompiled_library OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
   target_link_libraries(precompiled_library PRIVATE quantd_options)
   target_precompile_headers(precompiled_library PRIVATE <cmake/precompiled/library_headers.h>)
+  if(QUANTD_SERVICE)
+    add_library(precompiled_service_library OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
+    target_link_libraries(precompiled_service_library PRIVATE quantd_options proto_v1)
+    target_precompile_headers(precompiled_service_library PRIVATE <cmake/precompiled/service_headers.h>)
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Of a precompiled header GCC 12 forgets that it is the system's, and warns of what it inlines.
     target_compile_options(quantd_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow
@@ -53,11 +59,18 @@ if(QUANTD_SANITIZE MATCHES thread)
   set(QUANTD_PROGRAM_SOURCES ${CMAKE_SOURCE_DIR}/cmake/tsan_libraries.cc)
 endif()
 
-# precompiled(engine_tensor precompiled_library): what reads gRPC's headers is compiled with -pthread,
-# and reads more than these.
-function(precompiled name headers)
-  if(QUANTD_PRECOMPILE AND NOT CMAKE_CURRENT_SOURCE_DIR MATCHES "/(proto|server|client|worker)(/|$)")
+# precompiled(engine_tensor library)
+function(precompiled name kind)
+  if(QUANTD_PRECOMPILE)
+    set(headers precompiled_${kind})
+    if(name MATCHES "^(proto|server_api|client|worker_agent)")
+      set(headers precompiled_service_${kind})
+    endif()
     target_precompile_headers(${name} REUSE_FROM ${headers})
+  endif()
+  # A sanitizer doubles what the optimizer has to do, and nothing here computes.
+  if(QUANTD_SANITIZE AND CMAKE_CURRENT_SOURCE_DIR MATCHES "/(proto|server|client|worker)(/|$)")
+    target_compile_options(${name} PRIVATE -O0)
   endif()
 endfunction()
 
@@ -72,7 +85,7 @@ function(quantd_library name)
   if(sources)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC quantd_options ${ARG_DEPS})
-    precompiled(${name} precompiled_library)
+    precompiled(${name} library)
   else()
     add_library(${name} INTERFACE)
     target_link_libraries(${name} INTERFACE quantd_options ${ARG_DEPS})
@@ -102,7 +115,7 @@ function(quantd_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES} ${QUANTD_PROGRAM_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} quantd_options GTest::gtest GTest::gmock GTest::gtest_main)
-  precompiled(${name} precompiled_tests)
+  precompiled(${name} tests)
   # Relative, for tests/paths.h.
   file(RELATIVE_PATH binaries ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
   target_compile_definitions(${name} PRIVATE QUANTD_BINARY_DIR="${binaries}")
