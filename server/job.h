@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "base/error.h"
+#include "server/caller.h"
 
 namespace quantd {
 
@@ -32,6 +33,7 @@ Failure FailureOf(const absl::Status& status);
 struct Job {
   int64_t number = 0;  // grows with each job; set by the store
   std::string id;
+  std::string tenant = kDefaultTenant;
   JobState state = JobState::kPending;
   std::map<std::string, std::string> labels;
   std::string method;  // of the default scheme

@@ -112,10 +112,21 @@ void TellAlways(const ApiContext& api, SynchronizeAnswer& answer) {
   answer.response.set_blob_store_uri(api.blob_uri);
 }
 
+// Names of workers belong to the token that first came with them: its holders may take one over
+// from a process of theirs that died, and nobody else may.
+std::string OwnerOf(const Caller& caller) {
+  return caller.token_id.empty() ? "" : absl::StrCat(caller.tenant, "/", caller.name);
+}
+
+bool MayUseName(const std::optional<std::string>& owner, const Caller& caller) {
+  return !owner.has_value() || owner->empty() || *owner == OwnerOf(caller);
+}
+
 // A heartbeat of a worker whose lease is good for a while changes nothing that must be remembered:
 // it is answered without a write, which costs an fsync. Nothing: it takes a whole visit.
 absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
-    const ApiContext& api, const v1::SynchronizeRequest& request, StoreReader& store) {
+    const ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
+    StoreReader& store) {
   using Answer = std::optional<SynchronizeAnswer>;
   const v1::TaskReport& report = request.task();
   if (!request.has_task() || IsFinal(report.state()) || report.events_size() > 0) return Answer();
@@ -130,6 +141,8 @@ absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
       worker->draining != request.draining()) {
     return Answer();
   }
+  QD_ASSIGN_OR_RETURN(const auto owner, store.FindWorkerOwner(request.worker()));
+  if (!MayUseName(owner, caller)) return Answer();
   QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(lease->job_id));
   SynchronizeAnswer answer;
   TellAlways(api, answer);
@@ -148,16 +161,30 @@ struct VisitResult {
 // One call, within its transaction.
 class Visit : public VisitResult {
  public:
-  Visit(ApiContext& api, const v1::SynchronizeRequest& request, StoreTransaction& store)
-      : api_(api), request_(request), store_(store), now_(api.clock.Now()) {}
+  Visit(ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
+        StoreTransaction& store)
+      : api_(api), caller_(caller), request_(request), store_(store), now_(api.clock.Now()) {}
 
   absl::Status Run() {
+    QD_RETURN_IF_ERROR(TakeName());
     QD_RETURN_IF_ERROR(TakeSession());
     TellAlways(api_, answer);
     return request_.has_task() ? TakeReport() : FindWork();
   }
 
  private:
+  absl::Status TakeName() {
+    QD_ASSIGN_OR_RETURN(const auto owner, store_.FindWorkerOwner(request_.worker()));
+    if (!MayUseName(owner, caller_)) {
+      return MakeError(Reason::kPermissionDenied, "the worker's name is taken",
+                       Violation{.where = "worker",
+                                 .got = request_.worker() + ", a name of another token's worker",
+                                 .wanted = "a name of its own"});
+    }
+    if (owner == OwnerOf(caller_)) return absl::OkStatus();
+    return store_.PutWorkerOwner(request_.worker(), OwnerOf(caller_));
+  }
+
   // Notes the worker. A new session of a known name ends the old one's lease.
   absl::Status TakeSession() {
     const Worker worker = WorkerOf(request_, now_);
@@ -374,6 +401,7 @@ class Visit : public VisitResult {
   }
 
   ApiContext& api_;
+  const Caller& caller_;
   const v1::SynchronizeRequest& request_;
   StoreTransaction& store_;
   const absl::Time now_;
@@ -439,16 +467,16 @@ absl::Status CheckSynchronize(const v1::SynchronizeRequest& request, const Limit
   return checks.Finish();
 }
 
-absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api,
+absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api, const Caller& caller,
                                               const v1::SynchronizeRequest& request) {
   QD_ASSIGN_OR_RETURN(auto heartbeat, ReadResult(api.store, [&](StoreReader& store) {
-                        return AnswerHeartbeat(api, request, store);
+                        return AnswerHeartbeat(api, caller, request, store);
                       }));
   if (heartbeat.has_value()) return *std::move(heartbeat);
   QD_ASSIGN_OR_RETURN(
       VisitResult done,
       WriteResult(api.store, [&](StoreTransaction& store) -> absl::StatusOr<VisitResult> {
-        Visit visit(api, request, store);
+        Visit visit(api, caller, request, store);
         QD_RETURN_IF_ERROR(visit.Run());
         return static_cast<VisitResult&&>(visit);
       }));
