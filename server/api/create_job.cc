@@ -127,6 +127,8 @@ Task TaskOf(const Job& job, const v1::JobSpec& spec, const QuantizeRequest& requ
   task.max_run_time = run_time > absl::ZeroDuration() ? run_time : limits.max_run_time;
   const absl::Duration queue_time = FromProto(spec.resources().max_queue_time());
   if (queue_time > absl::ZeroDuration()) task.max_queue_time = queue_time;
+  task.stall_limit = StallLimit(absl::Seconds(plan.estimated_seconds),
+                                static_cast<int64_t>(plan.model.blocks.size()), limits);
   return task;
 }
 
@@ -166,6 +168,7 @@ absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& request_i
 absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
   QueueCounts counts;
   QD_ASSIGN_OR_RETURN(counts.pending, store.CountPendingTasks());
+  QD_ASSIGN_OR_RETURN(counts.pending_of_tenant, store.CountPendingTasksOf(kDefaultTenant));
   QD_ASSIGN_OR_RETURN(counts.open, store.CountOpenJobs());
   return CheckRoom(counts, limits);
 }

@@ -22,7 +22,7 @@ v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease
   message.set_name(WorkerName(worker.name));
   if (now - worker.last_seen > limits.lease) {
     message.set_state(v1::Worker::LOST);
-  } else if (worker.draining) {
+  } else if (worker.draining || worker.drain_asked) {
     message.set_state(v1::Worker::DRAINING);
   } else {
     message.set_state(lease.has_value() ? v1::Worker::BUSY : v1::Worker::IDLE);
@@ -208,6 +208,39 @@ absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
     return listed;
   };
   QD_ASSIGN_OR_RETURN(*response, ReadResult(api.store, list));
+  return absl::OkStatus();
+}
+
+absl::Status DrainWorker(ApiContext& api, const v1::DrainWorkerRequest& request,
+                         v1::Worker* response) {
+  constexpr std::string_view kWorkers = "workers/";
+  const std::string_view name = request.name();
+  if (!name.starts_with(kWorkers) || !IsId(name.substr(kWorkers.size()))) {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "name",
+                               .got = absl::StrCat("\"", ToAbsl(name.substr(0, 100)), "\""),
+                               .wanted = "workers/{id}"});
+  }
+  using Drained = std::pair<v1::Worker, AfterCommit>;
+  const auto drain = [&](StoreTransaction& store) -> absl::StatusOr<Drained> {
+    QD_ASSIGN_OR_RETURN(auto worker, store.FindWorker(name.substr(kWorkers.size())));
+    if (!worker.has_value()) {
+      return MakeError(Reason::kJobNotFound, "there is no such worker",
+                       Violation{.where = "name", .got = request.name(), .wanted = ""});
+    }
+    worker->drain_asked = true;
+    QD_RETURN_IF_ERROR(store.PutWorker(*worker));
+    QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker->name));
+    // Idle, it waits for work; else for what is said of its task.
+    AfterCommit after;
+    after.topics.push_back(lease.has_value() ? ControlTopicOf(lease->task_id)
+                                             : std::string(kWorkTopic));
+    return Drained(WorkerMessage(*worker, lease, api.clock.Now(), api.limits), std::move(after));
+  };
+  QD_ASSIGN_OR_RETURN(Drained drained, WriteResult(api.store, drain));
+  *response = std::move(drained.first);
+  api.Committed(drained.second);
+  spdlog::info("{} is told to leave", request.name());
   return absl::OkStatus();
 }
 

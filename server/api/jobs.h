@@ -20,6 +20,8 @@ absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesReque
                                v1::ListArtifactFilesResponse* response);
 absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
                          v1::ListWorkersResponse* response);
+absl::Status DrainWorker(ApiContext& api, const v1::DrainWorkerRequest& request,
+                         v1::Worker* response);
 absl::Status GetCapabilities(ApiContext& api, const v1::GetCapabilitiesRequest& request,
                              v1::Capabilities* response);
 
