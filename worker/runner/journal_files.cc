@@ -1,4 +1,4 @@
-#include "engine/run/journal_files.h"
+#include "worker/runner/journal_files.h"
 
 #include <algorithm>
 #include <optional>
@@ -19,8 +19,8 @@ std::optional<JournalRecord> RecordOf(const std::string& name) {
   if (name == "journal-recipe.json") {
     return JournalRecord{.part = JournalPart::kChoice, .name = name};
   }
-  for (const auto& [kind, part] : {std::pair("block-", JournalPart::kBlock),
-                                   std::pair("boundary-", JournalPart::kBoundary)}) {
+  for (const auto& [kind, part] :
+       {std::pair("block-", JournalPart::kBlock), std::pair("boundary-", JournalPart::kBoundary)}) {
     absl::string_view text = name;
     JournalRecord record{.part = part, .name = name};
     if (absl::ConsumePrefix(&text, kind) && absl::ConsumeSuffix(&text, ToAbsl(kRecord)) &&

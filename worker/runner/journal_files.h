@@ -1,5 +1,5 @@
-// A journal by the names of its files, for whoever carries one from machine to machine and does not
-// read what is in it (journal.h).
+// The runner's journal (engine/run/journal.h) by the names of its files, for whoever carries one
+// from machine to machine and does not read what is in it.
 #pragma once
 
 #include <cstdint>
