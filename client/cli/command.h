@@ -53,6 +53,7 @@ std::unique_ptr<Command> MakeMethods(CLI::App& app);
 std::unique_ptr<Command> MakeFormats(CLI::App& app);
 std::unique_ptr<Command> MakeFamilies(CLI::App& app);
 std::unique_ptr<Command> MakeWorkers(CLI::App& app);
+std::unique_ptr<Command> MakeWorkersDrain(CLI::App& app);
 std::unique_ptr<Command> MakeVersion(CLI::App& app);
 std::unique_ptr<Command> MakeCompletion(CLI::App& app);
 
