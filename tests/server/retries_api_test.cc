@@ -148,7 +148,7 @@ TEST_F(RetriesApiTest, AWorkerWithoutProgressLosesItsTask) {
   for (int minute = 0; minute < 30; ++minute) {
     clock_.Advance(absl::Minutes(1));
     v1::SynchronizeRequest report = Report(stuck, v1::TaskReport::RUNNING, "w1", "s1");
-    if (minute % 5 == 0) AddEvent(report, ++event)->mutable_progress()->set_blocks_done(event);
+    if (minute % 5 == 0) AddEvent(report, ++event)->mutable_progress()->set_blocks_done(1);
     const auto answer = Synchronize(report);
     ASSERT_TRUE(answer.ok()) << minute << ": " << answer.status();
   }

@@ -31,7 +31,7 @@ class TaskCheckpointTest : public testing::Test {
   // An attempt: its journal's folder, and its checkpoint.
   struct Attempt {
     std::string folder;
-    std::unique_ptr<TaskCheckpoint> checkpoint;
+    std::unique_ptr<TaskCheckpoint> checkpoint = {};
 
     void Write(const std::string& name, const std::string& text) const {
       ASSERT_TRUE(MakeFolders(folder).ok());
@@ -77,7 +77,8 @@ class TaskCheckpointTest : public testing::Test {
   std::vector<std::string> Stored(int64_t token) const {
     std::vector<std::string> names;
     const std::string prefix = absl::StrCat(kPrefix, token);
-    for (const std::string& name : *blobs_->List(prefix)) {
+    const auto listed = blobs_->List(prefix);
+    for (const std::string& name : *listed) {
       names.push_back(name.substr(prefix.size() + 1));
     }
     return names;
