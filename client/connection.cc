@@ -160,6 +160,12 @@ absl::StatusOr<std::vector<v1::Worker>> Connection::ListWorkers() {
   }
 }
 
+absl::StatusOr<v1::Worker> Connection::DrainWorker(const std::string& name) {
+  v1::DrainWorkerRequest request;
+  request.set_name(name);
+  return Call(&v1::QuantizationService::Stub::DrainWorker, request);
+}
+
 absl::Status Connection::StreamEvents(
     const v1::WatchJobRequest& request,
     const std::function<absl::Status(const v1::JobEvent&)>& on_event) {

@@ -47,6 +47,7 @@ class Connection {
   absl::StatusOr<std::vector<v1::ArtifactFile>> ListArtifactFiles(const std::string& job);
   // All pages, in order of name.
   absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
+  absl::StatusOr<v1::Worker> DrainWorker(const std::string& name);
 
   // One try of a stream, without retries. Each returns OK when the server ended the stream,
   // UNAVAILABLE when the connection broke, or the first error of the function, which ends the call.

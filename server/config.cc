@@ -191,8 +191,26 @@ std::vector<Row> LimitRows() {
           "open-jobs", "jobs that may be open",
           +[](Config& config) -> int64_t& { return config.limits.open_jobs; }, 1, 10 * kMany),
       IntegerRow<int>(
-          "max-attempts", "attempts before a job fails for good",
+          "max-attempts", "attempts without progress before a job fails for good",
           +[](Config& config) -> int& { return config.limits.max_attempts; }, 1, 100),
+      DurationRow(
+          "retry-delay", "wait after a failed attempt, doubled for each without progress",
+          +[](Config& config) -> absl::Duration& { return config.limits.retry_delay; },
+          absl::ZeroDuration(), absl::Hours(1)),
+      DurationRow(
+          "stall-time", "without progress for so long, or longer by the plan, a worker is stuck",
+          +[](Config& config) -> absl::Duration& { return config.limits.stall_time; },
+          absl::Seconds(1), absl::Hours(24)),
+      IntegerRow<int64_t>(
+          "tenant-queue", "jobs of one tenant that may wait",
+          +[](Config& config) -> int64_t& { return config.limits.tenant_queue; }, 1, 10 * kMany),
+      IntegerRow<int64_t>(
+          "tenant-running", "tasks of one tenant that may run at a time",
+          +[](Config& config) -> int64_t& { return config.limits.tenant_running; }, 1, 10 * kMany),
+      DurationRow(
+          "retention", "jobs are removed with their files so long after their end",
+          +[](Config& config) -> absl::Duration& { return config.limits.retention; },
+          absl::Seconds(1), absl::InfiniteDuration()),
       IntegerRow<int>(
           "streams", "WatchJob and ReadArtifactFile calls open at a time",
           +[](Config& config) -> int& { return config.limits.streams; }, 1, 100'000),

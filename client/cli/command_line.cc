@@ -114,11 +114,13 @@ CLI::App& CommandLine::Group(const std::string& name) {
   return *app;
 }
 
+// A command may hold others, which come after it: the deepest is meant.
 Command* CommandLine::Chosen() const {
+  Command* chosen = nullptr;
   for (const auto& [app, command] : commands_) {
-    if (app->parsed()) return command.get();
+    if (app->parsed()) chosen = command.get();
   }
-  return nullptr;
+  return chosen;
 }
 
 ExitCode CommandLine::Run(std::vector<std::string> arguments, Streams streams,

@@ -35,6 +35,7 @@ inline constexpr std::array kRpcs = std::to_array<RpcRow>({
     {kUserService, "ListArtifactFiles", {Role::kUser, Role::kAdmin}},
     {kUserService, "ReadArtifactFile", {Role::kUser, Role::kAdmin}},
     {kUserService, "ListWorkers", {Role::kAdmin}},
+    {kUserService, "DrainWorker", {Role::kAdmin}, Audit::kYes},
     {kWorkerService, "Synchronize", {Role::kWorker}},
     // gRPC's own: load balancers ask for health without a token, and what reflection tells is in
     // this repository.

@@ -127,6 +127,8 @@ Task TaskOf(const Job& job, const v1::JobSpec& spec, const QuantizeRequest& requ
   task.max_run_time = run_time > absl::ZeroDuration() ? run_time : limits.max_run_time;
   const absl::Duration queue_time = FromProto(spec.resources().max_queue_time());
   if (queue_time > absl::ZeroDuration()) task.max_queue_time = queue_time;
+  task.stall_limit = StallLimit(absl::Seconds(plan.estimated_seconds),
+                                static_cast<int64_t>(plan.model.blocks.size()), limits);
   return task;
 }
 
@@ -165,9 +167,10 @@ absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& tenant,
   return true;
 }
 
-absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
+absl::Status CheckQueue(StoreReader& store, const std::string& tenant, const Limits& limits) {
   QueueCounts counts;
   QD_ASSIGN_OR_RETURN(counts.pending, store.CountPendingTasks());
+  QD_ASSIGN_OR_RETURN(counts.pending_of_tenant, store.CountPendingTasksOf(tenant));
   QD_ASSIGN_OR_RETURN(counts.open, store.CountOpenJobs());
   return CheckRoom(counts, limits);
 }
@@ -296,9 +299,10 @@ absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJo
   }
   QD_ASSIGN_OR_RETURN(MadeJob made, MakeJob(api, request.job()));
   made.job.tenant = caller.tenant;
+  made.task.tenant = caller.tenant;
   if (request.validate_only()) {
-    QD_RETURN_IF_ERROR(
-        api.store.Read([&](StoreReader& store) { return CheckQueue(store, api.limits); }));
+    QD_RETURN_IF_ERROR(api.store.Read(
+        [&](StoreReader& store) { return CheckQueue(store, caller.tenant, api.limits); }));
     *response = ToProto(made.job, &made.detail);
     response->clear_name();
     response->clear_state();
@@ -311,7 +315,7 @@ absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJo
     QD_ASSIGN_OR_RETURN(const auto earlier,
                         FindEarlier(store, caller.tenant, request.request_id(), body));
     if (earlier.has_value()) return added;
-    QD_RETURN_IF_ERROR(CheckQueue(store, api.limits));
+    QD_RETURN_IF_ERROR(CheckQueue(store, caller.tenant, api.limits));
     Task task = made.task;
     QD_RETURN_IF_ERROR(AddJob(store, added.job.emplace(made.job), made.detail, task, added.after));
     if (request.request_id().empty()) return added;

@@ -22,7 +22,7 @@ v1::Worker WorkerMessage(const Worker& worker, const std::optional<Lease>& lease
   message.set_name(WorkerName(worker.name));
   if (now - worker.last_seen > limits.lease) {
     message.set_state(v1::Worker::LOST);
-  } else if (worker.draining) {
+  } else if (worker.draining || worker.drain_asked) {
     message.set_state(v1::Worker::DRAINING);
   } else {
     message.set_state(lease.has_value() ? v1::Worker::BUSY : v1::Worker::IDLE);
@@ -70,6 +70,13 @@ absl::Status AddWholeJobs(StoreReader& store, const JobPage& page, int64_t max_b
   }
   next = page.next;
   return absl::OkStatus();
+}
+
+// What a worker runs is told to those who may see that job.
+void ForgetJobOfOthers(StoreReader& store, const Caller& caller, const std::optional<Lease>& lease,
+                       v1::Worker& message) {
+  const bool known = lease.has_value() && store.GetJobIn(caller.scope(), lease->job_id).ok();
+  if (!known) message.clear_job();
 }
 
 }  // namespace
@@ -209,13 +216,47 @@ absl::Status ListWorkers(ApiContext& api, const Caller& caller,
       QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker.name));
       v1::Worker* message = listed.add_workers();
       *message = WorkerMessage(worker, lease, now, api.limits);
-      const bool known = lease.has_value() && store.GetJobIn(caller.scope(), lease->job_id).ok();
-      if (!known) message->clear_job();
+      ForgetJobOfOthers(store, caller, lease, *message);
       last = worker.name;
     }
     return listed;
   };
   QD_ASSIGN_OR_RETURN(*response, ReadResult(api.store, list));
+  return absl::OkStatus();
+}
+
+absl::Status DrainWorker(ApiContext& api, const Caller& caller,
+                         const v1::DrainWorkerRequest& request, v1::Worker* response) {
+  constexpr std::string_view kWorkers = "workers/";
+  const std::string_view name = request.name();
+  if (!name.starts_with(kWorkers) || !IsId(name.substr(kWorkers.size()))) {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "name",
+                               .got = absl::StrCat("\"", ToAbsl(name.substr(0, 100)), "\""),
+                               .wanted = "workers/{id}"});
+  }
+  using Drained = std::pair<v1::Worker, AfterCommit>;
+  const auto drain = [&](StoreTransaction& store) -> absl::StatusOr<Drained> {
+    QD_ASSIGN_OR_RETURN(auto worker, store.FindWorker(name.substr(kWorkers.size())));
+    if (!worker.has_value()) {
+      return MakeError(Reason::kJobNotFound, "there is no such worker",
+                       Violation{.where = "name", .got = request.name(), .wanted = ""});
+    }
+    worker->drain_asked = true;
+    QD_RETURN_IF_ERROR(store.PutWorker(*worker));
+    QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker->name));
+    // Idle, it waits for work; else for what is said of its task.
+    AfterCommit after;
+    after.topics.push_back(lease.has_value() ? ControlTopicOf(lease->task_id)
+                                             : std::string(kWorkTopic));
+    v1::Worker message = WorkerMessage(*worker, lease, api.clock.Now(), api.limits);
+    ForgetJobOfOthers(store, caller, lease, message);
+    return Drained(std::move(message), std::move(after));
+  };
+  QD_ASSIGN_OR_RETURN(Drained drained, WriteResult(api.store, drain));
+  *response = std::move(drained.first);
+  api.Committed(drained.second);
+  spdlog::info("{} is told to leave", request.name());
   return absl::OkStatus();
 }
 

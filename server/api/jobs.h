@@ -23,6 +23,8 @@ absl::Status ListArtifactFiles(ApiContext& api, const Caller& caller,
                                v1::ListArtifactFilesResponse* response);
 absl::Status ListWorkers(ApiContext& api, const Caller& caller,
                          const v1::ListWorkersRequest& request, v1::ListWorkersResponse* response);
+absl::Status DrainWorker(ApiContext& api, const Caller& caller,
+                         const v1::DrainWorkerRequest& request, v1::Worker* response);
 absl::Status GetCapabilities(ApiContext& api, const Caller& caller,
                              const v1::GetCapabilitiesRequest& request, v1::Capabilities* response);
 

@@ -28,6 +28,7 @@ QD_UNARY(ListArtifactFiles, ListArtifactFilesRequest, v1::ListArtifactFilesRespo
          quantd::ListArtifactFiles)
 QD_UNARY(ListWorkers, ListWorkersRequest, v1::ListWorkersResponse, api_.executor,
          quantd::ListWorkers)
+QD_UNARY(DrainWorker, DrainWorkerRequest, v1::Worker, api_.executor, quantd::DrainWorker)
 #undef QD_UNARY
 
 grpc::ServerWriteReactor<v1::JobEvent>* QuantizationService::WatchJob(

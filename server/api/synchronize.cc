@@ -133,6 +133,7 @@ absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
   QD_ASSIGN_OR_RETURN(const auto lease, store.FindLease(TaskIdOf(report)));
   if (!lease.has_value() || lease->fencing_token != report.fencing_token() ||
       lease->worker != request.worker() || lease->session != request.session() ||
+      report.sealed_parts() > lease->sealed_parts ||
       MustRenew(*lease, api.clock.Now(), api.limits)) {
     return Answer();
   }
@@ -147,6 +148,7 @@ absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
   SynchronizeAnswer answer;
   TellAlways(api, answer);
   TellToGoOn(*lease, job, api.limits, answer);
+  answer.response.set_drain(worker->drain_asked);
   return Answer(std::move(answer));
 }
 
@@ -163,7 +165,12 @@ class Visit : public VisitResult {
  public:
   Visit(ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
         StoreTransaction& store)
-      : api_(api), caller_(caller), request_(request), store_(store), now_(api.clock.Now()) {}
+      : api_(api),
+        caller_(caller),
+        request_(request),
+        store_(store),
+        now_(api.clock.Now()),
+        worker_(WorkerOf(request, now_)) {}
 
   absl::Status Run() {
     QD_RETURN_IF_ERROR(TakeName());
@@ -187,20 +194,22 @@ class Visit : public VisitResult {
 
   // Notes the worker. A new session of a known name ends the old one's lease.
   absl::Status TakeSession() {
-    const Worker worker = WorkerOf(request_, now_);
-    QD_ASSIGN_OR_RETURN(const bool ended, store_.HasSessionEnded(worker.name, worker.session));
+    QD_ASSIGN_OR_RETURN(const bool ended, store_.HasSessionEnded(worker_.name, worker_.session));
     if (ended) return LeaseLost("a session that a newer one has replaced");
-    QD_ASSIGN_OR_RETURN(const auto known, store_.FindWorker(worker.name));
-    if (known.has_value() && known->session != worker.session) {
-      QD_RETURN_IF_ERROR(store_.EndSession(worker.name, known->session, now_));
-      QD_ASSIGN_OR_RETURN(const auto lease, store_.FindLeaseOfWorker(worker.name));
+    QD_ASSIGN_OR_RETURN(const auto known, store_.FindWorker(worker_.name));
+    if (known.has_value() && known->session == worker_.session) {
+      worker_.drain_asked = known->drain_asked;
+    } else if (known.has_value()) {
+      QD_RETURN_IF_ERROR(store_.EndSession(worker_.name, known->session, now_));
+      QD_ASSIGN_OR_RETURN(const auto lease, store_.FindLeaseOfWorker(worker_.name));
       if (lease.has_value()) {
         QD_RETURN_IF_ERROR(EndAttempt(store_, *lease, AttemptEnd::kLeaseLost, std::nullopt,
                                       api_.limits, now_, after)
                                .status());
       }
     }
-    return store_.PutWorker(worker);
+    answer.response.set_drain(worker_.drain_asked);
+    return store_.PutWorker(worker_);
   }
 
   absl::Status TakeReport() {
@@ -213,10 +222,24 @@ class Visit : public VisitResult {
       return LeaseLost(absl::StrCat("token ", report.fencing_token()));
     }
     QD_ASSIGN_OR_RETURN(job, store_.GetJob(lease.job_id));
+    const int64_t told = lease.acknowledged_event, sealed = lease.sealed_parts;
     QD_RETURN_IF_ERROR(StoreEvents(report, lease));
+    TakeSealedParts(report, lease);
+    if (lease.acknowledged_event > told || lease.sealed_parts > sealed) {
+      QD_RETURN_IF_ERROR(NoteProgress(store_, job, lease, api_.limits, now_));
+    }
     answer.response.set_acknowledged_event(lease.acknowledged_event);
     if (!IsFinal(report.state())) return Renew(lease);
     return Finish(report, lease);
+  }
+
+  // No more than there can be: a worker that tells of ever more must not run for ever.
+  void TakeSealedParts(const v1::TaskReport& report, Lease& lease) const {
+    if (report.sealed_parts() <= lease.sealed_parts) return;
+    v1::Plan plan;
+    plan.ParseFromString(job.plan);
+    const int64_t most = plan.blocks() + 1;  // and the choice of a recipe
+    lease.sealed_parts = std::clamp(report.sealed_parts(), lease.sealed_parts, most);
   }
 
   absl::Status StoreEvents(const v1::TaskReport& report, Lease& lease) {
@@ -368,17 +391,17 @@ class Visit : public VisitResult {
       return Assign(*task, *lease);
     }
     if (!request_.draining() && api_.hub.stopped()) return ShuttingDown();
-    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask(store_, WorkerOf(request_, now_)));
+    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask(store_, worker_, api_.limits));
     if (task.has_value()) {
-      QD_ASSIGN_OR_RETURN(const Lease given, GiveLease(store_, *task, WorkerOf(request_, now_),
-                                                       api_.limits, now_, after));
+      QD_ASSIGN_OR_RETURN(const Lease given,
+                          GiveLease(store_, *task, worker_, api_.limits, now_, after));
       return Assign(*task, given);
     }
     answer.response.set_desired(v1::SynchronizeResponse::IDLE);
     // A worker that does not wait here would otherwise call in a tight loop.
     const bool waits = FromProto(request_.long_poll()) > absl::ZeroDuration();
     *answer.response.mutable_next_call_delay() = ToProto(waits ? absl::ZeroDuration() : kIdlePoll);
-    answer.may_wait = !request_.draining();
+    answer.may_wait = !request_.draining() && !worker_.drain_asked;
     return absl::OkStatus();
   }
 
@@ -393,6 +416,7 @@ class Visit : public VisitResult {
     assignment->set_attempt(job.attempts);
     assignment->mutable_spec()->ParseFromString(job.spec);
     assignment->set_blob_prefix(BlobPrefix(job.id, lease.fencing_token) + "/");
+    assignment->set_checkpoint_prefix(CheckpointPrefix(job.id, task.id) + "/");
     *assignment->mutable_max_run_time() = ToProto(task.max_run_time);
     for (const std::string& root : api_.model_roots) assignment->add_model_roots(root);
     *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
@@ -405,6 +429,7 @@ class Visit : public VisitResult {
   const v1::SynchronizeRequest& request_;
   StoreTransaction& store_;
   const absl::Time now_;
+  Worker worker_;
 };
 
 void CheckReport(const v1::TaskReport& report, const Limits& limits, FieldChecks& checks) {
@@ -415,6 +440,7 @@ void CheckReport(const v1::TaskReport& report, const Limits& limits, FieldChecks
   if (report.state() == v1::TaskReport::STATE_UNSPECIFIED) {
     checks.Wrong("task.state", "nothing", "a state");
   }
+  checks.InRange("task.sealed_parts", report.sealed_parts(), 0, INT64_MAX);
   checks.InRange("task.events", report.events_size(), 0, limits.events_per_call);
   int64_t last = 0;
   for (int i = 0; i < report.events_size() && checks.ok(); ++i) {

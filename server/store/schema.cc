@@ -204,6 +204,40 @@ CREATE TABLE worker_owners (
   worker TEXT PRIMARY KEY,
   owner TEXT NOT NULL
 ) WITHOUT ROWID;
+)sql",
+                                       // Delayed retries, progress that is kept, stuck workers,
+                                       // tenants' shares, jobs that ended long ago. A lease of
+                                       // before is never stuck: its worker tells of no parts.
+                                       R"sql(
+ALTER TABLE tasks ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+ALTER TABLE tasks ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN sealed_parts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN failed_attempts TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE tasks ADD COLUMN stall_limit INTEGER NOT NULL DEFAULT 3600000000;
+ALTER TABLE leases ADD COLUMN sealed_parts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE leases ADD COLUMN stuck_time INTEGER NOT NULL DEFAULT 9223372036854775807;
+ALTER TABLE workers ADD COLUMN drain_asked INTEGER NOT NULL DEFAULT 0;
+DROP INDEX tasks_pending;
+CREATE INDEX tasks_pending ON tasks (backend, tenant, priority DESC, number, memory_bytes)
+  WHERE state = 0;
+CREATE INDEX tasks_leased ON tasks (tenant) WHERE state = 1;
+CREATE INDEX tasks_delayed ON tasks (not_before) WHERE state = 3;
+CREATE INDEX leases_by_stuck_time ON leases (stuck_time);
+CREATE INDEX jobs_by_end ON jobs (end_time) WHERE end_time IS NOT NULL;
+CREATE TABLE pending_of_tenants (tenant TEXT PRIMARY KEY, tasks INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO pending_of_tenants SELECT tenant, COUNT(*) FROM tasks WHERE state = 0 GROUP BY tenant;
+CREATE TRIGGER pending_of_tenant_added AFTER INSERT ON tasks WHEN NEW.state = 0 BEGIN
+  INSERT INTO pending_of_tenants VALUES (NEW.tenant, 1)
+    ON CONFLICT (tenant) DO UPDATE SET tasks = tasks + 1;
+END;
+CREATE TRIGGER pending_of_tenant_changed AFTER UPDATE OF state ON tasks
+WHEN (OLD.state = 0) <> (NEW.state = 0) BEGIN
+  INSERT INTO pending_of_tenants VALUES (NEW.tenant, 1)
+    ON CONFLICT (tenant) DO UPDATE SET tasks = tasks + (NEW.state = 0) - (OLD.state = 0);
+END;
+CREATE TRIGGER pending_of_tenant_removed AFTER DELETE ON tasks WHEN OLD.state = 0 BEGIN
+  UPDATE pending_of_tenants SET tasks = tasks - 1 WHERE tenant = OLD.tenant;
+END;
 )sql"};
 
 }  // namespace

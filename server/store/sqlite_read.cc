@@ -73,6 +73,27 @@ absl::StatusOr<int64_t> SqliteTransaction::CountPendingTasks() {
   return ReadNumber(connection_, "SELECT value FROM counters WHERE name = 'pending_tasks'");
 }
 
+absl::StatusOr<int64_t> SqliteTransaction::CountPendingTasksOf(std::string_view tenant) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("SELECT tasks FROM pending_of_tenants WHERE tenant = ?"));
+  QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Step());
+  return found ? statement.Int() : 0;
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteTransaction::JobsEndedBy(absl::Time time,
+                                                                        int limit) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("SELECT id FROM jobs WHERE end_time IS NOT NULL AND "
+                                          "end_time <= ? ORDER BY end_time LIMIT ?"));
+  statement.Bind(time).Bind(static_cast<int64_t>(limit));
+  std::vector<std::string> ids;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
+    if (!found) return ids;
+    ids.push_back(statement.Text());
+  }
+}
+
 absl::StatusOr<int64_t> SqliteTransaction::CountOpenJobs() {
   return ReadNumber(connection_, "SELECT value FROM counters WHERE name = 'open_jobs'");
 }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -80,9 +81,12 @@ class StoreReader : public AccessReader {
   virtual absl::StatusOr<JobDetail> GetJobDetail(const Job& job) = 0;
   virtual absl::StatusOr<JobPage> ListJobs(const JobQuery& query) = 0;
   virtual absl::StatusOr<int64_t> CountPendingTasks() = 0;
+  virtual absl::StatusOr<int64_t> CountPendingTasksOf(std::string_view tenant) = 0;
   // Of jobs that are not final.
   virtual absl::StatusOr<int64_t> CountOpenJobs() = 0;
   virtual absl::StatusOr<std::vector<JobCount>> CountJobs() = 0;
+  // Ids of jobs that ended by then, the oldest first.
+  virtual absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) = 0;
   virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
                                                                    std::string_view request_id) = 0;
 
@@ -98,16 +102,26 @@ class StoreReader : public AccessReader {
 
   virtual absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) = 0;
   virtual absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) = 0;
-  // Of those that ask for `backend` (by its name, or "any") and at most so much memory: highest
-  // priority first, then first come. Costs no more when many wait for another backend.
+  // Whose tasks wait for `backend` (by its name, or "any"), in order of name. Costs a step for
+  // each.
+  virtual absl::StatusOr<std::vector<std::string>> PendingTenants(std::string_view backend) = 0;
+  // Of the tenant's that ask for `backend` and at most so much memory: highest priority first, then
+  // first come. Costs no more when many wait for another backend.
   virtual absl::StatusOr<std::vector<Task>> PendingTasks(std::string_view backend,
+                                                         std::string_view tenant,
                                                          int64_t memory_bytes, int limit) = 0;
+  // Tasks under a lease, by tenant.
+  virtual absl::StatusOr<std::map<std::string, int64_t>> CountRunningTasks() = 0;
+  // Delayed tasks whose time has come.
+  virtual absl::StatusOr<std::vector<Task>> DueTasks(absl::Time now, int limit) = 0;
   // Pending tasks with a max_queue_time that has passed.
   virtual absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) = 0;
 
   virtual absl::StatusOr<std::optional<Lease>> FindLease(std::string_view task_id) = 0;
   virtual absl::StatusOr<std::optional<Lease>> FindLeaseOfWorker(std::string_view worker) = 0;
   virtual absl::StatusOr<std::vector<Lease>> ExpiredLeases(absl::Time now, int limit) = 0;
+  // Whose stuck_time has come.
+  virtual absl::StatusOr<std::vector<Lease>> StuckLeases(absl::Time now, int limit) = 0;
   virtual absl::StatusOr<std::vector<Lease>> AllLeases() = 0;
 
   virtual absl::StatusOr<std::optional<Worker>> FindWorker(std::string_view name) = 0;
