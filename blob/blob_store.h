@@ -21,6 +21,14 @@ class BlobStore {
   // Stores the file `path` under `name`, durable when it returns. The file is consumed: moved where
   // the store can move, copied and removed elsewhere. A blob of that name is replaced.
   virtual absl::Status PutFile(std::string_view name, const std::string& path) = 0;
+  // Stores the bytes of the file `path` under `name`; the file stays, and whoever has it replaces
+  // it rather than write into it: a store in its file system keeps no second copy. The blob is
+  // there whole or not at all, but a loss of power may take its bytes. For what is checked when it
+  // is read, and can be made again.
+  virtual absl::Status PutCopy(std::string_view name, const std::string& path) = 0;
+  // The other way: makes the file `path`, in a folder that is there, of a blob. As careless, as
+  // cheap.
+  virtual absl::Status GetCopy(std::string_view name, const std::string& path) const = 0;
   // ARTIFACT_NOT_FOUND if there is none.
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const = 0;
   // Names that begin with `prefix` (whole parts), sorted.

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "client/cancellation.h"
 #include "client/retry.h"
+#include "proto/secure_channel.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
 
 namespace quantd {
@@ -21,6 +22,8 @@ struct ConnectionOptions {
   std::string server = "127.0.0.1:8470";        // host:port, or any other gRPC target
   absl::Duration deadline = absl::Seconds(30);  // of one try of a unary call
   RetryOptions unary_retry = {};
+  ChannelSecurity security = {};                               // what the headers of a call say
+  std::shared_ptr<grpc::ChannelCredentials> credentials = {};  // for `server`; none: plain text
 };
 
 // Errors carry the reason and the violations that the server gave. UNAVAILABLE means that the
@@ -44,6 +47,7 @@ class Connection {
   absl::StatusOr<std::vector<v1::ArtifactFile>> ListArtifactFiles(const std::string& job);
   // All pages, in order of name.
   absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
+  absl::StatusOr<v1::Worker> DrainWorker(const std::string& name);
 
   // One try of a stream, without retries. Each returns OK when the server ended the stream,
   // UNAVAILABLE when the connection broke, or the first error of the function, which ends the call.

@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "base/error.h"
+#include "server/caller.h"
 
 namespace quantd {
 
@@ -32,6 +33,7 @@ Failure FailureOf(const absl::Status& status);
 struct Job {
   int64_t number = 0;  // grows with each job; set by the store
   std::string id;
+  std::string tenant = kDefaultTenant;
   JobState state = JobState::kPending;
   std::map<std::string, std::string> labels;
   std::string method;  // of the default scheme
@@ -55,18 +57,24 @@ struct JobDetail {
   std::string result;
 };
 
-// What a worker leases. Today a job is one task.
-enum class TaskState { kPending, kLeased, kDone };
+// What a worker leases. Today a job is one task. A delayed task waits for its time after a failed
+// attempt, and then for a worker: its job is PENDING in both.
+enum class TaskState { kPending, kLeased, kDone, kDelayed };
 
 struct Task {
   std::string id;
   std::string job_id;
   TaskState state = TaskState::kPending;
-  int priority = 0;           // higher runs sooner
-  absl::Time queued_time;     // since when it has been waiting
-  int64_t order = 0;          // among equals of priority; set by the store
-  int64_t fencing_token = 0;  // of the newest lease; only grows
-  int failures = 0;           // attempts that failed; handed-back ones do not count
+  int priority = 0;                     // higher runs sooner
+  absl::Time queued_time;               // since when it has been waiting for a worker
+  absl::Time not_before = {};           // until when it is delayed
+  std::string tenant = kDefaultTenant;  // of its job: the workers are shared fairly among them
+  int64_t order = 0;                    // among equals of priority; set by the store
+  int64_t fencing_token = 0;            // of the newest lease; only grows
+  int failures = 0;  // attempts that failed and sealed nothing new; handed-back ones do not count
+  int64_t sealed_parts = 0;                     // most that an attempt has left in the checkpoint
+  std::vector<Violation> failed_attempts = {};  // the last ones: which, and why
+  absl::Duration stall_limit = absl::Hours(1);  // without progress, a worker counts as stuck
   std::string backend = "any";
   int64_t memory_bytes = 0;  // what a worker must have free
   absl::Duration max_run_time;
@@ -81,7 +89,8 @@ struct Worker {
   int threads = 0;
   int64_t memory_bytes = 0, free_memory_bytes = 0;
   std::string engine_version, isa;
-  bool draining = false;
+  bool draining = false;     // it is leaving
+  bool drain_asked = false;  // it was told to leave once it is idle
 };
 
 struct Lease {
@@ -92,6 +101,8 @@ struct Lease {
   absl::Time expire_time = {};
   int64_t acknowledged_event = 0;  // highest TaskEvent.number that is stored
   bool reported = false;           // the worker has spoken of the task: it has begun it
+  int64_t sealed_parts = 0;        // that the worker has told of
+  absl::Time stuck_time = absl::InfiniteFuture();  // without progress until then it is stuck
 };
 
 struct Event {

@@ -1,12 +1,17 @@
 #include "server/lifecycle.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "server/scheduler/fair_share.h"
 
 namespace quantd {
 namespace {
+
+// So many failed attempts of a task are remembered.
+constexpr size_t kRemembered = 32;
 
 // Moves the job to `state` and writes the event.
 absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
@@ -23,6 +28,7 @@ absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
   if (IsFinal(state)) {
     job.end_time = now;
     job.failure = failure;
+    after.blob_prefixes.push_back(CheckpointPrefix(job.id));
   }
   Event event;
   event.time = now;
@@ -35,6 +41,13 @@ absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
   QD_RETURN_IF_ERROR(store.UpdateJob(job));
   after.topics.push_back(TopicOf(job.id));
   return absl::OkStatus();
+}
+
+void Remember(const Violation& record, Task& task) {
+  task.failed_attempts.push_back(record);
+  if (task.failed_attempts.size() > kRemembered) {
+    task.failed_attempts.erase(task.failed_attempts.begin());
+  }
 }
 
 }  // namespace
@@ -51,6 +64,14 @@ std::string BlobPrefix(std::string_view job_id, int64_t fencing_token) {
   return absl::StrCat("jobs/", ToAbsl(job_id), "/", fencing_token);
 }
 
+std::string CheckpointPrefix(std::string_view job_id) {
+  return absl::StrCat("jobs/", ToAbsl(job_id), "/checkpoints");
+}
+
+std::string CheckpointPrefix(std::string_view job_id, std::string_view task_id) {
+  return absl::StrCat(CheckpointPrefix(job_id), "/", ToAbsl(task_id));
+}
+
 absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, Task& task,
                     AfterCommit& after) {
   QD_RETURN_IF_ERROR(store.InsertJob(job, detail));
@@ -64,14 +85,20 @@ absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, 
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker) {
-  std::vector<Task> firsts;  // of each backend
+absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker,
+                                             const Limits& limits) {
+  QD_ASSIGN_OR_RETURN(const RunningTasks running, store.CountRunningTasks());
+  std::vector<Task> firsts;  // of each tenant and backend
   for (const std::string& backend : BackendsFor(worker)) {
-    QD_ASSIGN_OR_RETURN(std::vector<Task> first,
-                        store.PendingTasks(backend, worker.free_memory_bytes, 1));
-    for (Task& task : first) firsts.push_back(std::move(task));
+    QD_ASSIGN_OR_RETURN(const std::vector<std::string> tenants, store.PendingTenants(backend));
+    for (const std::string& tenant : tenants) {
+      if (!MayRunMore(tenant, running, limits)) continue;
+      QD_ASSIGN_OR_RETURN(std::vector<Task> first,
+                          store.PendingTasks(backend, tenant, worker.free_memory_bytes, 1));
+      for (Task& task : first) firsts.push_back(std::move(task));
+    }
   }
-  const std::optional<size_t> picked = PickTask(firsts, worker);
+  const std::optional<size_t> picked = PickTask(firsts, running, worker, limits);
   if (!picked.has_value()) return std::optional<Task>();
   return std::optional<Task>(std::move(firsts[*picked]));
 }
@@ -88,7 +115,8 @@ absl::StatusOr<Lease> GiveLease(StoreTransaction& store, Task& task, const Worke
               .session = worker.session,
               .fencing_token = task.fencing_token,
               .expire_time = now + limits.lease,
-              .acknowledged_event = 0};
+              .acknowledged_event = 0,
+              .stuck_time = StuckTime(task, now, now, limits)};
   QD_RETURN_IF_ERROR(store.PutLease(lease));
   ++job.attempts;
   job.start_time = now;
@@ -104,15 +132,26 @@ absl::StatusOr<JobState> EndAttempt(StoreTransaction& store, const Lease& lease,
   QD_ASSIGN_OR_RETURN(Job job, store.GetJob(lease.job_id));
   QD_ASSIGN_OR_RETURN(std::optional<Task> task, store.FindTask(lease.task_id));
   if (!task.has_value()) return MakeError(Reason::kInternal, "a lease without its task");
-  const Verdict verdict = AfterAttempt(job.state, *task, end, failure, limits);
+  const Attempt attempt = {.end = end,
+                           .failure = failure,
+                           .sealed_parts = lease.sealed_parts,
+                           .number = job.attempts,
+                           .worker = lease.worker};
+  const Verdict verdict = AfterAttempt(job.state, *task, attempt, limits);
   QD_RETURN_IF_ERROR(store.DeleteLease(lease.task_id));
   if (verdict.counts_as_failure) ++task->failures;
+  task->sealed_parts = std::max(task->sealed_parts, lease.sealed_parts);
+  if (verdict.record.has_value()) Remember(*verdict.record, *task);
   if (IsFinal(verdict.state)) {
     task->state = TaskState::kDone;
+    // The tenant may have waited for a place of its own.
+    QD_ASSIGN_OR_RETURN(const int64_t waiting, store.CountPendingTasksOf(task->tenant));
+    if (waiting > 0) after.topics.emplace_back(kWorkTopic);
   } else {
-    task->state = TaskState::kPending;
-    task->queued_time = now;
-    after.topics.emplace_back(kWorkTopic);
+    const bool delayed = verdict.delay > absl::ZeroDuration();
+    task->state = delayed ? TaskState::kDelayed : TaskState::kPending;
+    task->not_before = task->queued_time = now + verdict.delay;
+    if (!delayed) after.topics.emplace_back(kWorkTopic);
   }
   QD_RETURN_IF_ERROR(store.UpdateTask(*task));
   if (!verdict.keep_files) {
@@ -145,6 +184,33 @@ absl::StatusOr<Job> CancelJob(StoreTransaction& store, std::string_view job_id, 
   QD_RETURN_IF_ERROR(store.UpdateTask(*task));
   QD_RETURN_IF_ERROR(ChangeState(store, job, JobState::kCancelled, std::nullopt, now, after));
   return job;
+}
+
+absl::Status NoteProgress(StoreTransaction& store, const Job& job, Lease& lease,
+                          const Limits& limits, absl::Time now) {
+  QD_ASSIGN_OR_RETURN(const std::optional<Task> task, store.FindTask(lease.task_id));
+  if (!task.has_value()) return MakeError(Reason::kInternal, "a lease without its task");
+  lease.stuck_time = StuckTime(*task, job.start_time.value_or(now), now, limits);
+  return absl::OkStatus();
+}
+
+absl::Status WakeDelayed(StoreTransaction& store, const Task& due, absl::Time now,
+                         AfterCommit& after) {
+  QD_ASSIGN_OR_RETURN(std::optional<Task> task, store.FindTask(due.id));
+  // It may have been cancelled since it was listed.
+  if (!task.has_value() || task->state != TaskState::kDelayed || task->not_before > now) {
+    return absl::OkStatus();
+  }
+  task->state = TaskState::kPending;
+  after.topics.emplace_back(kWorkTopic);
+  return store.UpdateTask(*task);
+}
+
+absl::Status RemoveJob(StoreTransaction& store, std::string_view job_id, AfterCommit& after) {
+  QD_RETURN_IF_ERROR(store.DeleteJob(job_id));
+  after.blob_prefixes.push_back(BlobPrefix(job_id));
+  after.topics.push_back(TopicOf(job_id));
+  return absl::OkStatus();
 }
 
 absl::Status FailOverdue(StoreTransaction& store, const Task& overdue, absl::Time now,

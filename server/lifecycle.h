@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "server/job.h"
 #include "server/limits.h"
+#include "server/scheduler/attempts.h"
 #include "server/scheduler/rules.h"
 #include "server/store/store.h"
 
@@ -30,21 +31,26 @@ struct AfterCommit {
 // Blob prefix of everything of a job, and of one lease of it; both without a final '/'.
 std::string BlobPrefix(std::string_view job_id);
 std::string BlobPrefix(std::string_view job_id, int64_t fencing_token);
+// Of what attempts have done so far, of the whole job and of one task: it outlives an attempt and
+// goes with the job's end.
+std::string CheckpointPrefix(std::string_view job_id);
+std::string CheckpointPrefix(std::string_view job_id, std::string_view task_id);
 
 // A new job with its one task and its first event.
 absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, Task& task,
                     AfterCommit& after);
 
-// The task that the worker gets next: highest priority, then first come, of those that it could
-// run.
-absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker);
+// The task that the worker gets next, by the rule of fair_share.h.
+absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker,
+                                             const Limits& limits);
 
 // Gives a pending task to the worker: a lease with the next fencing token.
 absl::StatusOr<Lease> GiveLease(StoreTransaction& store, Task& task, const Worker& worker,
                                 const Limits& limits, absl::Time now, AfterCommit& after);
 
 // Ends the attempt of a lease: applies the scheduler's verdict to task and job and removes the
-// lease. Returns the state that the job is in.
+// lease. A task that is tried again may have to wait for its time first (WakeDelayed). Returns the
+// state that the job is in.
 absl::StatusOr<JobState> EndAttempt(StoreTransaction& store, const Lease& lease, AttemptEnd end,
                                     const std::optional<Failure>& failure, const Limits& limits,
                                     absl::Time now, AfterCommit& after);
@@ -53,6 +59,17 @@ absl::StatusOr<JobState> EndAttempt(StoreTransaction& store, const Lease& lease,
 // is then.
 absl::StatusOr<Job> CancelJob(StoreTransaction& store, std::string_view job_id, absl::Time now,
                               AfterCommit& after);
+
+// Notes that something has come of the lease's attempt: the time when it counts as stuck moves.
+absl::Status NoteProgress(StoreTransaction& store, const Job& job, Lease& lease,
+                          const Limits& limits, absl::Time now);
+
+// Lets a delayed task whose time has come wait for a worker.
+absl::Status WakeDelayed(StoreTransaction& store, const Task& task, absl::Time now,
+                         AfterCommit& after);
+
+// Removes a job that has ended, with all that is kept of it.
+absl::Status RemoveJob(StoreTransaction& store, std::string_view job_id, AfterCommit& after);
 
 // Fails a pending job that waited too long.
 absl::Status FailOverdue(StoreTransaction& store, const Task& task, absl::Time now,

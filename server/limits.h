@@ -19,7 +19,13 @@ struct Limits {
   int label_characters = 63;
   int overrides = 1000;
   absl::Duration max_run_time = absl::Hours(24);
-  int max_attempts = 3;
+  int max_attempts = 3;                                   // that fail and seal nothing new
+  absl::Duration retry_delay = absl::Seconds(2);          // after the first, doubled for each more
+  absl::Duration longest_retry_delay = absl::Minutes(5);  // at most
+  absl::Duration stall_time = absl::Minutes(15);          // least time without progress: stuck
+  int64_t tenant_queue = 20000;                           // jobs waiting, per tenant
+  int64_t tenant_running = 20000;                         // tasks running, per tenant
+  absl::Duration retention = absl::InfiniteDuration();    // of jobs that have ended
   int streams = 1000;
   int chunk_bytes = 1 << 20;
   int events_per_call = 1000;

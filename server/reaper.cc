@@ -34,47 +34,80 @@ absl::Status Reaper::ExtendLeases() {
     QD_ASSIGN_OR_RETURN(std::vector<Lease> leases, store.AllLeases());
     for (Lease& lease : leases) {
       lease.expire_time = std::max(lease.expire_time, clock_.Now() + limits_.lease);
+      QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(lease.job_id));
+      QD_RETURN_IF_ERROR(NoteProgress(store, job, lease, limits_, clock_.Now()));
       QD_RETURN_IF_ERROR(store.PutLease(lease));
     }
     return store.ForgetWorkers(clock_.Now() - kForgetWorkersAfter);
   });
 }
 
+// `list` finds what may be due, outside of any transaction that writes; `act` looks again at each.
+template <typename List, typename Act>
+absl::Status Reaper::ForEachDue(const List& list, const Act& act) {
+  QD_ASSIGN_OR_RETURN(const auto found, ReadResult(store_, list));
+  for (const auto& due : found) {
+    const auto one = [&](StoreTransaction& store) -> absl::StatusOr<AfterCommit> {
+      AfterCommit after;
+      QD_RETURN_IF_ERROR(act(store, due, after));
+      return after;
+    };
+    QD_ASSIGN_OR_RETURN(const AfterCommit after, WriteResult(store_, one));
+    committed_(after);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Reaper::Tick() {
   const absl::Time now = clock_.Now();
-  QD_ASSIGN_OR_RETURN(const auto expired, ReadResult(store_, [&](StoreReader& store) {
-                        return store.ExpiredLeases(now, kPerTick);
-                      }));
-  QD_ASSIGN_OR_RETURN(const auto overdue, ReadResult(store_, [&](StoreReader& store) {
-                        return store.OverdueTasks(now, kPerTick);
-                      }));
-  for (const Lease& seen : expired) {
-    const auto end = [&](StoreTransaction& store) -> absl::StatusOr<AfterCommit> {
-      AfterCommit after;
-      QD_ASSIGN_OR_RETURN(const std::optional<Lease> lease, store.FindLease(seen.task_id));
-      // The worker may have called since it was listed.
-      if (!lease.has_value() || !HasExpired(*lease, now)) return after;
-      spdlog::warn("lease of {} on {} has expired (token {})", lease->task_id, lease->worker,
-                   lease->fencing_token);
-      QD_RETURN_IF_ERROR(
-          EndAttempt(store, *lease, AttemptEnd::kLeaseLost, std::nullopt, limits_, now, after)
-              .status());
-      return after;
-    };
-    QD_ASSIGN_OR_RETURN(const AfterCommit after, WriteResult(store_, end));
-    committed_(after);
-  }
-  for (const Task& task : overdue) {
-    const auto fail = [&](StoreTransaction& store) -> absl::StatusOr<AfterCommit> {
-      AfterCommit after;
-      QD_RETURN_IF_ERROR(FailOverdue(store, task, now, after));
-      return after;
-    };
-    QD_ASSIGN_OR_RETURN(const AfterCommit after, WriteResult(store_, fail));
-    committed_(after);
-  }
+  QD_RETURN_IF_ERROR(EndLeases(now));
+  QD_RETURN_IF_ERROR(
+      ForEachDue([&](StoreReader& store) { return store.OverdueTasks(now, kPerTick); },
+                 [&](StoreTransaction& store, const Task& task, AfterCommit& after) {
+                   return FailOverdue(store, task, now, after);
+                 }));
+  QD_RETURN_IF_ERROR(ForEachDue([&](StoreReader& store) { return store.DueTasks(now, kPerTick); },
+                                [&](StoreTransaction& store, const Task& task, AfterCommit& after) {
+                                  return WakeDelayed(store, task, now, after);
+                                }));
+  QD_RETURN_IF_ERROR(ForEachDue(
+      [&](StoreReader& store) { return store.JobsEndedBy(now - limits_.retention, kPerTick); },
+      [&](StoreTransaction& store, const std::string& id, AfterCommit& after) {
+        spdlog::info("job {} ended longer ago than jobs are kept: removed", id);
+        return RemoveJob(store, id, after);
+      }));
   SweepIfDue(now);
   return absl::OkStatus();
+}
+
+absl::Status Reaper::EndLeases(absl::Time now) {
+  QD_RETURN_IF_ERROR(ForEachDue(
+      [&](StoreReader& store) { return store.ExpiredLeases(now, kPerTick); },
+      [&](StoreTransaction& store, const Lease& seen, AfterCommit& after) -> absl::Status {
+        QD_ASSIGN_OR_RETURN(const std::optional<Lease> lease, store.FindLease(seen.task_id));
+        // The worker may have called since it was listed.
+        if (!lease.has_value() || !HasExpired(*lease, now)) return absl::OkStatus();
+        spdlog::warn("lease of {} on {} has expired (token {})", lease->task_id, lease->worker,
+                     lease->fencing_token);
+        return EndAttempt(store, *lease, AttemptEnd::kLeaseLost, std::nullopt, limits_, now, after)
+            .status();
+      }));
+  return ForEachDue(
+      [&](StoreReader& store) { return store.StuckLeases(now, kPerTick); },
+      [&](StoreTransaction& store, const Lease& seen, AfterCommit& after) -> absl::Status {
+        QD_ASSIGN_OR_RETURN(const std::optional<Lease> lease, store.FindLease(seen.task_id));
+        if (!lease.has_value() || lease->stuck_time > now) return absl::OkStatus();
+        QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(lease->job_id));
+        QD_ASSIGN_OR_RETURN(const std::optional<Task> task, store.FindTask(lease->task_id));
+        if (!task.has_value()) return MakeError(Reason::kInternal, "a lease without its task");
+        spdlog::warn("{} on {} is stuck or runs too long (token {}): it is given on",
+                     lease->task_id, lease->worker, lease->fencing_token);
+        // The worker learns of it from its next call.
+        after.topics.push_back(ControlTopicOf(lease->task_id));
+        return EndAttempt(store, *lease, StuckOrOverran(*task, job.start_time.value_or(now), now),
+                          std::nullopt, limits_, now, after)
+            .status();
+      });
 }
 
 void Reaper::SweepIfDue(absl::Time now) {

@@ -1,5 +1,6 @@
-// Looks at the clock so that nothing waits for ever: ends leases that have expired, fails jobs that
-// waited too long, forgets workers that are gone, removes blobs that nobody will ask for.
+// Looks at the clock so that nothing waits for ever: ends leases that have expired or come to
+// nothing, fails jobs that waited too long, lets delayed ones wait for a worker, forgets workers
+// that are gone and jobs that ended long ago, removes blobs that nobody will ask for.
 #pragma once
 
 #include <functional>
@@ -43,6 +44,9 @@ class Reaper {
   void Stop();
 
  private:
+  template <typename List, typename Act>
+  absl::Status ForEachDue(const List& list, const Act& act);
+  absl::Status EndLeases(absl::Time now);
   void Loop(absl::Duration period);
   void SweepIfDue(absl::Time now);
 

@@ -1,5 +1,5 @@
-// quantctl methods, formats, families, workers, version: what the server can do and who works for
-// it.
+// quantctl methods, formats, families, workers, workers drain, version: what the server can do and
+// who works for it.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -179,6 +179,39 @@ class Workers : public Command {
   }
 };
 
+class WorkersDrain : public Command {
+ public:
+  explicit WorkersDrain(CLI::App& app) {
+    app.add_option("WORKER", names_, "workers/NAME, or NAME")->required();
+  }
+  absl::StatusOr<ExitCode> Run(Session& session) override {
+    std::vector<v1::Worker> workers;
+    for (const std::string& name : names_) {
+      const bool whole = name.starts_with("workers/");
+      QD_ASSIGN_OR_RETURN(v1::Worker worker,
+                          session.connection().DrainWorker(whole ? name : "workers/" + name));
+      workers.push_back(std::move(worker));
+    }
+    if (session.json()) {
+      QD_RETURN_IF_ERROR(PrintList(session, workers));
+      return ExitCode::kDone;
+    }
+    for (const v1::Worker& worker : workers) {
+      session.out() << worker.name()
+                    << (worker.job().empty() ? " leaves\n"
+                                             : " leaves when " + worker.job() + " has ended\n");
+    }
+    return ExitCode::kDone;
+  }
+
+ private:
+  std::vector<std::string> names_;
+};
+
+std::string NoVersion(const absl::Status& status) {
+  return ReasonOf(status) == Reason::kUnauthenticated ? "asks for a token" : "not reached";
+}
+
 class Version : public Command {
  public:
   explicit Version(CLI::App&) {}
@@ -195,7 +228,8 @@ class Version : public Command {
     }
     session.out() << absl::StrCat(
         "quantctl ", QUANTD_VERSION, "\nquantd   ",
-        capabilities.ok() ? capabilities->server_version() : "not reached", " at ", server, "\n");
+        capabilities.ok() ? capabilities->server_version() : NoVersion(capabilities.status()),
+        " at ", server, "\n");
     return ExitCode::kDone;
   }
 };
@@ -206,6 +240,9 @@ std::unique_ptr<Command> MakeMethods(CLI::App& app) { return std::make_unique<Me
 std::unique_ptr<Command> MakeFormats(CLI::App& app) { return std::make_unique<Formats>(app); }
 std::unique_ptr<Command> MakeFamilies(CLI::App& app) { return std::make_unique<Families>(app); }
 std::unique_ptr<Command> MakeWorkers(CLI::App& app) { return std::make_unique<Workers>(app); }
+std::unique_ptr<Command> MakeWorkersDrain(CLI::App& app) {
+  return std::make_unique<WorkersDrain>(app);
+}
 std::unique_ptr<Command> MakeVersion(CLI::App& app) { return std::make_unique<Version>(app); }
 
 }  // namespace quantd

@@ -8,12 +8,13 @@
 
 namespace quantd {
 // One line per rpc that answers once: run `function` on the executor.
-#define QD_UNARY(Name, Request, Response, executor, function)                              \
-  grpc::ServerUnaryReactor* QuantizationService::Name(                                     \
-      Context* context, const v1::Request* request, Response* response) {                  \
-    return RunUnary(                                                                       \
-        api_, executor, context, #Name, request, response,                                 \
-        [this](const v1::Request& in, Response* out) { return function(api_, in, out); }); \
+#define QD_UNARY(Name, Request, Response, executor, function)                                  \
+  grpc::ServerUnaryReactor* QuantizationService::Name(                                         \
+      Context* context, const v1::Request* request, Response* response) {                      \
+    return RunUnary(api_, executor, context, RpcNamed(kUserService, #Name), request, response, \
+                    [this](const Caller& caller, const v1::Request& in, Response* out) {       \
+                      return function(api_, caller, in, out);                                  \
+                    });                                                                        \
   }
 
 QD_UNARY(GetCapabilities, GetCapabilitiesRequest, v1::Capabilities, api_.executor,
@@ -27,16 +28,17 @@ QD_UNARY(ListArtifactFiles, ListArtifactFilesRequest, v1::ListArtifactFilesRespo
          quantd::ListArtifactFiles)
 QD_UNARY(ListWorkers, ListWorkersRequest, v1::ListWorkersResponse, api_.executor,
          quantd::ListWorkers)
+QD_UNARY(DrainWorker, DrainWorkerRequest, v1::Worker, api_.executor, quantd::DrainWorker)
 #undef QD_UNARY
 
 grpc::ServerWriteReactor<v1::JobEvent>* QuantizationService::WatchJob(
-    Context* /*context*/, const v1::WatchJobRequest* request) {
-  return quantd::WatchJob(api_, *request);
+    Context* context, const v1::WatchJobRequest* request) {
+  return quantd::WatchJob(api_, CredentialsOf(*context), *request);
 }
 
 grpc::ServerWriteReactor<v1::ArtifactChunk>* QuantizationService::ReadArtifactFile(
-    Context* /*context*/, const v1::ReadArtifactFileRequest* request) {
-  return quantd::ReadArtifactFile(api_, *request);
+    Context* context, const v1::ReadArtifactFileRequest* request) {
+  return quantd::ReadArtifactFile(api_, CredentialsOf(*context), *request);
 }
 
 }  // namespace quantd

@@ -32,6 +32,8 @@ class QuantizationService final : public v1::QuantizationService::CallbackServic
       Context* context, const v1::ReadArtifactFileRequest* request) override;
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
                      v1::ListWorkersResponse* response) override;
+  Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest* request,
+                     v1::Worker* response) override;
 
  private:
   ApiContext& api_;

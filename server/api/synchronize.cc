@@ -1,15 +1,12 @@
 #include "server/api/synchronize.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "proto/field_checks.h"
 #include "server/api/calls.h"
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
@@ -18,16 +15,9 @@ namespace quantd {
 namespace {
 
 constexpr absl::Duration kIdlePoll = absl::Seconds(1);
-constexpr size_t kMaxEventBody = 1 << 20;
 constexpr size_t kMaxFailureText = 8 << 10;
 constexpr int kMaxFailureViolations = 64;
 constexpr std::string_view kTasks = "tasks/";
-
-bool IsSha256(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-         });
-}
 
 Worker WorkerOf(const v1::SynchronizeRequest& request, absl::Time now) {
   Worker worker;
@@ -112,16 +102,28 @@ void TellAlways(const ApiContext& api, SynchronizeAnswer& answer) {
   answer.response.set_blob_store_uri(api.blob_uri);
 }
 
+// Names of workers belong to the token that first came with them: its holders may take one over
+// from a process of theirs that died, and nobody else may.
+std::string OwnerOf(const Caller& caller) {
+  return caller.token_id.empty() ? "" : absl::StrCat(caller.tenant, "/", caller.name);
+}
+
+bool MayUseName(const std::optional<std::string>& owner, const Caller& caller) {
+  return !owner.has_value() || owner->empty() || *owner == OwnerOf(caller);
+}
+
 // A heartbeat of a worker whose lease is good for a while changes nothing that must be remembered:
 // it is answered without a write, which costs an fsync. Nothing: it takes a whole visit.
 absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
-    const ApiContext& api, const v1::SynchronizeRequest& request, StoreReader& store) {
+    const ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
+    StoreReader& store) {
   using Answer = std::optional<SynchronizeAnswer>;
   const v1::TaskReport& report = request.task();
   if (!request.has_task() || IsFinal(report.state()) || report.events_size() > 0) return Answer();
   QD_ASSIGN_OR_RETURN(const auto lease, store.FindLease(TaskIdOf(report)));
   if (!lease.has_value() || lease->fencing_token != report.fencing_token() ||
       lease->worker != request.worker() || lease->session != request.session() ||
+      report.sealed_parts() > lease->sealed_parts ||
       MustRenew(*lease, api.clock.Now(), api.limits)) {
     return Answer();
   }
@@ -130,10 +132,13 @@ absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
       worker->draining != request.draining()) {
     return Answer();
   }
+  QD_ASSIGN_OR_RETURN(const auto owner, store.FindWorkerOwner(request.worker()));
+  if (!MayUseName(owner, caller)) return Answer();
   QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(lease->job_id));
   SynchronizeAnswer answer;
   TellAlways(api, answer);
   TellToGoOn(*lease, job, api.limits, answer);
+  answer.response.set_drain(worker->drain_asked);
   return Answer(std::move(answer));
 }
 
@@ -148,32 +153,53 @@ struct VisitResult {
 // One call, within its transaction.
 class Visit : public VisitResult {
  public:
-  Visit(ApiContext& api, const v1::SynchronizeRequest& request, StoreTransaction& store)
-      : api_(api), request_(request), store_(store), now_(api.clock.Now()) {}
+  Visit(ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
+        StoreTransaction& store)
+      : api_(api),
+        caller_(caller),
+        request_(request),
+        store_(store),
+        now_(api.clock.Now()),
+        worker_(WorkerOf(request, now_)) {}
 
   absl::Status Run() {
+    QD_RETURN_IF_ERROR(TakeName());
     QD_RETURN_IF_ERROR(TakeSession());
     TellAlways(api_, answer);
     return request_.has_task() ? TakeReport() : FindWork();
   }
 
  private:
+  absl::Status TakeName() {
+    QD_ASSIGN_OR_RETURN(const auto owner, store_.FindWorkerOwner(request_.worker()));
+    if (!MayUseName(owner, caller_)) {
+      return MakeError(Reason::kPermissionDenied, "the worker's name is taken",
+                       Violation{.where = "worker",
+                                 .got = request_.worker() + ", a name of another token's worker",
+                                 .wanted = "a name of its own"});
+    }
+    if (owner == OwnerOf(caller_)) return absl::OkStatus();
+    return store_.PutWorkerOwner(request_.worker(), OwnerOf(caller_));
+  }
+
   // Notes the worker. A new session of a known name ends the old one's lease.
   absl::Status TakeSession() {
-    const Worker worker = WorkerOf(request_, now_);
-    QD_ASSIGN_OR_RETURN(const bool ended, store_.HasSessionEnded(worker.name, worker.session));
+    QD_ASSIGN_OR_RETURN(const bool ended, store_.HasSessionEnded(worker_.name, worker_.session));
     if (ended) return LeaseLost("a session that a newer one has replaced");
-    QD_ASSIGN_OR_RETURN(const auto known, store_.FindWorker(worker.name));
-    if (known.has_value() && known->session != worker.session) {
-      QD_RETURN_IF_ERROR(store_.EndSession(worker.name, known->session, now_));
-      QD_ASSIGN_OR_RETURN(const auto lease, store_.FindLeaseOfWorker(worker.name));
+    QD_ASSIGN_OR_RETURN(const auto known, store_.FindWorker(worker_.name));
+    if (known.has_value() && known->session == worker_.session) {
+      worker_.drain_asked = known->drain_asked;
+    } else if (known.has_value()) {
+      QD_RETURN_IF_ERROR(store_.EndSession(worker_.name, known->session, now_));
+      QD_ASSIGN_OR_RETURN(const auto lease, store_.FindLeaseOfWorker(worker_.name));
       if (lease.has_value()) {
         QD_RETURN_IF_ERROR(EndAttempt(store_, *lease, AttemptEnd::kLeaseLost, std::nullopt,
                                       api_.limits, now_, after)
                                .status());
       }
     }
-    return store_.PutWorker(worker);
+    answer.response.set_drain(worker_.drain_asked);
+    return store_.PutWorker(worker_);
   }
 
   absl::Status TakeReport() {
@@ -186,10 +212,24 @@ class Visit : public VisitResult {
       return LeaseLost(absl::StrCat("token ", report.fencing_token()));
     }
     QD_ASSIGN_OR_RETURN(job, store_.GetJob(lease.job_id));
+    const int64_t told = lease.acknowledged_event, sealed = lease.sealed_parts;
     QD_RETURN_IF_ERROR(StoreEvents(report, lease));
+    TakeSealedParts(report, lease);
+    if (lease.acknowledged_event > told || lease.sealed_parts > sealed) {
+      QD_RETURN_IF_ERROR(NoteProgress(store_, job, lease, api_.limits, now_));
+    }
     answer.response.set_acknowledged_event(lease.acknowledged_event);
     if (!IsFinal(report.state())) return Renew(lease);
     return Finish(report, lease);
+  }
+
+  // No more than there can be: a worker that tells of ever more must not run for ever.
+  void TakeSealedParts(const v1::TaskReport& report, Lease& lease) const {
+    if (report.sealed_parts() <= lease.sealed_parts) return;
+    v1::Plan plan;
+    plan.ParseFromString(job.plan);
+    const int64_t most = plan.blocks() + 1;  // and the choice of a recipe
+    lease.sealed_parts = std::clamp(report.sealed_parts(), lease.sealed_parts, most);
   }
 
   absl::Status StoreEvents(const v1::TaskReport& report, Lease& lease) {
@@ -341,17 +381,17 @@ class Visit : public VisitResult {
       return Assign(*task, *lease);
     }
     if (!request_.draining() && api_.hub.stopped()) return ShuttingDown();
-    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask(store_, WorkerOf(request_, now_)));
+    QD_ASSIGN_OR_RETURN(std::optional<Task> task, NextTask(store_, worker_, api_.limits));
     if (task.has_value()) {
-      QD_ASSIGN_OR_RETURN(const Lease given, GiveLease(store_, *task, WorkerOf(request_, now_),
-                                                       api_.limits, now_, after));
+      QD_ASSIGN_OR_RETURN(const Lease given,
+                          GiveLease(store_, *task, worker_, api_.limits, now_, after));
       return Assign(*task, given);
     }
     answer.response.set_desired(v1::SynchronizeResponse::IDLE);
     // A worker that does not wait here would otherwise call in a tight loop.
     const bool waits = FromProto(request_.long_poll()) > absl::ZeroDuration();
     *answer.response.mutable_next_call_delay() = ToProto(waits ? absl::ZeroDuration() : kIdlePoll);
-    answer.may_wait = !request_.draining();
+    answer.may_wait = !request_.draining() && !worker_.drain_asked;
     return absl::OkStatus();
   }
 
@@ -366,6 +406,7 @@ class Visit : public VisitResult {
     assignment->set_attempt(job.attempts);
     assignment->mutable_spec()->ParseFromString(job.spec);
     assignment->set_blob_prefix(BlobPrefix(job.id, lease.fencing_token) + "/");
+    assignment->set_checkpoint_prefix(CheckpointPrefix(job.id, task.id) + "/");
     *assignment->mutable_max_run_time() = ToProto(task.max_run_time);
     for (const std::string& root : api_.model_roots) assignment->add_model_roots(root);
     *response.mutable_lease_expire_time() = ToProto(lease.expire_time);
@@ -374,40 +415,12 @@ class Visit : public VisitResult {
   }
 
   ApiContext& api_;
+  const Caller& caller_;
   const v1::SynchronizeRequest& request_;
   StoreTransaction& store_;
   const absl::Time now_;
+  Worker worker_;
 };
-
-void CheckReport(const v1::TaskReport& report, const Limits& limits, FieldChecks& checks) {
-  const std::string_view task = report.task();
-  if (!task.starts_with(kTasks) || !IsId(task.substr(kTasks.size()))) {
-    checks.Wrong("task.task", task.substr(0, 100), "tasks/{id}");
-  }
-  if (report.state() == v1::TaskReport::STATE_UNSPECIFIED) {
-    checks.Wrong("task.state", "nothing", "a state");
-  }
-  checks.InRange("task.events", report.events_size(), 0, limits.events_per_call);
-  int64_t last = 0;
-  for (int i = 0; i < report.events_size() && checks.ok(); ++i) {
-    const v1::TaskEvent& event = report.events(i);
-    const std::string where = absl::StrCat("task.events[", i, "]");
-    if (event.number() <= last) {
-      checks.Wrong(where + ".number", absl::StrCat(event.number()), "growing numbers from 1");
-    }
-    last = event.number();
-    if (event.ByteSizeLong() > kMaxEventBody) {
-      checks.Wrong(where, absl::StrCat(event.ByteSizeLong(), " bytes"),
-                   absl::StrCat("at most ", kMaxEventBody));
-    }
-    if (!event.has_file_sealed()) continue;
-    const v1::ArtifactFile& file = event.file_sealed();
-    if (!CheckBlobName(file.path()).ok() || file.bytes() < 0 || !IsSha256(file.sha256())) {
-      checks.Wrong(where + ".file_sealed", file.path().substr(0, 100),
-                   "a relative path, a size and a sha256");
-    }
-  }
-}
 
 }  // namespace
 
@@ -415,40 +428,16 @@ std::string TopicOf(const v1::SynchronizeRequest& request) {
   return request.has_task() ? ControlTopicOf(TaskIdOf(request.task())) : std::string(kWorkTopic);
 }
 
-absl::Status CheckSynchronize(const v1::SynchronizeRequest& request, const Limits& limits) {
-  constexpr size_t kMaxSession = 64;
-  constexpr int kMaxBackends = 16;
-  constexpr size_t kMaxText = 256;
-  FieldChecks checks("");
-  if (!IsId(request.worker())) {
-    checks.Wrong("worker", request.worker().substr(0, 100), "^[a-z0-9][a-z0-9-]{0,62}$");
-  }
-  if (request.session().empty() || request.session().size() > kMaxSession) {
-    checks.Wrong("session", absl::StrCat(request.session().size(), " bytes"), "1 to 64");
-  }
-  const v1::WorkerCapabilities& capabilities = request.capabilities();
-  checks.InRange("capabilities.backends", capabilities.backends_size(), 0, kMaxBackends);
-  for (const std::string& backend : capabilities.backends()) {
-    if (!IsId(backend)) checks.Wrong("capabilities.backends", backend.substr(0, 100), "a name");
-  }
-  if (capabilities.engine_version().size() > kMaxText || capabilities.isa().size() > kMaxText) {
-    checks.Wrong("capabilities", "long texts", absl::StrCat("at most ", kMaxText, " bytes"));
-  }
-  checks.InRange("free_memory_bytes", request.free_memory_bytes(), 0, INT64_MAX);
-  if (request.has_task()) CheckReport(request.task(), limits, checks);
-  return checks.Finish();
-}
-
-absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api,
+absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api, const Caller& caller,
                                               const v1::SynchronizeRequest& request) {
   QD_ASSIGN_OR_RETURN(auto heartbeat, ReadResult(api.store, [&](StoreReader& store) {
-                        return AnswerHeartbeat(api, request, store);
+                        return AnswerHeartbeat(api, caller, request, store);
                       }));
   if (heartbeat.has_value()) return *std::move(heartbeat);
   QD_ASSIGN_OR_RETURN(
       VisitResult done,
       WriteResult(api.store, [&](StoreTransaction& store) -> absl::StatusOr<VisitResult> {
-        Visit visit(api, request, store);
+        Visit visit(api, caller, request, store);
         QD_RETURN_IF_ERROR(visit.Run());
         return static_cast<VisitResult&&>(visit);
       }));

@@ -25,26 +25,6 @@ constexpr std::array kChanges = {
     Change{JobState::kCancelling, JobState::kCancelled},
 };
 
-bool Retryable(const Failure& failure) {
-  const auto reason = ReasonByName(failure.reason);
-  return RowOf(reason.value_or(Reason::kInternal)).retryable;
-}
-
-Verdict AfterFailure(const Task& task, const Failure& failure, const Limits& limits) {
-  if (!Retryable(failure)) {
-    return {.state = JobState::kFailed, .failure = failure, .counts_as_failure = true};
-  }
-  const int failures = task.failures + 1;
-  if (failures < limits.max_attempts) {
-    return {.state = JobState::kPending, .failure = failure, .counts_as_failure = true};
-  }
-  Failure exhausted{.reason = std::string(RowOf(Reason::kAttemptsExhausted).name),
-                    .message = absl::StrCat("failed ", failures, " times; last: ", failure.reason,
-                                            ": ", failure.message),
-                    .violations = failure.violations};
-  return {.state = JobState::kFailed, .failure = std::move(exhausted), .counts_as_failure = true};
-}
-
 }  // namespace
 
 bool IsFinal(JobState state) {
@@ -58,7 +38,7 @@ bool MayChange(JobState from, JobState to) {
 }
 
 bool Fits(const Task& task, const Worker& worker) {
-  if (worker.draining) return false;
+  if (worker.draining || worker.drain_asked) return false;
   const bool has_backend = task.backend == "any"
                                ? !worker.backends.empty()
                                : std::find(worker.backends.begin(), worker.backends.end(),
@@ -67,7 +47,7 @@ bool Fits(const Task& task, const Worker& worker) {
 }
 
 std::vector<std::string> BackendsFor(const Worker& worker) {
-  if (worker.draining || worker.backends.empty()) return {};
+  if (worker.draining || worker.drain_asked || worker.backends.empty()) return {};
   std::vector<std::string> backends = {"any"};
   for (const std::string& name : worker.backends) {
     if (std::find(backends.begin(), backends.end(), name) == backends.end()) {
@@ -75,46 +55,6 @@ std::vector<std::string> BackendsFor(const Worker& worker) {
     }
   }
   return backends;
-}
-
-std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& worker) {
-  std::optional<size_t> best;
-  for (size_t i = 0; i < pending.size(); ++i) {
-    if (pending[i].state != TaskState::kPending || !Fits(pending[i], worker)) continue;
-    const bool better =
-        !best.has_value() || pending[i].priority > pending[*best].priority ||
-        (pending[i].priority == pending[*best].priority && pending[i].order < pending[*best].order);
-    if (better) best = i;
-  }
-  return best;
-}
-
-Verdict AfterAttempt(JobState job, const Task& task, AttemptEnd end,
-                     const std::optional<Failure>& failure, const Limits& limits) {
-  // Who asked for a cancel gets one, whatever the worker managed to do in the meantime.
-  if (job == JobState::kCancelling) return {.state = JobState::kCancelled};
-  switch (end) {
-    case AttemptEnd::kSucceeded:
-      return {.state = JobState::kSucceeded, .keep_files = true};
-    case AttemptEnd::kGateMissed: {
-      Failure missed = failure.value_or(FailureOf(
-          MakeError(Reason::kQualityGate, "the result missed the quality gate of the job")));
-      return {.state = JobState::kFailed, .failure = std::move(missed), .keep_files = true};
-    }
-    case AttemptEnd::kFailed:
-      return AfterFailure(
-          task,
-          failure.value_or(FailureOf(MakeError(Reason::kInternal, "the worker gave no reason"))),
-          limits);
-    case AttemptEnd::kLeaseLost:
-      return AfterFailure(
-          task, FailureOf(MakeError(Reason::kLeaseLost, "the worker fell silent or was replaced")),
-          limits);
-    case AttemptEnd::kStopped:
-    case AttemptEnd::kReturned:
-      return {.state = JobState::kPending};
-  }
-  return {.state = JobState::kPending};
 }
 
 CancelAction OnCancel(JobState state) {
@@ -156,6 +96,12 @@ absl::Status CheckRoom(const QueueCounts& counts, const Limits& limits) {
                      Violation{.where = "",
                                .got = absl::StrCat(counts.pending, " jobs waiting"),
                                .wanted = absl::StrCat("fewer than ", limits.queue_length)});
+  }
+  if (counts.pending_of_tenant >= limits.tenant_queue) {
+    return MakeError(Reason::kQueueFull, "the tenant has too many jobs waiting",
+                     Violation{.where = "",
+                               .got = absl::StrCat(counts.pending_of_tenant, " jobs waiting"),
+                               .wanted = absl::StrCat("fewer than ", limits.tenant_queue)});
   }
   if (counts.open >= limits.open_jobs) {
     return MakeError(Reason::kQuotaExceeded, "too many open jobs",

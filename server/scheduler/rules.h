@@ -1,11 +1,9 @@
-// The rules of the queue as pure functions: no store, no clock, no network. Who may become what,
-// which task a worker gets, what a failed attempt leads to, what cancel means, when the queue is
-// full.
+// The rules of the queue as pure functions: no store, no clock, no network. Here: who may become
+// what, which task a worker could run, what cancel means, when a lease ends, when the queue is
+// full. What a failed attempt leads to is in attempts.h, whose task comes first in fair_share.h.
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -29,33 +27,6 @@ bool Fits(const Task& task, const Worker& worker);
 // What Task.backend may be for the worker to run it: each of its own, and "any" if it has one.
 // Empty for a worker that wants no work.
 std::vector<std::string> BackendsFor(const Worker& worker);
-// Index of the task that the worker gets, out of the pending ones: highest priority, then first
-// come, among those that fit. Nothing: none fits.
-std::optional<size_t> PickTask(std::span<const Task> pending, const Worker& worker);
-
-// How an attempt ended.
-enum class AttemptEnd {
-  kSucceeded,   // with a result that reached the gate, or had none
-  kGateMissed,  // with a result that did not
-  kFailed,      // the worker says why
-  kStopped,     // the worker stopped because it was asked to
-  kReturned,    // handed back unfinished: the worker is leaving
-  kLeaseLost,   // the worker fell silent or was replaced
-};
-
-// What becomes of the job.
-struct Verdict {
-  JobState state = JobState::kPending;
-  std::optional<Failure> failure = {};  // for FAILED; for PENDING, why the attempt failed
-  bool counts_as_failure = false;       // the task's failures grow by one
-  bool keep_files = false;              // the files of this attempt stay; else they are removed
-};
-
-// `job` is RUNNING or CANCELLING. `failure` is the worker's, for kFailed; ignored otherwise. A
-// failure is tried again if its reason is retryable and fewer than max_attempts attempts have
-// failed; the last one ends in ATTEMPTS_EXHAUSTED.
-Verdict AfterAttempt(JobState job, const Task& task, AttemptEnd end,
-                     const std::optional<Failure>& failure, const Limits& limits);
 
 enum class CancelAction {
   kCancelNow,  // was waiting: becomes CANCELLED
@@ -79,7 +50,8 @@ bool WaitedTooLong(const Task& task, absl::Time now);
 
 struct QueueCounts {
   int64_t pending = 0;
-  int64_t open = 0;  // not final
+  int64_t open = 0;               // not final
+  int64_t pending_of_tenant = 0;  // of the one who asks
 };
 // QUEUE_FULL or QUOTA_EXCEEDED when one more job is too many.
 absl::Status CheckRoom(const QueueCounts& counts, const Limits& limits);

@@ -3,15 +3,43 @@
 #include "base/json.h"
 
 namespace quantd {
+namespace {
 
-std::string FailureToText(const Failure& failure) {
-  Json json = {
-      {"reason", failure.reason}, {"message", failure.message}, {"violations", Json::array()}};
-  for (const Violation& violation : failure.violations) {
-    json["violations"].push_back(
+Json ToJson(const std::vector<Violation>& violations) {
+  Json json = Json::array();
+  for (const Violation& violation : violations) {
+    json.push_back(
         {{"where", violation.where}, {"got", violation.got}, {"wanted", violation.wanted}});
   }
-  return DumpJson(json);
+  return json;
+}
+
+std::vector<Violation> FromJson(const Json& json) {
+  std::vector<Violation> violations;
+  for (const Json& entry : json) {
+    JsonFields violation(entry, "violation");
+    violations.push_back({.where = violation.String("where", ""),
+                          .got = violation.String("got", ""),
+                          .wanted = violation.String("wanted", "")});
+  }
+  return violations;
+}
+
+}  // namespace
+
+std::string FailureToText(const Failure& failure) {
+  return DumpJson({{"reason", failure.reason},
+                   {"message", failure.message},
+                   {"violations", ToJson(failure.violations)}});
+}
+
+std::string ViolationsToText(const std::vector<Violation>& violations) {
+  return DumpJson(ToJson(violations));
+}
+
+absl::StatusOr<std::vector<Violation>> ViolationsFromText(const std::string& text) {
+  QD_ASSIGN_OR_RETURN(const Json json, ParseJson(text, "violations"));
+  return FromJson(json);
 }
 
 absl::StatusOr<Failure> FailureFromText(const std::string& text) {
@@ -19,12 +47,7 @@ absl::StatusOr<Failure> FailureFromText(const std::string& text) {
   JsonFields fields(json, "failure");
   Failure failure{.reason = fields.String("reason", ""), .message = fields.String("message", "")};
   if (const Json* violations = fields.Value("violations")) {
-    for (const Json& entry : *violations) {
-      JsonFields violation(entry, "violation");
-      failure.violations.push_back({.where = violation.String("where", ""),
-                                    .got = violation.String("got", ""),
-                                    .wanted = violation.String("wanted", "")});
-    }
+    failure.violations = FromJson(*violations);
   }
   QD_RETURN_IF_ERROR(fields.FinishIgnoringUnknown());
   return failure;

@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "server/store/failure_text.h"
 #include "server/store/sqlite_transaction.h"
 
 namespace quantd {
@@ -8,13 +9,14 @@ namespace {
 
 constexpr char kTaskColumns[] =
     "id, job_id, state, priority, queued_time, number, fencing_token, failures, backend, "
-    "memory_bytes, max_run_time, max_queue_time";
+    "memory_bytes, max_run_time, tenant, not_before, sealed_parts, failed_attempts, stall_limit, "
+    "max_queue_time";
 constexpr char kLeaseColumns[] =
     "task_id, job_id, worker, session, fencing_token, expire_time, acknowledged_event, "
-    "reported";
+    "reported, sealed_parts, stuck_time";
 constexpr char kWorkerColumns[] =
     "name, session, last_seen, backends, threads, memory_bytes, free_memory_bytes, "
-    "engine_version, isa, draining";
+    "engine_version, isa, draining, drain_asked";
 
 template <typename Row>
 std::optional<Row> FirstOf(std::vector<Row> rows) {
@@ -41,6 +43,11 @@ absl::StatusOr<std::vector<Task>> SqliteTransaction::ReadTasks(SqliteStatement& 
     task.backend = statement.Text();
     task.memory_bytes = statement.Int();
     task.max_run_time = absl::Microseconds(statement.Int());
+    task.tenant = statement.Text();
+    task.not_before = statement.Time();
+    task.sealed_parts = statement.Int();
+    QD_ASSIGN_OR_RETURN(task.failed_attempts, ViolationsFromText(statement.Text()));
+    task.stall_limit = absl::Microseconds(statement.Int());
     if (!statement.NextIsNull()) task.max_queue_time = absl::Microseconds(statement.Int());
     tasks.push_back(std::move(task));
   }
@@ -60,6 +67,8 @@ absl::StatusOr<std::vector<Lease>> SqliteTransaction::ReadLeases(SqliteStatement
     lease.expire_time = statement.Time();
     lease.acknowledged_event = statement.Int();
     lease.reported = statement.Int() != 0;
+    lease.sealed_parts = statement.Int();
+    lease.stuck_time = statement.Time();
     leases.push_back(std::move(lease));
   }
 }
@@ -81,6 +90,7 @@ absl::StatusOr<std::vector<Worker>> SqliteTransaction::ReadWorkers(SqliteStateme
     worker.engine_version = statement.Text();
     worker.isa = statement.Text();
     worker.draining = statement.Int() != 0;
+    worker.drain_asked = statement.Int() != 0;
     workers.push_back(std::move(worker));
   }
 }
@@ -100,14 +110,52 @@ absl::StatusOr<std::optional<Task>> SqliteTransaction::FindTaskOfJob(std::string
   return FirstOf(std::move(tasks));
 }
 
+// From one tenant to the next in the index, rather than over all of their tasks.
+absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingTenants(
+    std::string_view backend) {
+  std::vector<std::string> tenants;
+  std::string last;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                        connection_.Prepare("SELECT MIN(tenant) FROM tasks "
+                                            "WHERE state = 0 AND backend = ? AND tenant > ?"));
+    QD_RETURN_IF_ERROR(statement.Bind(backend).Bind(std::string_view(last)).Step().status());
+    if (statement.NextIsNull()) return tenants;
+    last = tenants.emplace_back(statement.Text());
+  }
+}
+
 absl::StatusOr<std::vector<Task>> SqliteTransaction::PendingTasks(std::string_view backend,
+                                                                  std::string_view tenant,
                                                                   int64_t memory_bytes, int limit) {
+  static const std::string kSql = absl::StrCat(
+      "SELECT ", kTaskColumns,
+      " FROM tasks WHERE state = 0 AND backend = ? AND tenant = ? AND memory_bytes <= ? "
+      "ORDER BY priority DESC, number LIMIT ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadTasks(
+      statement.Bind(backend).Bind(tenant).Bind(memory_bytes).Bind(static_cast<int64_t>(limit)));
+}
+
+absl::StatusOr<std::map<std::string, int64_t>> SqliteTransaction::CountRunningTasks() {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("SELECT tenant, COUNT(*) FROM tasks WHERE state = 1 "
+                                          "GROUP BY tenant"));
+  std::map<std::string, int64_t> running;
+  while (true) {
+    QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
+    if (!found) return running;
+    std::string tenant = statement.Text();
+    running[std::move(tenant)] = statement.Int();
+  }
+}
+
+absl::StatusOr<std::vector<Task>> SqliteTransaction::DueTasks(absl::Time now, int limit) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTaskColumns,
-                   " FROM tasks WHERE state = 0 AND backend = ? AND memory_bytes <= ? "
-                   "ORDER BY priority DESC, number LIMIT ?");
+                   " FROM tasks WHERE state = 3 AND not_before <= ? ORDER BY not_before LIMIT ?");
   QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
-  return ReadTasks(statement.Bind(backend).Bind(memory_bytes).Bind(static_cast<int64_t>(limit)));
+  return ReadTasks(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
 }
 
 absl::StatusOr<std::vector<Task>> SqliteTransaction::OverdueTasks(absl::Time now, int limit) {
@@ -138,6 +186,13 @@ absl::StatusOr<std::optional<Lease>> SqliteTransaction::FindLeaseOfWorker(std::s
 absl::StatusOr<std::vector<Lease>> SqliteTransaction::ExpiredLeases(absl::Time now, int limit) {
   static const std::string kSql = absl::StrCat(
       "SELECT ", kLeaseColumns, " FROM leases WHERE expire_time <= ? ORDER BY expire_time LIMIT ?");
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  return ReadLeases(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
+}
+
+absl::StatusOr<std::vector<Lease>> SqliteTransaction::StuckLeases(absl::Time now, int limit) {
+  static const std::string kSql = absl::StrCat(
+      "SELECT ", kLeaseColumns, " FROM leases WHERE stuck_time <= ? ORDER BY stuck_time LIMIT ?");
   QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
   return ReadLeases(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
 }

@@ -19,9 +19,12 @@ class SqliteTransaction final : public StoreTransaction {
   absl::StatusOr<JobDetail> GetJobDetail(const Job& job) override;
   absl::StatusOr<JobPage> ListJobs(const JobQuery& query) override;
   absl::StatusOr<int64_t> CountPendingTasks() override;
+  absl::StatusOr<int64_t> CountPendingTasksOf(std::string_view tenant) override;
   absl::StatusOr<int64_t> CountOpenJobs() override;
   absl::StatusOr<std::vector<JobCount>> CountJobs() override;
-  absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view request_id) override;
+  absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) override;
+  absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
+                                                           std::string_view request_id) override;
   absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence, int limit,
                                                 int64_t max_bytes) override;
   absl::StatusOr<std::vector<ArtifactFile>> ListArtifactFiles(const Job& job,
@@ -32,16 +35,31 @@ class SqliteTransaction final : public StoreTransaction {
   // Reading tasks, leases and workers: sqlite_read_tasks.cc.
   absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) override;
   absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) override;
-  absl::StatusOr<std::vector<Task>> PendingTasks(std::string_view backend, int64_t memory_bytes,
-                                                 int limit) override;
+  absl::StatusOr<std::vector<std::string>> PendingTenants(std::string_view backend) override;
+  absl::StatusOr<std::vector<Task>> PendingTasks(std::string_view backend, std::string_view tenant,
+                                                 int64_t memory_bytes, int limit) override;
+  absl::StatusOr<std::map<std::string, int64_t>> CountRunningTasks() override;
+  absl::StatusOr<std::vector<Task>> DueTasks(absl::Time now, int limit) override;
   absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) override;
   absl::StatusOr<std::optional<Lease>> FindLease(std::string_view task_id) override;
   absl::StatusOr<std::optional<Lease>> FindLeaseOfWorker(std::string_view worker) override;
   absl::StatusOr<std::vector<Lease>> ExpiredLeases(absl::Time now, int limit) override;
+  absl::StatusOr<std::vector<Lease>> StuckLeases(absl::Time now, int limit) override;
   absl::StatusOr<std::vector<Lease>> AllLeases() override;
   absl::StatusOr<std::optional<Worker>> FindWorker(std::string_view name) override;
   absl::StatusOr<std::vector<Worker>> ListWorkers(absl::Time seen_after) override;
   absl::StatusOr<bool> HasSessionEnded(std::string_view worker, std::string_view session) override;
+
+  // Who may do what: sqlite_access.cc.
+  absl::StatusOr<Job> GetJobIn(const TenantScope& scope, std::string_view id) override;
+  absl::StatusOr<std::optional<Token>> FindToken(std::string_view digest) override;
+  absl::StatusOr<std::vector<Token>> ListTokens() override;
+  absl::StatusOr<bool> HasTokens() override;
+  absl::StatusOr<std::optional<std::string>> FindWorkerOwner(std::string_view worker) override;
+  absl::Status InsertToken(const Token& token) override;
+  absl::StatusOr<bool> RevokeToken(std::string_view id, absl::Time now) override;
+  absl::Status NoteTokenUse(std::string_view id, absl::Time now) override;
+  absl::Status PutWorkerOwner(std::string_view worker, std::string_view owner) override;
 
   // Writing: sqlite_write.cc.
   absl::Status InsertJob(Job& job, const JobDetail& detail) override;
@@ -73,7 +91,8 @@ class SqliteTransaction final : public StoreTransaction {
 inline constexpr char kJobColumns[] =
     "number, id, state, method, model, create_time, start_time, end_time, attempts, last_sequence, "
     "worker, labels, "
-    "failure, spec, plan, progress, result";
+    "failure, spec, plan, progress, result, tenant";
 absl::StatusOr<Job> ReadJob(SqliteStatement& row);
+absl::Status NoSuchJob(std::string_view id);
 
 }  // namespace quantd

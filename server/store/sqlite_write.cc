@@ -31,8 +31,8 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
         SqliteStatement statement,
         connection_.Prepare(
             "INSERT INTO jobs (id, state, method, model, create_time, start_time, end_time, "
-            "attempts, last_sequence, worker, labels, failure, spec, plan, progress, result) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+            "attempts, last_sequence, worker, labels, failure, spec, plan, progress, result, "
+            "tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
     statement.Bind(std::string_view(job.id)).Bind(static_cast<int64_t>(job.state));
     statement.Bind(std::string_view(job.method)).Bind(std::string_view(job.model));
     statement.Bind(job.create_time).Bind(job.start_time).Bind(job.end_time);
@@ -40,6 +40,7 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
     statement.Bind(std::string_view(job.worker)).Bind(std::string_view(labels));
     BindFailure(job.failure, failure, statement);
     statement.BindBlob(job.spec).BindBlob(job.plan).BindBlob(job.progress).BindBlob(job.result);
+    statement.Bind(std::string_view(job.tenant));
     QD_RETURN_IF_ERROR(statement.Run());
   }
   job.number = connection_.LastInsertId();
@@ -87,7 +88,7 @@ absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
                       connection_.Prepare("DELETE FROM jobs WHERE id = ?"));
   QD_RETURN_IF_ERROR(statement.Bind(id).Run());
   if (connection_.RowsChanged() == 0) {
-    return MakeError(Reason::kJobNotFound, absl::StrCat("there is no job jobs/", ToAbsl(id)));
+    return NoSuchJob(id);
   }
   return absl::OkStatus();
 }
@@ -95,9 +96,10 @@ absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
 absl::Status SqliteTransaction::InsertRequest(const RequestRecord& record) {
   QD_ASSIGN_OR_RETURN(
       SqliteStatement statement,
-      connection_.Prepare("INSERT INTO requests (request_id, job, job_id, body_sha256) "
-                          "SELECT ?, number, id, ? FROM jobs WHERE id = ?"));
-  return statement.Bind(std::string_view(record.request_id))
+      connection_.Prepare("INSERT INTO requests (tenant, request_id, job, job_id, body_sha256) "
+                          "SELECT ?, ?, number, id, ? FROM jobs WHERE id = ?"));
+  return statement.Bind(std::string_view(record.tenant))
+      .Bind(std::string_view(record.request_id))
       .Bind(std::string_view(record.body_sha256))
       .Bind(std::string_view(record.job_id))
       .Run();
@@ -148,13 +150,19 @@ absl::Status SqliteTransaction::InsertTask(Task& task) {
         SqliteStatement statement,
         connection_.Prepare(
             "INSERT INTO tasks (id, job, job_id, state, priority, queued_time, fencing_token, "
-            "failures, backend, memory_bytes, max_run_time, max_queue_time, queue_deadline) "
-            "SELECT ?, number, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE id = ?"));
+            "failures, backend, memory_bytes, max_run_time, tenant, not_before, sealed_parts, "
+            "failed_attempts, stall_limit, max_queue_time, queue_deadline) "
+            "SELECT ?, number, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
+            "FROM jobs WHERE id = ?"));
+    const std::string failed_attempts = ViolationsToText(task.failed_attempts);
     statement.Bind(std::string_view(task.id)).Bind(static_cast<int64_t>(task.state));
     statement.Bind(static_cast<int64_t>(task.priority)).Bind(task.queued_time);
     statement.Bind(task.fencing_token).Bind(static_cast<int64_t>(task.failures));
     statement.Bind(std::string_view(task.backend)).Bind(task.memory_bytes);
     statement.Bind(absl::ToInt64Microseconds(task.max_run_time));
+    statement.Bind(std::string_view(task.tenant)).Bind(task.not_before).Bind(task.sealed_parts);
+    statement.Bind(std::string_view(failed_attempts));
+    statement.Bind(absl::ToInt64Microseconds(task.stall_limit));
     if (task.max_queue_time.has_value()) {
       statement.Bind(absl::ToInt64Microseconds(*task.max_queue_time));
       statement.Bind(task.queued_time + *task.max_queue_time);
@@ -171,9 +179,12 @@ absl::Status SqliteTransaction::UpdateTask(const Task& task) {
   QD_ASSIGN_OR_RETURN(
       SqliteStatement statement,
       connection_.Prepare("UPDATE tasks SET state = ?, queued_time = ?, fencing_token = ?, "
-                          "failures = ?, queue_deadline = ? WHERE id = ?"));
+                          "failures = ?, not_before = ?, sealed_parts = ?, failed_attempts = ?, "
+                          "queue_deadline = ? WHERE id = ?"));
+  const std::string failed_attempts = ViolationsToText(task.failed_attempts);
   statement.Bind(static_cast<int64_t>(task.state)).Bind(task.queued_time);
   statement.Bind(task.fencing_token).Bind(static_cast<int64_t>(task.failures));
+  statement.Bind(task.not_before).Bind(task.sealed_parts).Bind(std::string_view(failed_attempts));
   if (task.max_queue_time.has_value()) {
     statement.Bind(task.queued_time + *task.max_queue_time);
   } else {
@@ -186,8 +197,8 @@ absl::Status SqliteTransaction::PutLease(const Lease& lease) {
   QD_ASSIGN_OR_RETURN(
       SqliteStatement statement,
       connection_.Prepare("INSERT OR REPLACE INTO leases (task_id, job_id, worker, session, "
-                          "fencing_token, expire_time, acknowledged_event, reported) "
-                          "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+                          "fencing_token, expire_time, acknowledged_event, reported, "
+                          "sealed_parts, stuck_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(std::string_view(lease.task_id))
       .Bind(std::string_view(lease.job_id))
       .Bind(std::string_view(lease.worker))
@@ -196,6 +207,8 @@ absl::Status SqliteTransaction::PutLease(const Lease& lease) {
       .Bind(lease.expire_time)
       .Bind(lease.acknowledged_event)
       .Bind(static_cast<int64_t>(lease.reported))
+      .Bind(lease.sealed_parts)
+      .Bind(lease.stuck_time)
       .Run();
 }
 
@@ -211,8 +224,8 @@ absl::Status SqliteTransaction::PutWorker(const Worker& worker) {
       SqliteStatement statement,
       connection_.Prepare(
           "INSERT OR REPLACE INTO workers (name, session, last_seen, backends, "
-          "threads, memory_bytes, free_memory_bytes, engine_version, isa, draining) "
-          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+          "threads, memory_bytes, free_memory_bytes, engine_version, isa, draining, drain_asked) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(std::string_view(worker.name))
       .Bind(std::string_view(worker.session))
       .Bind(worker.last_seen)
@@ -223,6 +236,7 @@ absl::Status SqliteTransaction::PutWorker(const Worker& worker) {
       .Bind(std::string_view(worker.engine_version))
       .Bind(std::string_view(worker.isa))
       .Bind(static_cast<int64_t>(worker.draining))
+      .Bind(static_cast<int64_t>(worker.drain_asked))
       .Run();
 }
 
@@ -240,6 +254,8 @@ absl::Status SqliteTransaction::ForgetWorkers(absl::Time not_seen_since) {
                       connection_.Prepare("DELETE FROM workers WHERE last_seen < ? AND name NOT IN "
                                           "(SELECT worker FROM leases)"));
   QD_RETURN_IF_ERROR(workers.Bind(not_seen_since).Run());
+  QD_RETURN_IF_ERROR(connection_.Execute(
+      "DELETE FROM worker_owners WHERE worker NOT IN (SELECT name FROM workers)"));
   QD_ASSIGN_OR_RETURN(SqliteStatement sessions,
                       connection_.Prepare("DELETE FROM ended_sessions WHERE time < ?"));
   return sessions.Bind(not_seen_since).Run();

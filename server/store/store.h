@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "server/job.h"
+#include "server/store/access_store.h"
 
 namespace quantd {
 
@@ -44,6 +46,7 @@ struct JobCursor {
 enum class JobOrder { kOldestFirst, kNewestFirst };
 
 struct JobQuery {
+  TenantScope scope = TenantScope::All();
   std::vector<JobCondition> conditions = {};
   JobOrder order = JobOrder::kNewestFirst;
   std::optional<JobCursor> after = {};
@@ -62,27 +65,30 @@ struct JobCount {
   int64_t jobs = 0;
 };
 
-// What was made for a request id.
+// What was made for a request id, which is its tenant's own.
 struct RequestRecord {
+  std::string tenant = kDefaultTenant;
   std::string request_id;
   std::string job_id;
   std::string body_sha256;
 };
 
 // A consistent view. Not thread-safe; valid only within the function it was given to.
-class StoreReader {
+class StoreReader : public AccessReader {
  public:
-  virtual ~StoreReader() = default;
-
-  // JOB_NOT_FOUND if there is none.
+  // JOB_NOT_FOUND if there is none. For what the server does itself; calls of users: GetJobIn.
   virtual absl::StatusOr<Job> GetJob(std::string_view id) = 0;
   virtual absl::StatusOr<JobDetail> GetJobDetail(const Job& job) = 0;
   virtual absl::StatusOr<JobPage> ListJobs(const JobQuery& query) = 0;
   virtual absl::StatusOr<int64_t> CountPendingTasks() = 0;
+  virtual absl::StatusOr<int64_t> CountPendingTasksOf(std::string_view tenant) = 0;
   // Of jobs that are not final.
   virtual absl::StatusOr<int64_t> CountOpenJobs() = 0;
   virtual absl::StatusOr<std::vector<JobCount>> CountJobs() = 0;
-  virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view request_id) = 0;
+  // Ids of jobs that ended by then, the oldest first.
+  virtual absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) = 0;
+  virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
+                                                                   std::string_view request_id) = 0;
 
   // In order of sequence; at most `limit`, and the page ends once it holds `max_bytes`.
   virtual absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence,
@@ -96,16 +102,26 @@ class StoreReader {
 
   virtual absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) = 0;
   virtual absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) = 0;
-  // Of those that ask for `backend` (by its name, or "any") and at most so much memory: highest
-  // priority first, then first come. Costs no more when many wait for another backend.
+  // Whose tasks wait for `backend` (by its name, or "any"), in order of name. Costs a step for
+  // each.
+  virtual absl::StatusOr<std::vector<std::string>> PendingTenants(std::string_view backend) = 0;
+  // Of the tenant's that ask for `backend` and at most so much memory: highest priority first, then
+  // first come. Costs no more when many wait for another backend.
   virtual absl::StatusOr<std::vector<Task>> PendingTasks(std::string_view backend,
+                                                         std::string_view tenant,
                                                          int64_t memory_bytes, int limit) = 0;
+  // Tasks under a lease, by tenant.
+  virtual absl::StatusOr<std::map<std::string, int64_t>> CountRunningTasks() = 0;
+  // Delayed tasks whose time has come.
+  virtual absl::StatusOr<std::vector<Task>> DueTasks(absl::Time now, int limit) = 0;
   // Pending tasks with a max_queue_time that has passed.
   virtual absl::StatusOr<std::vector<Task>> OverdueTasks(absl::Time now, int limit) = 0;
 
   virtual absl::StatusOr<std::optional<Lease>> FindLease(std::string_view task_id) = 0;
   virtual absl::StatusOr<std::optional<Lease>> FindLeaseOfWorker(std::string_view worker) = 0;
   virtual absl::StatusOr<std::vector<Lease>> ExpiredLeases(absl::Time now, int limit) = 0;
+  // Whose stuck_time has come.
+  virtual absl::StatusOr<std::vector<Lease>> StuckLeases(absl::Time now, int limit) = 0;
   virtual absl::StatusOr<std::vector<Lease>> AllLeases() = 0;
 
   virtual absl::StatusOr<std::optional<Worker>> FindWorker(std::string_view name) = 0;
@@ -116,11 +132,11 @@ class StoreReader {
                                                std::string_view session) = 0;
 };
 
-class StoreTransaction : public StoreReader {
+class StoreTransaction : public StoreReader, public AccessWriter {
  public:
   // Sets number. ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertJob(Job& job, const JobDetail& detail) = 0;
-  // Everything but number, id, labels, method, model, spec and plan.
+  // Everything but number, id, tenant, labels, method, model, spec and plan.
   virtual absl::Status UpdateJob(const Job& job) = 0;
   virtual absl::Status SetResultDetail(const Job& job, std::string_view result) = 0;
   // With its task, lease, events, files and request id. JOB_NOT_FOUND if there is none.

@@ -45,6 +45,24 @@ TEST_F(BlobStoreTest, PutConsumesTheFileAndOpenFindsIt) {
   EXPECT_EQ(Content("jobs/j1/1/model.safetensors"), "two");
 }
 
+TEST_F(BlobStoreTest, CopiesLeaveWhatTheyAreOf) {
+  const std::string path = File("one");
+  ASSERT_TRUE(store_->PutCopy("jobs/j1/checkpoints/t1/1/block-00000.json", path).ok());
+  EXPECT_EQ(ReadFile(path, 100).value(), "one");
+  EXPECT_EQ(Content("jobs/j1/checkpoints/t1/1/block-00000.json"), "one");
+  // Replaced as files of a journal are: a new file takes the name.
+  ASSERT_TRUE(WriteFileAtomic(path, "two").ok());
+  EXPECT_EQ(Content("jobs/j1/checkpoints/t1/1/block-00000.json"), "one");
+  ASSERT_TRUE(store_->PutCopy("jobs/j1/checkpoints/t1/1/block-00000.json", path).ok());
+  EXPECT_EQ(Content("jobs/j1/checkpoints/t1/1/block-00000.json"), "two");
+
+  const std::string back = folder_.path() + "/back";
+  ASSERT_TRUE(store_->GetCopy("jobs/j1/checkpoints/t1/1/block-00000.json", back).ok());
+  ASSERT_TRUE(store_->DeleteAll("jobs/j1").ok());
+  EXPECT_EQ(ReadFile(back, 100).value(), "two");
+  EXPECT_FALSE(store_->GetCopy("jobs/j1/checkpoints/t1/1/block-00000.json", back).ok());
+}
+
 TEST_F(BlobStoreTest, ListAndDeleteTakeWholeParts) {
   for (const std::string name : {"jobs/a/1/x", "jobs/a/2/y", "jobs/ab/1/z"}) {
     ASSERT_TRUE(store_->PutFile(name, File(name)).ok());

@@ -283,6 +283,15 @@ TEST_F(QuantctlTest, WorkersAreThoseOfAllPages) {
                              HasSubstr("cpu")));
 }
 
+TEST_F(QuantctlTest, WorkersAreDrainedByEitherName) {
+  const Outcome run = Run({"workers", "drain", "a", "workers/b"});
+  EXPECT_EQ(run.code, ExitCode::kDone) << run.err;
+  EXPECT_EQ(run.out,
+            "workers/a leaves when jobs/j1 has ended\nworkers/b leaves when jobs/j1 has ended\n");
+  EXPECT_EQ(Run({"workers", "drain"}).code, ExitCode::kRefused);
+  EXPECT_EQ(Run({"workers", "drian", "a"}).code, ExitCode::kRefused);
+}
+
 // The spec that reaches the server, as text.
 std::string Sent(const ScriptedServer& server) {
   return server.last_create().job().spec().ShortDebugString();

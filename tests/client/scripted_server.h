@@ -112,6 +112,15 @@ class ScriptedServer : public v1::QuantizationService::Service {
     return grpc::Status::OK;
   }
 
+  // Every worker is known, and busy with the job.
+  grpc::Status DrainWorker(grpc::ServerContext*, const v1::DrainWorkerRequest* request,
+                           v1::Worker* reply) override {
+    reply->set_name(request->name());
+    reply->set_state(v1::Worker::DRAINING);
+    reply->set_job("jobs/j1");
+    return grpc::Status::OK;
+  }
+
   grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request,
                         grpc::ServerWriter<v1::JobEvent>* writer) override {
     {

@@ -11,7 +11,7 @@ from client import refusal, tiny_spec
 from quantd.v1 import job_pb2, quantization_service_pb2 as api
 
 BUILT = {"GetCapabilities", "CreateJob", "GetJob", "ListJobs", "CancelJob", "DeleteJob",
-         "WatchJob", "ListArtifactFiles", "ReadArtifactFile", "ListWorkers"}
+         "WatchJob", "ListArtifactFiles", "ReadArtifactFile", "ListWorkers", "DrainWorker"}
 
 
 @pytest.fixture

@@ -86,6 +86,23 @@ def test_a_worker_that_leaves_hands_its_job_to_the_next(idle, start_worker):
     assert not [event for event in client.watch(name) if event.state_change.HasField("error")]
 
 
+def test_a_drained_worker_ends_its_job_and_leaves(idle, start_worker):
+    client = idle.client()
+    busy, waiting = client.create(middling_spec()).name, client.create().name
+    worker = start_worker("tired")
+    client.wait(busy, states=(job_pb2.Job.RUNNING,))
+    said = idle.quantctl().ok("workers", "drain", "tired")
+    assert said == f"workers/tired leaves when {busy} has ended\n"
+    assert workers_of(client)["tired"].state == api.Worker.DRAINING
+    assert worker.wait(120) == 0
+    assert client.get(busy).state == job_pb2.Job.SUCCEEDED
+    assert client.get(waiting).state == job_pb2.Job.PENDING
+    assert refusal(client.stub.DrainWorker, api.DrainWorkerRequest(name="workers/nobody"),
+                   timeout=60).code == grpc.StatusCode.NOT_FOUND
+    start_worker("tired")
+    assert client.wait(waiting).state == job_pb2.Job.SUCCEEDED
+
+
 def test_a_worker_outlives_its_server(idle, start_worker):
     """The server is stopped and comes back: the job that runs is neither lost nor begun again."""
     client = idle.client()

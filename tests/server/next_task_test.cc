@@ -17,7 +17,8 @@ namespace {
 
 class NextTaskTest : public testing::Test {
  protected:
-  void Add(int jobs, const std::string& backend, int64_t memory_bytes = 1, int priority = 0) {
+  void Add(int jobs, const std::string& backend, int64_t memory_bytes = 1, int priority = 0,
+           const std::string& tenant = kDefaultTenant) {
     const absl::Status added = store_->Write([&](StoreTransaction& store) -> absl::Status {
       for (int i = 0; i < jobs; ++i) {
         Job job;
@@ -28,6 +29,7 @@ class NextTaskTest : public testing::Test {
         task.backend = backend;
         task.memory_bytes = memory_bytes;
         task.priority = priority;
+        task.tenant = tenant;
         QD_RETURN_IF_ERROR(store.InsertJob(job, {}));
         QD_RETURN_IF_ERROR(store.InsertTask(task));
       }
@@ -40,7 +42,7 @@ class NextTaskTest : public testing::Test {
     worker.backends = backends;
     worker.free_memory_bytes = free_memory_bytes;
     const auto task =
-        ReadResult(*store_, [&](StoreReader& store) { return NextTask(store, worker); });
+        ReadResult(*store_, [&](StoreReader& store) { return NextTask(store, worker, Limits{}); });
     EXPECT_TRUE(task.ok()) << task.status();
     return task.ok() && task->has_value() ? (*task)->job_id : "nothing";
   }
@@ -86,6 +88,17 @@ TEST_F(NextTaskTest, JobsForABackendThatNobodyHasDoNotStarveTheOthers) {
   std::printf("and behind 20,000 that need more memory: %.0f us, ratio %.2f\n", large,
               large / alone);
   EXPECT_LT(large, 50'000);
+}
+
+TEST_F(NextTaskTest, AQueueOfOneTenantDoesNotDelayAnother) {
+  Add(1, "cpu", 1, 0, "alone");
+  const double alone = Microseconds("j0");
+  Add(20'000, "cpu", 1, 9, "flood");
+  EXPECT_EQ(Next({"cpu"}), "j0") << "both run nothing, and it came first";
+  const double crowded = Microseconds("j0");
+  std::printf("claim beside 20,000 tasks of another tenant: %.0f us, ratio %.2f\n", crowded,
+              crowded / alone);
+  EXPECT_LT(crowded / alone, 5);
 }
 
 }  // namespace

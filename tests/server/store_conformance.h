@@ -240,7 +240,8 @@ TYPED_TEST_P(StoreConformance, PendingTasksComeByPriorityThenAge) {
   this->Add(this->NewJob("c", 3), 7);
   ASSERT_TRUE(this->store_
                   ->Write([&](StoreTransaction& store) -> absl::Status {
-                    QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks("any", 0, 10));
+                    QD_ASSIGN_OR_RETURN(auto tasks,
+                                        store.PendingTasks("any", kDefaultTenant, 0, 10));
                     EXPECT_EQ(tasks.size(), 3u);
                     EXPECT_EQ(tasks[0].job_id, "b");
                     EXPECT_EQ(tasks[1].job_id, "c");
@@ -252,7 +253,8 @@ TYPED_TEST_P(StoreConformance, PendingTasksComeByPriorityThenAge) {
                   .ok());
   ASSERT_TRUE(this->store_
                   ->Read([&](StoreReader& store) -> absl::Status {
-                    QD_ASSIGN_OR_RETURN(const auto tasks, store.PendingTasks("any", 0, 10));
+                    QD_ASSIGN_OR_RETURN(const auto tasks,
+                                        store.PendingTasks("any", kDefaultTenant, 0, 10));
                     EXPECT_EQ(tasks.size(), 2u);
                     EXPECT_EQ(tasks[1].job_id, "a");
                     QD_ASSIGN_OR_RETURN(const auto leased, store.FindTaskOfJob("b"));
@@ -284,8 +286,9 @@ TYPED_TEST_P(StoreConformance, PendingTasksAreThoseOfABackendThatFitTheMemory) {
     EXPECT_TRUE(this->store_
                     ->Read([&](StoreReader& store) -> absl::Status {
                       ids.clear();
-                      QD_ASSIGN_OR_RETURN(const auto tasks,
-                                          store.PendingTasks(backend, gigabytes << 30, 10));
+                      QD_ASSIGN_OR_RETURN(
+                          const auto tasks,
+                          store.PendingTasks(backend, kDefaultTenant, gigabytes << 30, 10));
                       for (const Task& task : tasks) ids += task.job_id;
                       return absl::OkStatus();
                     })
@@ -402,7 +405,7 @@ TYPED_TEST_P(StoreConformance, DeletingAJobTakesAllThatIsItsOwn) {
   ASSERT_TRUE(this->store_
                   ->Read([&](StoreReader& store) -> absl::Status {
                     EXPECT_EQ(ReasonOf(store.GetJob("a").status()), Reason::kJobNotFound);
-                    QD_ASSIGN_OR_RETURN(const auto request, store.FindRequest("r"));
+                    QD_ASSIGN_OR_RETURN(const auto request, store.FindRequest(kDefaultTenant, "r"));
                     EXPECT_FALSE(request.has_value());
                     QD_ASSIGN_OR_RETURN(const auto task, store.FindTask("a-1"));
                     EXPECT_FALSE(task.has_value());
@@ -449,7 +452,7 @@ TYPED_TEST_P(StoreConformance, ManyThreadsTakeEachTaskOnce) {
         std::string got;
         const absl::Status status =
             this->store_->Write([&](StoreTransaction& store) -> absl::Status {
-              QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks("any", 0, 1));
+              QD_ASSIGN_OR_RETURN(auto tasks, store.PendingTasks("any", kDefaultTenant, 0, 1));
               if (tasks.empty()) return absl::OkStatus();
               tasks[0].state = TaskState::kLeased;
               got = tasks[0].id;
@@ -462,7 +465,8 @@ TYPED_TEST_P(StoreConformance, ManyThreadsTakeEachTaskOnce) {
         EXPECT_TRUE(this->store_
                         ->Read([&](StoreReader& store) -> absl::Status {
                           QD_ASSIGN_OR_RETURN(const int64_t pending, store.CountPendingTasks());
-                          QD_ASSIGN_OR_RETURN(const auto tasks, store.PendingTasks("any", 0, 1000));
+                          QD_ASSIGN_OR_RETURN(const auto tasks,
+                                              store.PendingTasks("any", kDefaultTenant, 0, 1000));
                           EXPECT_EQ(static_cast<size_t>(pending), tasks.size());
                           return absl::OkStatus();
                         })

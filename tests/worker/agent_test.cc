@@ -13,6 +13,7 @@
 #include "proto/grpc_status.h"
 #include "tests/worker/running_agent.h"
 #include "worker/agent/scratch.h"
+#include "worker/runner/journal_files.h"
 
 namespace quantd {
 namespace {
@@ -25,6 +26,43 @@ TEST_F(AgentTest, ATaskIsRunAndEveryFilePublished) {
   ASSERT_TRUE(WaitForIdleAgain());
   ExpectWholeArtifact();
   EXPECT_THAT(Scratch(), IsEmpty());
+}
+
+// A job with a forward pass is kept block by block, and each is told of; one without is not.
+TEST_F(AgentTest, WhatIsSealedIsStoredAndTold) {
+  const auto answer = OneTask();
+  const auto begin = [&](bool evaluates) {
+    given_ = 0;
+    Begin([answer, evaluates](const auto& request, auto& response) {
+      const grpc::Status status = answer(request, response);
+      if (!response.has_assignment() || !Idle(request)) return status;
+      v1::TaskAssignment& assignment = *response.mutable_assignment();
+      assignment.set_checkpoint_prefix("jobs/j1/checkpoints/t1/");
+      v1::Evaluation& evaluation = *assignment.mutable_spec()->mutable_evaluation();
+      evaluation.set_disabled(!evaluates);
+      evaluation.set_windows(2);
+      evaluation.set_sequence_length(64);
+      return status;
+    });
+    ASSERT_TRUE(WaitForIdleAgain());
+  };
+  const std::string folder = folder_.path() + "/blobs/jobs/j1/checkpoints/t1/7";
+  begin(/*evaluates=*/false);
+  EXPECT_FALSE(IsFolder(folder));
+  EXPECT_EQ(ReportsIn(v1::TaskReport::SUCCEEDED).back().sealed_parts(), 0);
+  End();
+  begin(/*evaluates=*/true);
+  EXPECT_EQ(ReportsIn(v1::TaskReport::SUCCEEDED).back().sealed_parts(), 4);
+  const auto names = ListFolder(folder);
+  ASSERT_TRUE(names.ok()) << names.status();
+  int64_t blocks = 0;
+  size_t files = 0;
+  for (const JournalRecord& record : JournalRecordsAmong(*names)) {
+    blocks += record.part == JournalPart::kBlock ? 1 : 0;
+    files += 1 + record.files.size();
+  }
+  EXPECT_EQ(blocks, 4);
+  EXPECT_EQ(files, names->size()) << "every file belongs to a record";
 }
 
 // Adds a field that no schema has.

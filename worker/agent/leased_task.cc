@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/threads.h"
+#include "engine/backend/kernels.h"
 #include "proto/convert.h"
 #include "proto/convert_time.h"
 #include "spdlog/spdlog.h"
@@ -21,6 +22,7 @@ namespace {
 
 constexpr char kRequestFile[] = "request.json";
 constexpr char kOutputFolder[] = "out";
+constexpr char kJournalFolder[] = "journal";
 
 // The smaller of two limits of which 0 means none.
 template <typename Number>
@@ -137,20 +139,24 @@ absl::Status LeasedTask::Prepare(const std::string& blob_store_uri) {
     const int threads = request.resources.threads > 0 ? request.resources.threads : AvailableCpus();
     limits.data_bytes = DataLimitFor(request.resources.max_memory_bytes, threads);
   }
+  std::vector<std::string> arguments = {"quantize", "--request-file", file, "--events-fd",
+                                        absl::StrCat(Child::kEventsDescriptor)};
+  OpenCheckpoint();
+  if (checkpoint_ != nullptr) {
+    arguments.insert(arguments.end(), {"--journal", absl::StrCat(folder_, "/", kJournalFolder)});
+  }
   const absl::MutexLock lock(&mutex_);
   if (abandoned_ || stopped_as_.has_value()) {
     return MakeError(Reason::kCancelled, "stopped before it began");
   }
-  QD_ASSIGN_OR_RETURN(child_,
-                      Child::Start({.program = resources_.program,
-                                    .arguments = {"quantize", "--request-file", file, "--events-fd",
-                                                  absl::StrCat(Child::kEventsDescriptor)},
-                                    .folder = folder_,
-                                    .limits = limits},
-                                   [this] {
-                                     const absl::MutexLock wake_lock(&mutex_);
-                                     child_news_ = true;
-                                   }));
+  QD_ASSIGN_OR_RETURN(child_, Child::Start({.program = resources_.program,
+                                            .arguments = std::move(arguments),
+                                            .folder = folder_,
+                                            .limits = limits},
+                                           [this] {
+                                             const absl::MutexLock wake_lock(&mutex_);
+                                             child_news_ = true;
+                                           }));
   return absl::OkStatus();
 }
 
@@ -166,9 +172,48 @@ absl::StatusOr<quantd::Report> LeasedTask::Follow() {
     }
     // Asked before the events are taken: what came before the end is not missed.
     const bool finished = child->finished();
-    QD_RETURN_IF_ERROR(Publish(child->TakeEvents()));
+    std::vector<RunnerEvent> events = child->TakeEvents();
+    const bool advanced = std::any_of(events.begin(), events.end(), [](const RunnerEvent& event) {
+      return std::holds_alternative<ProgressReport>(event);
+    });
+    // Before they are told, so that a block that is told of is not done again.
+    if (advanced || finished) StoreCheckpoint();
+    QD_RETURN_IF_ERROR(Publish(std::move(events)));
     if (finished) return child->Outcome();
   }
+}
+
+// A task without its checkpoint is a task that takes longer, no more.
+void LeasedTask::OpenCheckpoint() {
+  if (assignment_.checkpoint_prefix().empty()) return;
+  checkpoint_ = std::make_unique<TaskCheckpoint>(
+      *blobs_, assignment_.checkpoint_prefix(), assignment_.fencing_token(),
+      absl::StrCat(folder_, "/", kJournalFolder), QUANTD_VERSION, CpuKernels().isa);
+  const absl::Status status = checkpoint_->Fetch();
+  if (!status.ok()) {
+    spdlog::warn("cannot fetch what was done of {}: {}", assignment_.task(),
+                 std::string(status.message()));
+  }
+  if (checkpoint_->sealed() == 0) return;
+  spdlog::info("{} goes on: {} parts are sealed", assignment_.task(), checkpoint_->sealed());
+  const absl::MutexLock lock(&mutex_);
+  sealed_parts_ = checkpoint_->sealed();
+}
+
+void LeasedTask::StoreCheckpoint() {
+  if (checkpoint_ == nullptr) return;
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (abandoned_) return;
+  }
+  const absl::Status status = checkpoint_->Store();
+  // A runner that has ended well takes its journal away, and may just do so.
+  if (!status.ok() && PathExists(absl::StrCat(folder_, "/", kJournalFolder, "/journal.json"))) {
+    spdlog::warn("cannot store what is done of {}: {}", assignment_.task(),
+                 std::string(status.message()));
+  }
+  const absl::MutexLock lock(&mutex_);
+  sealed_parts_ = checkpoint_->sealed();
 }
 
 absl::Status LeasedTask::Publish(std::vector<RunnerEvent> events) {
@@ -255,6 +300,7 @@ v1::TaskReport LeasedTask::Report(int max_events) {
   }
   report.set_task(assignment_.task());
   report.set_fencing_token(assignment_.fencing_token());
+  report.set_sealed_parts(sealed_parts_);
   for (size_t i = 0; i < count; ++i) *report.add_events() = events_[i];
   if (count > 0) reported_number_ = std::max(reported_number_, events_[count - 1].number());
   return report;

@@ -17,6 +17,7 @@
 #include "blob/blob_store.h"
 #include "engine/types/request.h"
 #include "quantd/v1/worker_service.pb.h"
+#include "worker/agent/task_checkpoint.h"
 #include "worker/runner/child.h"
 
 namespace quantd {
@@ -30,9 +31,10 @@ struct TaskResources {
   absl::Duration cancel_grace = absl::Seconds(10);
 };
 
-// Runs the child in a scratch folder of its own, stores each file in the blob store as soon as it
-// is sealed, and keeps the events that the server has not acknowledged. Everything slow happens in
-// a thread of the task, so that the agent can always renew its lease. Thread-safe.
+// Runs the child in a scratch folder of its own, from where the attempts before it were, stores
+// each file and each block in the blob store as soon as it is sealed, and keeps the events that the
+// server has not acknowledged. Everything slow happens in a thread of the task, so that the agent
+// can always renew its lease. Thread-safe.
 class LeasedTask {
  public:
   // Begins the work. Never fails: what goes wrong becomes the report. `wake` is called, from
@@ -71,6 +73,8 @@ class LeasedTask {
   absl::Status Prepare(const std::string& blob_store_uri);
   absl::StatusOr<quantd::Report> Follow();
   absl::Status Publish(std::vector<RunnerEvent> events);
+  void OpenCheckpoint();
+  void StoreCheckpoint();
   void Append(v1::TaskEvent event);
   void End(absl::StatusOr<quantd::Report> outcome);
 
@@ -78,7 +82,8 @@ class LeasedTask {
   const TaskResources resources_;
   const std::function<void()> wake_;
   const std::string folder_;
-  std::unique_ptr<BlobStore> blobs_;  // the thread's own
+  std::unique_ptr<BlobStore> blobs_;            // the thread's own
+  std::unique_ptr<TaskCheckpoint> checkpoint_;  // likewise; null: the server wants none
 
   mutable absl::Mutex mutex_;
   std::unique_ptr<Child> child_ ABSL_GUARDED_BY(mutex_);
@@ -90,6 +95,7 @@ class LeasedTask {
   int64_t reported_number_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<v1::TaskReport> end_ ABSL_GUARDED_BY(mutex_);  // state, result, error
   bool end_reported_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t sealed_parts_ ABSL_GUARDED_BY(mutex_) = 0;
   std::thread thread_;
 };
 

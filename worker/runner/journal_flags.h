@@ -20,7 +20,8 @@ class JournalFlags {
   // Where the journal of a request lies: --journal, or in the output folder.
   std::string FolderOf(const QuantizeRequest& request) const;
   // What a whole run does with it. Without a flag, runs with a forward pass keep one and go on with
-  // their own; others, and those that a parent process drives, keep none.
+  // their own; others, which are as fast as the disk, keep none. A parent process, which gives the
+  // folder to every run that it drives, gets one where a person would without asking.
   RunOptions OptionsFor(const PlannedQuantization& planned, bool driven) const;
 
   // The part of a run that is asked for; neither: the whole. INVALID_FIELD for what is no range or
@@ -30,7 +31,7 @@ class JournalFlags {
   // Whether only a part is asked for, which makes no artifact.
   bool part() const { return !blocks_.empty() || !cuts_.empty(); }
   // Whether an earlier choice of method auto may be taken.
-  bool keeps() const { return !none_; }
+  bool keeps(bool driven) const { return !none_ && (!driven || !folder_.empty()); }
 
  private:
   std::string folder_, blocks_, cuts_;

@@ -296,8 +296,8 @@ class QuantizeCommand : public WorkerCommand {
       return Fail(audience, status, false);
     }
     if (AsksForAuto(request->recipe)) {
-      const bool keeps = journal_.keeps() && options_.events_descriptor < 0;
-      auto recipe = keeps ? ChooseRecipeOnce(*request, journal_.FolderOf(*request), audience)
+      auto recipe = journal_.keeps(options_.events_descriptor >= 0)
+                        ? ChooseRecipeOnce(*request, journal_.FolderOf(*request), audience)
                           : ChooseRecipe(*request, audience);
       if (!recipe.ok()) return Fail(audience, recipe.status(), false);
       request->recipe = *std::move(recipe);
