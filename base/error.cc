@@ -79,9 +79,14 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
     {Reason::kUnimplemented, "UNIMPLEMENTED", StatusCode::kUnimplemented, Fault::kUser, false,
      "this is not built yet"},
     {Reason::kInternal, "INTERNAL", StatusCode::kInternal, Fault::kSystem, true, "a bug of quantd"},
+    {Reason::kUnauthenticated, "UNAUTHENTICATED", StatusCode::kUnauthenticated, Fault::kUser, false,
+     "the call carries no token, or none that is good"},
+    {Reason::kPermissionDenied, "PERMISSION_DENIED", StatusCode::kPermissionDenied, Fault::kUser,
+     false, "the caller's roles do not allow this"},
 });
 
-static_assert(kRows.size() == static_cast<size_t>(Reason::kInternal) + 1, "one row per reason");
+static_assert(kRows.size() == static_cast<size_t>(Reason::kPermissionDenied) + 1,
+              "one row per reason");
 static_assert(
     [] {
       for (size_t i = 0; i < kRows.size(); ++i) {

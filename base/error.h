@@ -53,6 +53,8 @@ enum class Reason {
   kUnavailable,
   kUnimplemented,
   kInternal,
+  kUnauthenticated,   // who calls is not known
+  kPermissionDenied,  // who calls is known, and may not
 };
 
 struct ReasonRow {

@@ -19,12 +19,7 @@ constexpr int kReconnectFirstMs = 100, kReconnectLongestMs = 2000;
 // The server accepts a ping every 10 s.
 constexpr int kPingMs = 30'000, kPongMs = 10'000;
 
-bool IsLoopback(const std::string& server) {
-  return server.starts_with("127.") || server.starts_with("localhost") ||
-         server.starts_with("[::1]") || server.starts_with("unix:");
-}
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
+std::shared_ptr<grpc::Channel> MakeChannel(const ConnectionOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   // A server that restarts is found again in seconds; gRPC's own default waits up to two minutes.
@@ -37,8 +32,10 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // A proxy of the environment is for other machines.
-  if (IsLoopback(server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+  if (IsThisMachine(options.server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const auto credentials =
+      options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials();
+  return grpc::CreateCustomChannel(options.server, credentials, arguments);
 }
 
 void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
@@ -69,7 +66,7 @@ uint64_t RandomSeed() {
 Connection::Connection(ConnectionOptions options, Cancellation& cancellation)
     : options_(std::move(options)),
       cancellation_(cancellation),
-      stub_(v1::QuantizationService::NewStub(MakeChannel(options_.server))) {}
+      stub_(v1::QuantizationService::NewStub(MakeChannel(options_))) {}
 
 template <typename Request, typename Reply>
 absl::StatusOr<Reply> Connection::Call(Method<Request, Reply> method, const Request& request) {
@@ -78,6 +75,7 @@ absl::StatusOr<Reply> Connection::Call(Method<Request, Reply> method, const Requ
     Reply reply;
     grpc::ClientContext context;
     SetDeadline(context, options_.deadline);
+    SayWhoCalls(options_.security, context);
     Cancellation::Scope scope(cancellation_, context);
     absl::Status status = FromGrpc((stub_.get()->*method)(&context, request, &reply));
     if (status.ok()) return reply;
@@ -93,6 +91,7 @@ template <typename Message, typename Start>
 absl::Status Connection::Stream(const Start& start,
                                 const std::function<absl::Status(const Message&)>& on_message) {
   grpc::ClientContext context;
+  SayWhoCalls(options_.security, context);
   Cancellation::Scope scope(cancellation_, context);
   auto reader = start(&context);
   Message message;

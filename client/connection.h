@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "client/cancellation.h"
 #include "client/retry.h"
+#include "proto/secure_channel.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
 
 namespace quantd {
@@ -21,6 +22,8 @@ struct ConnectionOptions {
   std::string server = "127.0.0.1:8470";        // host:port, or any other gRPC target
   absl::Duration deadline = absl::Seconds(30);  // of one try of a unary call
   RetryOptions unary_retry = {};
+  ChannelSecurity security = {};                               // what the headers of a call say
+  std::shared_ptr<grpc::ChannelCredentials> credentials = {};  // for `server`; none: plain text
 };
 
 // Errors carry the reason and the violations that the server gave. UNAVAILABLE means that the

@@ -37,26 +37,55 @@ if(QUANTD_SANITIZE)
   add_compile_options(-fsanitize=${QUANTD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${QUANTD_SANITIZE})
 endif()
-if(QUANTD_PRECOMPILE)
-  # Two thirds of a test's compile time is reading headers; one set for libraries, one for tests,
-  # which are position-independent in another way.
-  add_library(precompiled_library OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
-  target_link_libraries(precompiled_library PRIVATE quantd_options)
-  target_precompile_headers(precompiled_library PRIVATE <cmake/precompiled/library_headers.h>)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # Of a precompiled header GCC 12 forgets that it is the system's, and warns of what it inlines.
-    target_compile_options(quantd_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow
-                           -Wno-stringop-overread -Wno-maybe-uninitialized -Wno-restrict)
+# Two thirds of a test's compile time is reading headers; one set for libraries, one for tests,
+# which are position-independent in another way. What speaks gRPC is compiled with -pthread, and
+# reads more: a second set.
+function(precompiled_headers name file)
+  target_link_libraries(${name} PRIVATE quantd_options ${ARGN})
+  target_precompile_headers(${name} PRIVATE <cmake/precompiled/${file}>)
+endfunction()
+
+function(add_precompiled_headers)
+  set(source ${CMAKE_SOURCE_DIR}/cmake/precompiled/nothing.cc)
+  set(testing GTest::gtest GTest::gmock GTest::gtest_main)
+  add_library(precompiled_library OBJECT ${source})
+  precompiled_headers(precompiled_library library_headers.h)
+  add_executable(precompiled_tests EXCLUDE_FROM_ALL ${source})
+  precompiled_headers(precompiled_tests test_headers.h ${testing})
+  if(QUANTD_SERVICE)
+    add_library(precompiled_service_library OBJECT ${source})
+    precompiled_headers(precompiled_service_library service_headers.h proto_v1)
+    without_optimizer_if_sanitized(precompiled_service_library)
+    add_executable(precompiled_service_tests EXCLUDE_FROM_ALL ${source})
+    precompiled_headers(precompiled_service_tests service_test_headers.h proto_v1 ${testing})
+    without_optimizer_if_sanitized(precompiled_service_tests)
   endif()
+endfunction()
+
+if(QUANTD_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Of a precompiled header GCC 12 forgets that it is the system's, and warns of what it inlines.
+  target_compile_options(quantd_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow
+                         -Wno-stringop-overread -Wno-maybe-uninitialized -Wno-restrict)
 endif()
 if(QUANTD_SANITIZE MATCHES thread)
   set(QUANTD_PROGRAM_SOURCES ${CMAKE_SOURCE_DIR}/cmake/tsan_libraries.cc)
 endif()
 
-# precompiled(engine_tensor precompiled_library): what reads gRPC's headers is compiled with -pthread,
-# and reads more than these.
-function(precompiled name headers)
-  if(QUANTD_PRECOMPILE AND NOT CMAKE_CURRENT_SOURCE_DIR MATCHES "/(proto|server|client|worker)(/|$)")
+# A sanitizer doubles what the optimizer has to do, and what speaks gRPC computes nothing.
+function(without_optimizer_if_sanitized name)
+  if(QUANTD_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
+endfunction()
+
+# precompiled(engine_tensor library)
+function(precompiled name kind)
+  set(headers precompiled_${kind})
+  if(name MATCHES "^(proto|server_api|client|worker_agent)")
+    set(headers precompiled_service_${kind})
+    without_optimizer_if_sanitized(${name})
+  endif()
+  if(QUANTD_PRECOMPILE)
     target_precompile_headers(${name} REUSE_FROM ${headers})
   endif()
 endfunction()
@@ -72,7 +101,7 @@ function(quantd_library name)
   if(sources)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC quantd_options ${ARG_DEPS})
-    precompiled(${name} precompiled_library)
+    precompiled(${name} library)
   else()
     add_library(${name} INTERFACE)
     target_link_libraries(${name} INTERFACE quantd_options ${ARG_DEPS})
@@ -102,7 +131,7 @@ function(quantd_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES} ${QUANTD_PROGRAM_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} quantd_options GTest::gtest GTest::gmock GTest::gtest_main)
-  precompiled(${name} precompiled_tests)
+  precompiled(${name} tests)
   # Relative, for tests/paths.h.
   file(RELATIVE_PATH binaries ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
   target_compile_definitions(${name} PRIVATE QUANTD_BINARY_DIR="${binaries}")

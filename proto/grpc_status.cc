@@ -72,6 +72,10 @@ Reason ReasonOfCode(grpc::StatusCode code) {
       return Reason::kUnimplemented;
     case grpc::StatusCode::INVALID_ARGUMENT:
       return Reason::kInvalidField;
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return Reason::kUnauthenticated;
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return Reason::kPermissionDenied;
     default:
       return Reason::kInternal;
   }

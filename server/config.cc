@@ -24,13 +24,13 @@ namespace {
 constexpr int64_t kMaxFileBytes = 1 << 20;
 constexpr std::string_view kPrefix = "QUANTD_";
 // Names of the environment that other programs of quantd and its tests read.
-constexpr std::string_view kForeign[] = {"QUANTD_SERVER",     "QUANTD_TOKEN", "QUANTD_CONFIG",
-                                         "QUANTD_CPU_ISA",    "QUANTD_BUILD", "QUANTD_BIN",
-                                         "QUANTD_SHARED_DATA"};
-constexpr std::string_view kOfWorkers = "QUANTD_WORKER_";
+constexpr std::string_view kForeign[] = {"QUANTD_SERVER", "QUANTD_TOKEN",      "QUANTD_TOKEN_FILE",
+                                         "QUANTD_CONFIG", "QUANTD_CPU_ISA",    "QUANTD_BUILD",
+                                         "QUANTD_BIN",    "QUANTD_SHARED_DATA"};
+constexpr std::string_view kOfWorkers = "QUANTD_WORKER_", kOfClients = "QUANTD_CLIENT_";
 
 bool IsForeign(std::string_view name) {
-  return name.starts_with(kOfWorkers) ||
+  return name.starts_with(kOfWorkers) || name.starts_with(kOfClients) ||
          std::find(std::begin(kForeign), std::end(kForeign), name) != std::end(kForeign);
 }
 
@@ -147,18 +147,32 @@ Row LogFormatRow() {
               }};
 }
 
-Row InsecureRow() {
-  return {.key = "insecure",
+Row SwitchRow(std::string key, std::string help, bool Config::* field) {
+  return {.key = std::move(key),
           .value_name = "",
-          .help = "allow plaintext on an address that is not loopback",
+          .help = std::move(help),
           .set =
-              [](Config& config, const std::vector<std::string>& values) {
+              [field](Config& config, const std::vector<std::string>& values) {
                 const std::string value = One(values);
-                config.insecure = value == "true" || value == "1";
-                const bool known = config.insecure || value == "false" || value == "0";
+                config.*field = value == "true" || value == "1";
+                const bool known = config.*field || value == "false" || value == "0";
                 return std::string(known ? "" : "true or false");
               },
-          .show = [](const Config& config) { return config.insecure ? "true" : "false"; }};
+          .show = [field](const Config& config) { return config.*field ? "true" : "false"; }};
+}
+
+std::vector<Row> AccessRows() {
+  return {
+      SwitchRow("insecure", "allow plaintext on an address that is not loopback",
+                &Config::insecure),
+      TextRow("tls-cert", "FILE", "serve gRPC over TLS with this certificate chain (PEM)",
+              &Config::tls_cert, CheckNotEmpty),
+      TextRow("tls-key", "FILE", "the key of tls-cert (PEM)", &Config::tls_key, CheckNotEmpty),
+      TextRow("tls-client-ca", "FILE", "admit only clients with a certificate of these (PEM)",
+              &Config::tls_client_ca, CheckNotEmpty),
+      SwitchRow("require-tokens", "refuse calls without a token even while there is none",
+                &Config::require_tokens),
+  };
 }
 
 std::string CheckLogLevel(const std::string& level) {
@@ -231,8 +245,8 @@ const std::vector<Row>& Table() {
         LogFormatRow(),
         TextRow("log-level", "LEVEL", "least severe message to log", &Config::log_level,
                 CheckLogLevel),
-        InsecureRow(),
     };
+    for (Row& row : AccessRows()) rows.push_back(std::move(row));
     for (Row& row : LimitRows()) rows.push_back(std::move(row));
     return rows;
   }();
@@ -312,11 +326,42 @@ Values ReadEnvironment(const ConfigSources& sources, std::vector<Violation>& vio
 
 bool IsLoopback(const std::string& address) {
   const std::string host = address.substr(0, address.rfind(':'));
-  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.") ||
-         absl::StartsWith(address, "unix:");
+  const bool loopback =
+      absl::StartsWith(host, "127.") && host.find_first_not_of("0123456789.") == std::string::npos;
+  return loopback || host == "localhost" || host == "[::1]" || absl::StartsWith(address, "unix:");
+}
+
+void CheckTransport(const Config& config, std::vector<Violation>& violations) {
+  const bool tls = !config.tls_cert.empty();
+  if (tls == config.tls_key.empty()) {
+    violations.push_back({.where = tls ? "tls-key" : "tls-cert",
+                          .got = "nothing",
+                          .wanted = "tls-cert and tls-key together"});
+  }
+  if (!tls && !config.tls_client_ca.empty()) {
+    violations.push_back(
+        {.where = "tls-client-ca", .got = "no TLS", .wanted = "tls-cert and tls-key with it"});
+  }
+  const auto check = [&](const char* key, const std::string& address, const char* wanted) {
+    if (config.insecure || IsLoopback(address)) return;
+    violations.push_back({.where = key,
+                          .got = address + ", which others can reach, without encryption",
+                          .wanted = wanted});
+  };
+  if (!tls) {
+    check("listen", config.listen,
+          "127.0.0.1, tls-cert and tls-key, or --insecure if that is what you want");
+  }
+  check("metrics", config.metrics, "127.0.0.1, or --insecure if that is what you want");
 }
 
 }  // namespace
+
+TokenRule TokensFor(const Config& config) {
+  const bool for_strangers =
+      !config.tls_cert.empty() && config.tls_client_ca.empty() && !IsLoopback(config.listen);
+  return config.require_tokens || for_strangers ? TokenRule::kAlways : TokenRule::kOnceThereAreAny;
+}
 
 std::vector<ConfigHelp> ConfigTable() {
   std::vector<ConfigHelp> table;
@@ -364,14 +409,7 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
     loaded.values.push_back(
         {.key = row.key, .value = row.show(loaded.config), .source = std::move(source)});
   }
-  for (const auto& [key, address] :
-       {std::pair<std::string, std::string>("listen", loaded.config.listen),
-        {"metrics", loaded.config.metrics}}) {
-    if (loaded.config.insecure || IsLoopback(address)) continue;
-    violations.push_back({.where = key,
-                          .got = address + ", which others can reach, without encryption",
-                          .wanted = "127.0.0.1, or --insecure if that is what you want"});
-  }
+  CheckTransport(loaded.config, violations);
   if (!violations.empty()) {
     return MakeError(Reason::kInvalidField, "bad configuration", std::move(violations));
   }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/log.h"
+#include "server/access/access_control.h"
 #include "server/limits.h"
 
 namespace quantd {
@@ -24,6 +25,8 @@ struct Config {
   LogFormat log_format = LogFormat::kText;
   std::string log_level = "info";
   bool insecure = false;  // plaintext on an address that is not loopback
+  std::string tls_cert = {}, tls_key = {}, tls_client_ca = {};  // PEM files; empty: none
+  bool require_tokens = false;
   absl::Duration grace = absl::Seconds(10);
   Limits limits;
 };
@@ -61,6 +64,10 @@ std::vector<ConfigHelp> ConfigTable();
 // bad values, keys of the file and QUANTD_ names of the environment that do not exist, a public
 // address without --insecure.
 absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources);
+
+// Whether callers need a token from the start: when it was asked for, and at an address that others
+// can reach over TLS without a certificate of their own. Otherwise as soon as there is a token.
+TokenRule TokensFor(const Config& config);
 
 // "key = value  # source" per line.
 std::string PrintConfig(const LoadedConfig& loaded);

@@ -3,7 +3,10 @@
 //   quantd.lock      held while a server runs: two servers never share a folder
 //   quantd.db        the store
 //   blobs/           artifact files
+//   audit.log        who changed what, one JSON object a line
 //   scratch/         of local workers
+//   quantd.socket    with TLS: where local workers connect; for the server's own user
+//   local-workers.token  what local workers say to be let in, while the server runs
 //   quantd.address   where the server listens: "grpc host:port" and "metrics host:port", one a line
 #pragma once
 
@@ -26,6 +29,8 @@ class DataFolder {
 
   const std::string& path() const { return path_; }  // absolute
   std::string database_path() const { return path_ + "/quantd.db"; }
+  std::string audit_path() const { return path_ + "/audit.log"; }
+  std::string socket_path() const { return path_ + "/quantd.socket"; }
   std::string blob_uri() const { return "file://" + path_ + "/blobs"; }
 
   absl::Status WriteAddresses(const std::string& grpc, const std::string& metrics);

@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "base/error.h"
+#include "server/caller.h"
 
 namespace quantd {
 
@@ -32,6 +33,7 @@ Failure FailureOf(const absl::Status& status);
 struct Job {
   int64_t number = 0;  // grows with each job; set by the store
   std::string id;
+  std::string tenant = kDefaultTenant;
   JobState state = JobState::kPending;
   std::map<std::string, std::string> labels;
   std::string method;  // of the default scheme
@@ -59,19 +61,16 @@ struct JobDetail {
 // attempt, and then for a worker: its job is PENDING in both.
 enum class TaskState { kPending, kLeased, kDone, kDelayed };
 
-// Whose jobs share the workers fairly.
-inline constexpr char kDefaultTenant[] = "default";
-
 struct Task {
   std::string id;
   std::string job_id;
   TaskState state = TaskState::kPending;
-  int priority = 0;            // higher runs sooner
-  absl::Time queued_time;      // since when it has been waiting for a worker
-  absl::Time not_before = {};  // until when it is delayed
-  std::string tenant = kDefaultTenant;
-  int64_t order = 0;          // among equals of priority; set by the store
-  int64_t fencing_token = 0;  // of the newest lease; only grows
+  int priority = 0;                     // higher runs sooner
+  absl::Time queued_time;               // since when it has been waiting for a worker
+  absl::Time not_before = {};           // until when it is delayed
+  std::string tenant = kDefaultTenant;  // of its job: the workers are shared fairly among them
+  int64_t order = 0;                    // among equals of priority; set by the store
+  int64_t fencing_token = 0;            // of the newest lease; only grows
   int failures = 0;  // attempts that failed and sealed nothing new; handed-back ones do not count
   int64_t sealed_parts = 0;                     // most that an attempt has left in the checkpoint
   std::vector<Violation> failed_attempts = {};  // the last ones: which, and why

@@ -106,6 +106,9 @@ pid_t LocalWorkers::Spawn(int index) {
                                     "--scratch",      options_.scratch + "/" + name,
                                     "--log-format",   options_.log_format,
                                     "--log-level",    options_.log_level};
+  if (!options_.token_file.empty()) {
+    words.insert(words.end(), {"--token-file", options_.token_file});
+  }
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

@@ -20,9 +20,10 @@ namespace quantd {
 
 struct LocalWorkerOptions {
   int count = 1;
-  std::string program = {};  // path of quantd-worker; empty: beside the running program
-  std::string server = {};   // host:port to connect to
-  std::string scratch = {};  // folder; each worker gets one below it
+  std::string program = {};     // path of quantd-worker; empty: beside the running program
+  std::string server = {};      // host:port to connect to
+  std::string token_file = {};  // what they say to be let in; empty: nothing
+  std::string scratch = {};     // folder; each worker gets one below it
   std::string log_format = "text";
   std::string log_level = "info";
   absl::Duration first_back_off = absl::Milliseconds(500);

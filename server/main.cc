@@ -13,9 +13,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/secret_file.h"
 #include "server/api/server.h"
 #include "server/config.h"
 #include "server/local_workers.h"
+#include "server/tokens_command.h"
 
 extern char** environ;
 
@@ -64,11 +66,19 @@ void LetSecondSignalKill(const sigset_t& signals) {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
-// Where a worker on this machine finds a server that listens on `listen`.
-std::string LocalAddress(const std::string& listen, int port) {
-  const std::string host = listen.substr(0, listen.rfind(':'));
-  const bool everywhere = host == "0.0.0.0" || host == "[::]";
-  return absl::StrCat(everywhere ? "127.0.0.1" : host, ":", port);
+// Starts local workers, if there are to be any. They get their token in a file: arguments and
+// environment of a process can be read by others.
+absl::StatusOr<std::unique_ptr<LocalWorkers>> StartWorkers(const Config& config,
+                                                           const Server& server) {
+  if (config.local_workers == 0) return nullptr;
+  const std::string token_file = config.data + "/local-workers.token";
+  QD_RETURN_IF_ERROR(WriteSecretFile(token_file, server.LocalWorkerSecret() + "\n"));
+  return LocalWorkers::Start({.count = config.local_workers,
+                              .server = server.LocalAddress(),
+                              .token_file = token_file,
+                              .scratch = config.data + "/scratch",
+                              .log_format = config.log_format == LogFormat::kJson ? "json" : "text",
+                              .log_level = config.log_level});
 }
 
 int Serve(const Config& config, const sigset_t& signals) {
@@ -76,30 +86,25 @@ int Serve(const Config& config, const sigset_t& signals) {
                         .metrics = config.metrics,
                         .data = config.data,
                         .model_roots = config.model_roots,
-                        .limits = config.limits};
+                        .limits = config.limits,
+                        .tokens = TokensFor(config),
+                        .tls = {.certificate = config.tls_cert,
+                                .key = config.tls_key,
+                                .client_authority = config.tls_client_ca}};
   auto server = Server::Start(options);
   if (!server.ok()) return Complain(server.status());
   const std::string address =
       absl::StrCat(config.listen.substr(0, config.listen.rfind(':')), ":", (*server)->grpc_port());
   spdlog::info("quantd {} serves gRPC on {} and metrics on port {}", QUANTD_VERSION, address,
                (*server)->metrics_port());
-  std::unique_ptr<LocalWorkers> workers;
-  if (config.local_workers > 0) {
-    auto started =
-        LocalWorkers::Start({.count = config.local_workers,
-                             .server = LocalAddress(config.listen, (*server)->grpc_port()),
-                             .scratch = config.data + "/scratch",
-                             .log_format = config.log_format == LogFormat::kJson ? "json" : "text",
-                             .log_level = config.log_level});
-    if (!started.ok()) return Complain(started.status());
-    workers = *std::move(started);
-  }
+  const auto workers = StartWorkers(config, **server);
+  if (!workers.ok()) return Complain(workers.status());
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   spdlog::info("shutting down on {}", signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
   LetSecondSignalKill(signals);
   // Workers first: they hand their tasks back while the server still answers.
-  if (workers != nullptr) workers->Stop(config.grace);
+  if (*workers != nullptr) (*workers)->Stop(config.grace);
   (*server)->Shutdown(config.grace);
   spdlog::info("good bye");
   return 0;
@@ -126,7 +131,9 @@ int Main(int argc, char** argv) {
           ->allow_extra_args(false);
     }
   }
+  const std::unique_ptr<TokensCommand> tokens = MakeTokensCommand(app);
   CLI11_PARSE(app, argc, argv);
+  if (tokens->chosen()) return tokens->Run();
   for (const auto& [key, given] : values) {
     if (!given.empty()) sources.flags[key] = given;
   }

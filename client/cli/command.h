@@ -53,6 +53,8 @@ std::unique_ptr<Command> MakeMethods(CLI::App& app);
 std::unique_ptr<Command> MakeFormats(CLI::App& app);
 std::unique_ptr<Command> MakeFamilies(CLI::App& app);
 std::unique_ptr<Command> MakeWorkers(CLI::App& app);
+std::unique_ptr<Command> MakeLogin(CLI::App& app);
+std::unique_ptr<Command> MakeLogout(CLI::App& app);
 std::unique_ptr<Command> MakeWorkersDrain(CLI::App& app);
 std::unique_ptr<Command> MakeVersion(CLI::App& app);
 std::unique_ptr<Command> MakeCompletion(CLI::App& app);

@@ -74,6 +74,21 @@ CommandLine::CommandLine() : app_("Client of quantd, the quantization service", 
   app_.require_subcommand(1);
   app_.add_option("--server", flags_.server, "Address of the server")->type_name("HOST:PORT");
   app_.add_flag("--json", flags_.json, "Print the result as JSON");
+  app_.add_option(
+          "--token-file", flags_.token_file,
+          "File with the token that says who calls; else QUANTD_TOKEN, QUANTD_TOKEN_FILE, or "
+          "what `quantctl login` kept")
+      ->type_name("FILE");
+  app_.add_option("--tls-ca", flags_.tls_ca,
+                  "TLS: certificates of the server's authority (PEM), or system")
+      ->type_name("FILE");
+  app_.add_option("--tls-cert", flags_.tls_cert, "Certificate for a server that wants one (PEM)")
+      ->type_name("FILE");
+  app_.add_option("--tls-key", flags_.tls_key, "Key of --tls-cert (PEM)")->type_name("FILE");
+  app_.add_flag("--insecure", flags_.insecure, "Send the token in plain text to another machine");
+  app_.add_option("--tenant", flags_.tenant,
+                  "For admins: whose jobs, or * for all; default: the token's own")
+      ->type_name("NAME");
   // Answered before the parse; here so that help and completion know them.
   app_.add_flag("-h,--help", help_, "Print the help of the command");
   app_.add_flag("--help-all", help_all_, "Print the help of all commands, as Markdown");

@@ -28,6 +28,8 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"formats", "List output formats and the engines that load them", MakeFormats},
     {"families", "List model families", MakeFamilies},
     {"workers", "List workers", MakeWorkers},
+    {"login", "Keep a token for a server; it is read from --token-file or stdin", MakeLogin},
+    {"logout", "Forget the token of a server", MakeLogout},
     {"workers drain", "Let workers end what they run, and leave", MakeWorkersDrain},
     {"version", "Print the versions of this program and of the server", MakeVersion},
     {"completion", "Print a completion script for a shell", MakeCompletion},

@@ -62,6 +62,10 @@ std::string AdviceFor(Session& session, const absl::Status& status) {
     }
     return advice;
   }
+  if (ReasonOf(status) == Reason::kUnauthenticated) {
+    return "Log in with `quantctl login`, or name a token with --token-file or QUANTD_TOKEN; the "
+           "operator makes one with `quantd tokens create`.\n";
+  }
   return "";
 }
 

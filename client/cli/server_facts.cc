@@ -208,6 +208,10 @@ class WorkersDrain : public Command {
   std::vector<std::string> names_;
 };
 
+std::string NoVersion(const absl::Status& status) {
+  return ReasonOf(status) == Reason::kUnauthenticated ? "asks for a token" : "not reached";
+}
+
 class Version : public Command {
  public:
   explicit Version(CLI::App&) {}
@@ -224,7 +228,8 @@ class Version : public Command {
     }
     session.out() << absl::StrCat(
         "quantctl ", QUANTD_VERSION, "\nquantd   ",
-        capabilities.ok() ? capabilities->server_version() : "not reached", " at ", server, "\n");
+        capabilities.ok() ? capabilities->server_version() : NoVersion(capabilities.status()),
+        " at ", server, "\n");
     return ExitCode::kDone;
   }
 };

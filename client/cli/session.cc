@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/secret_file.h"
+#include "client/cli/credentials.h"
 #include "terminal/screen.h"
 
 namespace quantd {
@@ -23,10 +25,23 @@ std::string Environment(const char* name) {
 }
 
 std::string ContextFile() {
-  const std::string config = Environment("XDG_CONFIG_HOME");
-  if (!config.empty()) return config + "/quantd/config.yaml";
-  const std::string home = Environment("HOME");
-  return home.empty() ? "" : home + "/.config/quantd/config.yaml";
+  const std::string folder = ConfigFolder();
+  return folder.empty() ? "" : folder + "/config.yaml";
+}
+
+// Of the flag, else of the environment, else what was kept.
+std::string FirstOf(const std::string& flag, const char* environment, const std::string& kept) {
+  if (!flag.empty()) return flag;
+  std::string value = Environment(environment);
+  return value.empty() ? kept : value;
+}
+
+absl::StatusOr<std::string> TokenFor(const GlobalFlags& flags, const std::string& kept) {
+  if (!flags.token_file.empty()) return ReadSecretFile("--token-file", flags.token_file);
+  if (std::string token = Environment("QUANTD_TOKEN"); !token.empty()) return token;
+  const std::string file = Environment("QUANTD_TOKEN_FILE");
+  if (!file.empty()) return ReadSecretFile("QUANTD_TOKEN_FILE", file);
+  return kept;
 }
 
 // Empty when there is no such file or no such key.
@@ -72,18 +87,34 @@ absl::StatusOr<std::string> ServerAddress(const std::string& flag) {
                    Violation{.where = where, .got = address, .wanted = "HOST:PORT"});
 }
 
+absl::StatusOr<ChannelSecurity> SecurityFor(const std::string& server, const GlobalFlags& flags) {
+  QD_ASSIGN_OR_RETURN(const auto kept, LoadCredentials(server));
+  ChannelSecurity security = kept.value_or(ChannelSecurity{});
+  QD_ASSIGN_OR_RETURN(security.token, TokenFor(flags, security.token));
+  security.authority = FirstOf(flags.tls_ca, "QUANTD_CLIENT_TLS_CA", security.authority);
+  security.certificate = FirstOf(flags.tls_cert, "QUANTD_CLIENT_TLS_CERT", security.certificate);
+  security.key = FirstOf(flags.tls_key, "QUANTD_CLIENT_TLS_KEY", security.key);
+  security.tenant = flags.tenant;
+  if (flags.insecure) security.plaintext = Plaintext::kAnywhere;
+  return security;
+}
+
 absl::StatusOr<Session> Session::Create(const GlobalFlags& flags, Streams streams,
                                         Cancellation& cancellation) {
   QD_ASSIGN_OR_RETURN(std::string server, ServerAddress(flags.server));
-  return Session(
-      flags, streams,
-      std::make_unique<Connection>(ConnectionOptions{.server = std::move(server)}, cancellation));
+  QD_ASSIGN_OR_RETURN(const ChannelSecurity security, SecurityFor(server, flags));
+  QD_ASSIGN_OR_RETURN(const auto credentials, ChannelCredentialsFor(server, security));
+  auto connection = std::make_unique<Connection>(
+      ConnectionOptions{
+          .server = std::move(server), .security = security, .credentials = credentials},
+      cancellation);
+  return Session(flags, security, streams, std::move(connection));
 }
 
 int Session::columns() const { return ScreenColumns(streams_.out_descriptor); }
 
 std::string Session::CommandLine(std::string_view rest) const {
-  const std::string server = server_flag_.empty() ? "" : " --server " + server_flag_;
+  const std::string server = flags_.server.empty() ? "" : " --server " + flags_.server;
   return absl::StrCat("quantctl ", ToAbsl(rest), server);
 }
 

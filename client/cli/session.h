@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "client/cancellation.h"
 #include "client/connection.h"
+#include "proto/secure_channel.h"
 
 namespace quantd {
 
@@ -17,6 +18,10 @@ namespace quantd {
 struct GlobalFlags {
   std::string server;  // empty: QUANTD_SERVER, then the context file, then the default
   bool json = false;
+  std::string token_file;  // empty: QUANTD_TOKEN, QUANTD_TOKEN_FILE, what `quantctl login` kept
+  std::string tls_ca, tls_cert, tls_key;  // empty: QUANTD_CLIENT_TLS_CA, …, what login kept
+  std::string tenant;                     // of admins
+  bool insecure = false;
 };
 
 struct Streams {
@@ -31,6 +36,10 @@ struct Streams {
 // read.
 absl::StatusOr<std::string> ServerAddress(const std::string& flag);
 
+// How `server` is reached and what is said to it, from flags, environment and what login kept, in
+// this order.
+absl::StatusOr<ChannelSecurity> SecurityFor(const std::string& server, const GlobalFlags& flags);
+
 // Thread-compatible, but the connection is thread-safe.
 class Session {
  public:
@@ -42,7 +51,9 @@ class Session {
   int err_descriptor() const { return streams_.err_descriptor; }
   // Of the terminal that out() is; 0: it is none.
   int columns() const;
-  bool json() const { return json_; }
+  bool json() const { return flags_.json; }
+  const GlobalFlags& flags() const { return flags_; }
+  const ChannelSecurity& security() const { return security_; }
   Connection& connection() { return *connection_; }
   Cancellation& cancellation() { return connection_->cancellation(); }
   // The command line that continues with `rest`, for messages: with --server when it was given.
@@ -51,14 +62,15 @@ class Session {
   void PrintJson(const Json& json) { out() << DumpJsonPretty(json); }
 
  private:
-  Session(const GlobalFlags& flags, Streams streams, std::unique_ptr<Connection> connection)
-      : server_flag_(flags.server),
-        json_(flags.json),
+  Session(const GlobalFlags& flags, ChannelSecurity security, Streams streams,
+          std::unique_ptr<Connection> connection)
+      : flags_(flags),
+        security_(std::move(security)),
         streams_(streams),
         connection_(std::move(connection)) {}
 
-  std::string server_flag_;
-  bool json_;
+  GlobalFlags flags_;
+  ChannelSecurity security_;
   Streams streams_;
   std::unique_ptr<Connection> connection_;
 };

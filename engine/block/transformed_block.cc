@@ -30,7 +30,9 @@ absl::Status WriteNorms(const Block& block, const Checkpoint& checkpoint, Packed
       QD_RETURN_IF_ERROR(tensors.WriteValues(norm, replaced->second));
     }
   }
-  return absl::OkStatus();
+  const auto& mixture = block.spec.mixture;
+  if (!mixture.has_value() || mixture->correction.empty()) return absl::OkStatus();
+  return tensors.Copy(checkpoint, mixture->correction);
 }
 
 absl::Status WriteBias(const Block& block, size_t index, const Checkpoint& checkpoint,

@@ -10,7 +10,8 @@
 
 namespace quantd {
 
-// Norms, transformed where the block's transform has them.
+// What belongs to no linear: norms, transformed where the block's transform has them, and the
+// correction of experts' scores.
 absl::Status WriteNorms(const Block& block, const Checkpoint& checkpoint, PackedTensors& tensors);
 // The bias of linear `index`, if it has one.
 absl::Status WriteBias(const Block& block, size_t index, const Checkpoint& checkpoint,

@@ -23,7 +23,8 @@ constexpr std::string_view kRecentVersion = "0.20.0";
 
 constexpr LoaderRow kLoaders[] = {
     {"transformers", "4.57 to 5.24 with compressed-tensors 0.13 to 0.20",
-     "any shape; weights are widened to 16 bit on loading; asymmetric not by the default way"},
+     "any shape; weights are widened to 16 bit on loading; asymmetric not by the default way; "
+     "experts symmetric, all alike and as the first linear; not Falcon"},
     {"vllm", kVllmVersions,
      "2 to 8 bits; 4 bits, and 8 symmetric: groups of 32, 64 or 128 or one per channel; with zero "
      "points N times bits a multiple of 32; fp8-block: N a multiple of 128 where linears are "

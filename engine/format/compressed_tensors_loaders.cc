@@ -1,6 +1,7 @@
 // What compressed-tensors can hold, and the shape rules of those who load it. Every module that
 // does not fit is named.
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -97,6 +98,34 @@ void CheckServing(const ServedLinear& served, const LoaderTarget& target,
   }
 }
 
+// transformers 5 keeps the experts of a block in one tensor, which it fills by the scheme of the
+// first group whatever theirs is, and without zero points; int8 ones are not converted. Its Falcon
+// has linears of its own, which the library does not decompress at the first forward pass.
+void CheckTransformers(const ServedLinear& served, std::vector<Violation>* violations) {
+  const ResolvedLinear& resolved = served.resolved;
+  const LinearSpec& linear = *resolved.linear;
+  if (served.model.family == "falcon" && resolved.scheme.has_value()) {
+    violations->push_back({linear.name, "a linear of transformers' Falcon",
+                           "format dequantized or gptq; or no loader, and load it with "
+                           "CompressedTensorsConfig(dequantize=True)"});
+  }
+  if (linear.expert < 0) return;
+  const auto first = std::ranges::find_if(
+      served.linears, [](const ResolvedLinear& other) { return other.scheme.has_value(); });
+  if (first == served.linears.end()) return;
+  if (!resolved.scheme.has_value() || !StoredAlike(*first->scheme, *resolved.scheme)) {
+    violations->push_back(
+        {linear.name,
+         resolved.scheme.has_value() ? SchemeText(*resolved.scheme) : "an expert in 16 bit",
+         absl::StrCat(SchemeText(*first->scheme), ", as ", first->linear->name, " has")});
+  } else if (!resolved.scheme->symmetric) {
+    violations->push_back({linear.name, "symmetric false for an expert", "symmetric true"});
+  } else if (resolved.scheme->activations != ActivationScheme::kNone &&
+             !resolved.scheme->floating()) {
+    violations->push_back({linear.name, SchemeText(*resolved.scheme), "activations none"});
+  }
+}
+
 }  // namespace
 
 absl::Status CompressedTensorsAccepts(std::span<const ResolvedLinear> linears,
@@ -109,6 +138,7 @@ absl::Status CompressedTensorsAccepts(std::span<const ResolvedLinear> linears,
     CheckTiedHead(served, &holds);
     CheckStoredOrder(served, &holds);
     if (IsServingEngine(target)) CheckServing(served, target, &loads);
+    if (target.name == "transformers") CheckTransformers(served, &loads);
   }
   QD_RETURN_IF_ERROR(Verdict(Reason::kFormatCannotHold, "compressed-tensors cannot hold the recipe",
                              std::move(holds)));

@@ -79,7 +79,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
     reader.Wrong("granularity tensor", "group or channel");
   }
   reader.CheckInputs("none");
-  reader.OnlyScalesOfRows();
   if ((scheme.floating() || scheme.block != nullptr) && RoundsByCutRange(scheme)) {
     reader.Wrong(absl::StrCat("option ", scheme.options.Flag("clip") ? "clip" : "reference",
                               " with number_format ",

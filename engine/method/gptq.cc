@@ -74,6 +74,20 @@ std::vector<int32_t> GroupsInTurn(const std::vector<int32_t>& channel_at, int64_
   return group_of;
 }
 
+// Scales of several rows are found when their columns are rounded, and stay.
+void CheckBlocksOfRows(SchemeReader& reader) {
+  const Scheme& scheme = reader.scheme();
+  const std::string with = absl::StrCat(" with number_format ", ToAbsl(scheme.number->name));
+  if (OrderOf(scheme) == ActOrder::kDescAct) {
+    reader.Wrong("option act_order desc-act" + with,
+                 "group-aware, static or none: blocks are of neighbours");
+  }
+  if (scheme.options.Integer("refit") > 0) {
+    reader.Wrong(absl::StrCat("option refit ", scheme.options.Integer("refit"), with),
+                 "0: it fits the scales of each row");
+  }
+}
+
 absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& linear,
                                DType model_dtype) {
   return ResolveGptq(request, linear, model_dtype, "gptq", kOptions);
@@ -100,7 +114,6 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
     reader.Wrong("granularity tensor", "granularity group or channel");
   }
   reader.CheckInputs("none");
-  reader.OnlyScalesOfRows();
   if (reference && scheme.scale_rule != ScaleRule::kAbsmax) {
     reader.Wrong(
         absl::StrCat("scale_rule ", ToAbsl(NameOf(scheme.scale_rule)), " with option reference"),
@@ -114,6 +127,7 @@ absl::StatusOr<Scheme> ResolveGptq(const SchemeRequest& request, const LinearSpe
     reader.Wrong("option act_order desc-act with number_format " + scheme.layout,
                  "group-aware, static or none: blocks are of neighbours");
   }
+  if (scheme.RowsPerScale() > 1) CheckBlocksOfRows(reader);
   if (reference && options.Integer("refit") > 0) {
     reader.Wrong(absl::StrCat("option refit ", options.Integer("refit"), " with option reference"),
                  "0");

@@ -106,20 +106,32 @@ absl::Status GptqPanel::ChooseScales(std::span<const int32_t> positions, int64_t
   }
   float* scales = scales_.data() + group * rows_;
   float* zeros = zeros_.data() + group * rows_;
-  std::vector<float> row(static_cast<size_t>(group_size_));
-  for (int64_t n = 0; n < rows_; ++n) {
-    for (int64_t k = 0; k < group_size_; ++k) {
-      row[static_cast<size_t>(k)] = weights[static_cast<size_t>(k * rows_ + n)];
+  // Rows that share their scales, one after the other.
+  const int64_t height = std::min(rows_, scheme_.RowsPerScale());
+  std::vector<float> together(static_cast<size_t>(height * group_size_));
+  for (int64_t n = 1; n < height && !importance.empty(); ++n) {
+    importance.insert(importance.end(), importance.begin(), importance.begin() + group_size_);
+  }
+  const float* weighting = importance.empty() ? nullptr : importance.data();
+  for (int64_t first = 0; first < rows_; first += height) {
+    const int64_t count = std::min(height, rows_ - first), values = count * group_size_;
+    for (int64_t n = 0; n < count; ++n) {
+      for (int64_t k = 0; k < group_size_; ++k) {
+        together[static_cast<size_t>(n * group_size_ + k)] =
+            weights[static_cast<size_t>(k * rows_ + first + n)];
+      }
     }
-    const float* weighting = importance.empty() ? nullptr : importance.data();
+    float scale = 1, zero = 0;
     if (scheme_.real_zero) {
-      context_.kernels.real_zero.search(row.data(), weighting, group_size_,
-                                        RealZeroCodesOf(scheme_), &scales[n], &zeros[n]);
-      continue;
+      context_.kernels.real_zero.search(together.data(), weighting, values,
+                                        RealZeroCodesOf(scheme_), &scale, &zero);
+    } else {
+      int8_t whole = 0;
+      ChooseScale(context_.kernels, together.data(), weighting, values, scheme_, &scale, &whole);
+      zero = static_cast<float>(whole);
     }
-    int8_t zero = 0;
-    ChooseScale(context_.kernels, row.data(), weighting, group_size_, scheme_, &scales[n], &zero);
-    zeros[n] = static_cast<float>(zero);
+    std::fill_n(scales + first, count, scale);
+    std::fill_n(zeros + first, count, zero);
   }
   if (prepared_.local.empty()) return absl::OkStatus();
   return ImproveScales({.weights = weights.data(), .size = group_size_, .rows = rows_},

@@ -41,6 +41,10 @@ void CheckTune(SchemeReader& reader) {
     reader.Wrong(absl::StrCat("option tune output-scales with ", ToAbsl(scheme.number->name)),
                  "a number format whose scales are 16-bit numbers");
   }
+  if (scheme.RowsPerScale() > 1) {
+    reader.Wrong(absl::StrCat("option tune output-scales with ", ToAbsl(scheme.number->name)),
+                 "a number format whose scales are of one row");
+  }
 }
 
 absl::Status TuneOutputScales(const TuneRequest& request, const MethodContext& /*context*/) {

@@ -38,11 +38,6 @@ absl::StatusOr<Scheme> Resolve(const SchemeRequest& request, const LinearSpec& l
     reader.Wrong(absl::StrCat("bits ", scheme.bits), "2..8");
   }
   reader.CheckInputs("none (method int8 quantizes activations)");
-  if (scheme.RowsPerScale() > 1 && scheme.scale_rule == ScaleRule::kHessian) {
-    reader.Wrong(
-        absl::StrCat("scale_rule hessian with number_format ", ToAbsl(scheme.number->name)),
-        "scale_rule absmax, mse or weighted-mse");
-  }
   return reader.Finish();
 }
 

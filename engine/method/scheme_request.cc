@@ -66,10 +66,14 @@ void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
   scheme_.symmetric = true;
   scheme_.granularity = format->group_size > 0 ? Granularity::kGroup : Granularity::kChannel;
   scheme_.group_size = format->group_size;
-  if (request.symmetric == false) {
-    Wrong(absl::StrCat("symmetric false with number_format ", ToAbsl(format->name)),
-          "symmetric true");
+  const std::string with = absl::StrCat(" with number_format ", ToAbsl(format->name));
+  if (request.symmetric == false) Wrong("symmetric false" + with, "symmetric true");
+  if (format->group_rows == 1) return;
+  // X^T X weighs the errors of one row; a scale of several is not improved by it.
+  if (request.scale_rule == ScaleRule::kHessian) {
+    Wrong("scale_rule hessian" + with, "scale_rule absmax, mse or weighted-mse");
   }
+  if (scheme_.scale_rule == ScaleRule::kHessian) scheme_.scale_rule = ScaleRule::kWeightedMse;
 }
 
 // Blocks say everything but how their contents are searched for. Until SettleBlocks knows better
@@ -120,12 +124,6 @@ void SchemeReader::OnlyIntegers() {
   Wrong(absl::StrCat("number_format ",
                      scheme_.floating() ? ToAbsl(scheme_.number->name) : scheme_.layout),
         "integers (methods rtn, awq and gptq have floating formats and blocks)");
-}
-
-void SchemeReader::OnlyScalesOfRows() {
-  if (scheme_.RowsPerScale() == 1) return;
-  Wrong(absl::StrCat("number_format ", ToAbsl(scheme_.number->name)),
-        "method rtn: this one finds the scales of each row by itself");
 }
 
 void SchemeReader::CheckInputs(std::string_view wanted) {

@@ -31,8 +31,6 @@ class SchemeReader {
   void Wrong(std::string got, std::string wanted);
   // Refuses floating number formats and blocks.
   void OnlyIntegers();
-  // Refuses number formats whose scales are shared by several rows.
-  void OnlyScalesOfRows();
   // For methods of weights alone: refuses activations with integers, which `wanted` is for, and
   // with floating formats those that do not go with their scales.
   void CheckInputs(std::string_view wanted);

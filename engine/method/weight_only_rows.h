@@ -18,9 +18,8 @@ inline constexpr std::array<OptionRow, 1> kNumberFormatRow = {
       "Q6_K, Q5_K_M, Q5_K_S, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_K, Q4_1, Q4_0, Q3_K_L, Q3_K_M, "
       "Q3_K_S, Q3_K, Q2_K, Q2_K_S",
       "what one weight is stored as, instead of bits; the floating ones say which weights share a "
-      "scale, and have no zero points; fp8-block is of method rtn alone; blocks and mixtures of "
-      "them, for format gguf, say all of it, and decide about embedding and output projection "
-      "too"}}};
+      "scale, and have no zero points; blocks and mixtures of them, for format gguf, say all of "
+      "it, and decide about embedding and output projection too"}}};
 
 // Groups of 128 with integer zero points unless told otherwise.
 inline constexpr std::array<OptionRow, 3> kIntegerZeroRows = {

@@ -1,6 +1,8 @@
 #include "server/api/calls.h"
 
 #include <array>
+#include <iterator>
+#include <string>
 
 #include "base/error.h"
 
@@ -26,6 +28,17 @@ grpc::Status CallTimer::End(const absl::Status& status) const {
   grpc::Status result = ToGrpc(status);
   api_->metrics.RpcDone(method_, NameOfCode(result.error_code()), api_->clock.Now() - start_);
   return result;
+}
+
+Credentials CredentialsOf(const grpc::CallbackServerContext& context) {
+  const auto value = [&](const char* name) -> std::string {
+    const auto [first, last] = context.client_metadata().equal_range(name);
+    if (first == last) return "";
+    // Of two, one might be checked here and the other meant.
+    if (std::next(first) != last) return "given twice";
+    return std::string(first->second.data(), first->second.size());
+  };
+  return {.authorization = value("authorization"), .tenant = value("quantd-tenant")};
 }
 
 absl::Status CheckLoad(const Executor& executor) {

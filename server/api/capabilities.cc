@@ -89,7 +89,8 @@ v1::Limits LimitsMessage(const Limits& limits) {
 
 }  // namespace
 
-absl::Status GetCapabilities(ApiContext& api, const v1::GetCapabilitiesRequest& /*request*/,
+absl::Status GetCapabilities(ApiContext& api, const Caller& /*caller*/,
+                             const v1::GetCapabilitiesRequest& /*request*/,
                              v1::Capabilities* response) {
   response->set_server_version(QUANTD_VERSION);
   for (const Method& method : Methods()) AddMethod(method, *response);

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "blob/blob_store.h"
 #include "engine/plan/plan.h"
+#include "server/access/access_control.h"
+#include "server/access/audit_log.h"
 #include "server/event_hub.h"
 #include "server/executor.h"
 #include "server/lifecycle.h"
@@ -22,6 +24,8 @@ namespace quantd {
 // Made once; all members are thread-safe or constant.
 struct ApiContext {
   Store& store;
+  AccessControl& access;
+  const AuditLog& audit;
   BlobStore& blobs;
   std::string blob_uri;
   const Clock& clock;

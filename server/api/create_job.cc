@@ -134,10 +134,11 @@ Task TaskOf(const Job& job, const v1::JobSpec& spec, const QuantizeRequest& requ
 
 // The job that was made for the request id before, if any. ALREADY_EXISTS if it was made for
 // another body.
-absl::StatusOr<std::optional<Job>> FindEarlier(StoreReader& store, const std::string& request_id,
+absl::StatusOr<std::optional<Job>> FindEarlier(StoreReader& store, const std::string& tenant,
+                                               const std::string& request_id,
                                                const std::string& body) {
   if (request_id.empty()) return std::optional<Job>();
-  QD_ASSIGN_OR_RETURN(const auto record, store.FindRequest(request_id));
+  QD_ASSIGN_OR_RETURN(const auto record, store.FindRequest(tenant, request_id));
   if (!record.has_value()) return std::optional<Job>();
   if (record->body_sha256 != body) {
     return MakeError(Reason::kAlreadyExists, "the request id was used for another job",
@@ -150,11 +151,12 @@ absl::StatusOr<std::optional<Job>> FindEarlier(StoreReader& store, const std::st
 }
 
 // Answers with the job of an earlier call with the same request id. False: there was none.
-absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& request_id,
-                                   const std::string& body, v1::Job* response) {
+absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& tenant,
+                                   const std::string& request_id, const std::string& body,
+                                   v1::Job* response) {
   using Answer = std::optional<v1::Job>;
   const auto look = [&](StoreReader& store) -> absl::StatusOr<Answer> {
-    QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, request_id, body));
+    QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, tenant, request_id, body));
     if (!earlier.has_value()) return Answer();
     QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(*earlier));
     return Answer(ToProto(*earlier, &detail));
@@ -165,10 +167,10 @@ absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& request_i
   return true;
 }
 
-absl::Status CheckQueue(StoreReader& store, const Limits& limits) {
+absl::Status CheckQueue(StoreReader& store, const std::string& tenant, const Limits& limits) {
   QueueCounts counts;
   QD_ASSIGN_OR_RETURN(counts.pending, store.CountPendingTasks());
-  QD_ASSIGN_OR_RETURN(counts.pending_of_tenant, store.CountPendingTasksOf(kDefaultTenant));
+  QD_ASSIGN_OR_RETURN(counts.pending_of_tenant, store.CountPendingTasksOf(tenant));
   QD_ASSIGN_OR_RETURN(counts.open, store.CountOpenJobs());
   return CheckRoom(counts, limits);
 }
@@ -286,18 +288,21 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
 
 }  // namespace
 
-absl::Status CreateJob(ApiContext& api, const v1::CreateJobRequest& request, v1::Job* response) {
+absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJobRequest& request,
+                       v1::Job* response) {
   if (!request.request_id().empty()) QD_RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   const std::string body = BodyDigest(request.job());
   if (!request.validate_only()) {
     QD_ASSIGN_OR_RETURN(const bool answered,
-                        AnswerEarlier(api, request.request_id(), body, response));
+                        AnswerEarlier(api, caller.tenant, request.request_id(), body, response));
     if (answered) return absl::OkStatus();
   }
-  QD_ASSIGN_OR_RETURN(const MadeJob made, MakeJob(api, request.job()));
+  QD_ASSIGN_OR_RETURN(MadeJob made, MakeJob(api, request.job()));
+  made.job.tenant = caller.tenant;
+  made.task.tenant = caller.tenant;
   if (request.validate_only()) {
-    QD_RETURN_IF_ERROR(
-        api.store.Read([&](StoreReader& store) { return CheckQueue(store, api.limits); }));
+    QD_RETURN_IF_ERROR(api.store.Read(
+        [&](StoreReader& store) { return CheckQueue(store, caller.tenant, api.limits); }));
     *response = ToProto(made.job, &made.detail);
     response->clear_name();
     response->clear_state();
@@ -307,20 +312,23 @@ absl::Status CreateJob(ApiContext& api, const v1::CreateJobRequest& request, v1:
   const auto add = [&](StoreTransaction& store) -> absl::StatusOr<Added> {
     Added added;
     // Another call with the same id may have come while this one was planning.
-    QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, request.request_id(), body));
+    QD_ASSIGN_OR_RETURN(const auto earlier,
+                        FindEarlier(store, caller.tenant, request.request_id(), body));
     if (earlier.has_value()) return added;
-    QD_RETURN_IF_ERROR(CheckQueue(store, api.limits));
+    QD_RETURN_IF_ERROR(CheckQueue(store, caller.tenant, api.limits));
     Task task = made.task;
     QD_RETURN_IF_ERROR(AddJob(store, added.job.emplace(made.job), made.detail, task, added.after));
     if (request.request_id().empty()) return added;
-    QD_RETURN_IF_ERROR(store.InsertRequest(
-        {.request_id = request.request_id(), .job_id = made.job.id, .body_sha256 = body}));
+    QD_RETURN_IF_ERROR(store.InsertRequest({.tenant = caller.tenant,
+                                            .request_id = request.request_id(),
+                                            .job_id = made.job.id,
+                                            .body_sha256 = body}));
     return added;
   };
   QD_ASSIGN_OR_RETURN(const Added added, WriteResult(api.store, add));
   api.Committed(added.after);
   if (!added.job.has_value()) {
-    return AnswerEarlier(api, request.request_id(), body, response).status();
+    return AnswerEarlier(api, caller.tenant, request.request_id(), body, response).status();
   }
   spdlog::info("job {} created: {} of {}", made.job.id, made.job.method, made.job.model);
   *response = ToProto(*added.job, &made.detail);

@@ -7,6 +7,7 @@
 
 namespace quantd {
 
-absl::Status CreateJob(ApiContext& api, const v1::CreateJobRequest& request, v1::Job* response);
+absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJobRequest& request,
+                       v1::Job* response);
 
 }  // namespace quantd

@@ -66,6 +66,7 @@ v1::Job ToProto(const Job& job, const JobDetail* detail) {
   message.set_worker(WorkerName(job.worker));
   message.set_method(job.method);
   message.set_model(job.model);
+  message.set_tenant(job.tenant);
   return message;
 }
 

@@ -72,14 +72,22 @@ absl::Status AddWholeJobs(StoreReader& store, const JobPage& page, int64_t max_b
   return absl::OkStatus();
 }
 
+// What a worker runs is told to those who may see that job.
+void ForgetJobOfOthers(StoreReader& store, const Caller& caller, const std::optional<Lease>& lease,
+                       v1::Worker& message) {
+  const bool known = lease.has_value() && store.GetJobIn(caller.scope(), lease->job_id).ok();
+  if (!known) message.clear_job();
+}
+
 }  // namespace
 
-absl::Status GetJob(ApiContext& api, const v1::GetJobRequest& request, v1::Job* response) {
+absl::Status GetJob(ApiContext& api, const Caller& caller, const v1::GetJobRequest& request,
+                    v1::Job* response) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
   QD_ASSIGN_OR_RETURN(const bool all, WantsAll(request.view(), v1::JOB_VIEW_FULL));
   QD_ASSIGN_OR_RETURN(*response,
                       ReadResult(api.store, [&](StoreReader& store) -> absl::StatusOr<v1::Job> {
-                        QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+                        QD_ASSIGN_OR_RETURN(const Job job, store.GetJobIn(caller.scope(), id));
                         if (!all) return ToProto(job, nullptr);
                         QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
                         return ToProto(job, &detail);
@@ -87,15 +95,16 @@ absl::Status GetJob(ApiContext& api, const v1::GetJobRequest& request, v1::Job* 
   return absl::OkStatus();
 }
 
-absl::Status ListJobs(ApiContext& api, const v1::ListJobsRequest& request,
+absl::Status ListJobs(ApiContext& api, const Caller& caller, const v1::ListJobsRequest& request,
                       v1::ListJobsResponse* response) {
-  JobQuery query;
+  JobQuery query{.scope = caller.scope()};
   QD_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), api.limits.default_page_size,
                                             api.limits.page_size));
   QD_ASSIGN_OR_RETURN(query.conditions, ParseJobFilter(request.filter()));
   QD_ASSIGN_OR_RETURN(query.order, ParseJobOrder(request.order_by()));
   query.max_bytes = api.limits.page_bytes;
-  const std::string told = absl::StrCat(request.filter(), "\n", request.order_by());
+  const std::string told = absl::StrCat(request.filter(), "\n", request.order_by(), "\n",
+                                        query.scope.tenant().value_or("*"));
   if (!request.page_token().empty()) {
     QD_ASSIGN_OR_RETURN(query.after, DecodeJobToken(request.page_token(), told));
   }
@@ -116,11 +125,13 @@ absl::Status ListJobs(ApiContext& api, const v1::ListJobsRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status CancelJob(ApiContext& api, const v1::CancelJobRequest& request, v1::Job* response) {
+absl::Status CancelJob(ApiContext& api, const Caller& caller, const v1::CancelJobRequest& request,
+                       v1::Job* response) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
   using Cancelled = std::pair<v1::Job, AfterCommit>;
   const auto cancel = [&](StoreTransaction& store) -> absl::StatusOr<Cancelled> {
     AfterCommit after;
+    QD_RETURN_IF_ERROR(store.GetJobIn(caller.scope(), id).status());
     QD_ASSIGN_OR_RETURN(const Job job, CancelJob(store, id, api.clock.Now(), after));
     QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
     return Cancelled(ToProto(job, &detail), std::move(after));
@@ -131,11 +142,11 @@ absl::Status CancelJob(ApiContext& api, const v1::CancelJobRequest& request, v1:
   return absl::OkStatus();
 }
 
-absl::Status DeleteJob(ApiContext& api, const v1::DeleteJobRequest& request,
+absl::Status DeleteJob(ApiContext& api, const Caller& caller, const v1::DeleteJobRequest& request,
                        google::protobuf::Empty* /*response*/) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.name()));
   QD_RETURN_IF_ERROR(api.store.Write([&](StoreTransaction& store) -> absl::Status {
-    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+    QD_ASSIGN_OR_RETURN(const Job job, store.GetJobIn(caller.scope(), id));
     if (!IsFinal(job.state)) {
       return MakeError(Reason::kWrongState, "the job cannot be deleted",
                        Violation{.where = request.name(),
@@ -154,7 +165,8 @@ absl::Status DeleteJob(ApiContext& api, const v1::DeleteJobRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesRequest& request,
+absl::Status ListArtifactFiles(ApiContext& api, const Caller& caller,
+                               const v1::ListArtifactFilesRequest& request,
                                v1::ListArtifactFilesResponse* response) {
   QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request.job(), "job"));
   QD_ASSIGN_OR_RETURN(const int limit,
@@ -165,7 +177,7 @@ absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesReque
   }
   const auto list = [&](StoreReader& store) -> absl::StatusOr<v1::ListArtifactFilesResponse> {
     v1::ListArtifactFilesResponse listed;
-    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+    QD_ASSIGN_OR_RETURN(const Job job, store.GetJobIn(caller.scope(), id));
     QD_ASSIGN_OR_RETURN(const auto files, store.ListArtifactFiles(job, after_path, limit + 1));
     for (const ArtifactFile& file : files) {
       if (listed.files_size() == limit) {
@@ -181,8 +193,8 @@ absl::Status ListArtifactFiles(ApiContext& api, const v1::ListArtifactFilesReque
   return absl::OkStatus();
 }
 
-absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
-                         v1::ListWorkersResponse* response) {
+absl::Status ListWorkers(ApiContext& api, const Caller& caller,
+                         const v1::ListWorkersRequest& request, v1::ListWorkersResponse* response) {
   const absl::Time now = api.clock.Now();
   QD_ASSIGN_OR_RETURN(const int limit,
                       PageSize(request.page_size(), api.limits.page_size, api.limits.page_size));
@@ -202,7 +214,9 @@ absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
         break;
       }
       QD_ASSIGN_OR_RETURN(const auto lease, store.FindLeaseOfWorker(worker.name));
-      *listed.add_workers() = WorkerMessage(worker, lease, now, api.limits);
+      v1::Worker* message = listed.add_workers();
+      *message = WorkerMessage(worker, lease, now, api.limits);
+      ForgetJobOfOthers(store, caller, lease, *message);
       last = worker.name;
     }
     return listed;
@@ -211,8 +225,8 @@ absl::Status ListWorkers(ApiContext& api, const v1::ListWorkersRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status DrainWorker(ApiContext& api, const v1::DrainWorkerRequest& request,
-                         v1::Worker* response) {
+absl::Status DrainWorker(ApiContext& api, const Caller& caller,
+                         const v1::DrainWorkerRequest& request, v1::Worker* response) {
   constexpr std::string_view kWorkers = "workers/";
   const std::string_view name = request.name();
   if (!name.starts_with(kWorkers) || !IsId(name.substr(kWorkers.size()))) {
@@ -235,7 +249,9 @@ absl::Status DrainWorker(ApiContext& api, const v1::DrainWorkerRequest& request,
     AfterCommit after;
     after.topics.push_back(lease.has_value() ? ControlTopicOf(lease->task_id)
                                              : std::string(kWorkTopic));
-    return Drained(WorkerMessage(*worker, lease, api.clock.Now(), api.limits), std::move(after));
+    v1::Worker message = WorkerMessage(*worker, lease, api.clock.Now(), api.limits);
+    ForgetJobOfOthers(store, caller, lease, message);
+    return Drained(std::move(message), std::move(after));
   };
   QD_ASSIGN_OR_RETURN(Drained drained, WriteResult(api.store, drain));
   *response = std::move(drained.first);

@@ -8,12 +8,13 @@
 
 namespace quantd {
 // One line per rpc that answers once: run `function` on the executor.
-#define QD_UNARY(Name, Request, Response, executor, function)                              \
-  grpc::ServerUnaryReactor* QuantizationService::Name(                                     \
-      Context* context, const v1::Request* request, Response* response) {                  \
-    return RunUnary(                                                                       \
-        api_, executor, context, #Name, request, response,                                 \
-        [this](const v1::Request& in, Response* out) { return function(api_, in, out); }); \
+#define QD_UNARY(Name, Request, Response, executor, function)                                  \
+  grpc::ServerUnaryReactor* QuantizationService::Name(                                         \
+      Context* context, const v1::Request* request, Response* response) {                      \
+    return RunUnary(api_, executor, context, RpcNamed(kUserService, #Name), request, response, \
+                    [this](const Caller& caller, const v1::Request& in, Response* out) {       \
+                      return function(api_, caller, in, out);                                  \
+                    });                                                                        \
   }
 
 QD_UNARY(GetCapabilities, GetCapabilitiesRequest, v1::Capabilities, api_.executor,
@@ -31,13 +32,13 @@ QD_UNARY(DrainWorker, DrainWorkerRequest, v1::Worker, api_.executor, quantd::Dra
 #undef QD_UNARY
 
 grpc::ServerWriteReactor<v1::JobEvent>* QuantizationService::WatchJob(
-    Context* /*context*/, const v1::WatchJobRequest* request) {
-  return quantd::WatchJob(api_, *request);
+    Context* context, const v1::WatchJobRequest* request) {
+  return quantd::WatchJob(api_, CredentialsOf(*context), *request);
 }
 
 grpc::ServerWriteReactor<v1::ArtifactChunk>* QuantizationService::ReadArtifactFile(
-    Context* /*context*/, const v1::ReadArtifactFileRequest* request) {
-  return quantd::ReadArtifactFile(api_, *request);
+    Context* context, const v1::ReadArtifactFileRequest* request) {
+  return quantd::ReadArtifactFile(api_, CredentialsOf(*context), *request);
 }
 
 }  // namespace quantd

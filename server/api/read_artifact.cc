@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
@@ -16,13 +17,14 @@ namespace {
 
 class ReadStream final : public Stream<v1::ArtifactChunk> {
  public:
-  ReadStream(ApiContext& api, const v1::ReadArtifactFileRequest& request)
-      : Stream(api, "ReadArtifactFile"), request_(request) {}
+  ReadStream(ApiContext& api, Credentials credentials, const v1::ReadArtifactFileRequest& request)
+      : Stream(api, RpcNamed(kUserService, "ReadArtifactFile"), std::move(credentials)),
+        request_(request) {}
 
  private:
-  void Step() override {
+  void Step(const Caller& caller) override {
     if (blob_ == nullptr) {
-      if (const absl::Status opened = Open(); !opened.ok()) return End(opened);
+      if (const absl::Status opened = Open(caller); !opened.ok()) return End(opened);
     } else if (at_ == end_) {
       return End(absl::OkStatus());
     }
@@ -30,12 +32,12 @@ class ReadStream final : public Stream<v1::ArtifactChunk> {
     Write(&chunk_);
   }
 
-  absl::Status Open() {
+  absl::Status Open(const Caller& caller) {
     QD_RETURN_IF_ERROR(CheckNoUnknownFields(request_, ""));
     QD_ASSIGN_OR_RETURN(const std::string id, JobIdFromName(request_.job(), "job"));
     ArtifactFile file;
     QD_RETURN_IF_ERROR(api_.store.Read([&](StoreReader& store) -> absl::Status {
-      QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+      QD_ASSIGN_OR_RETURN(const Job job, store.GetJobIn(caller.scope(), id));
       QD_ASSIGN_OR_RETURN(file, store.GetArtifactFile(job, request_.path()));
       return absl::OkStatus();
     }));
@@ -89,8 +91,8 @@ class ReadStream final : public Stream<v1::ArtifactChunk> {
 }  // namespace
 
 grpc::ServerWriteReactor<v1::ArtifactChunk>* ReadArtifactFile(
-    ApiContext& api, const v1::ReadArtifactFileRequest& request) {
-  auto* stream = new ReadStream(api, request);
+    ApiContext& api, Credentials credentials, const v1::ReadArtifactFileRequest& request) {
+  auto* stream = new ReadStream(api, std::move(credentials), request);
   stream->Start();
   return stream;
 }

@@ -9,6 +9,6 @@
 namespace quantd {
 
 grpc::ServerWriteReactor<v1::ArtifactChunk>* ReadArtifactFile(
-    ApiContext& api, const v1::ReadArtifactFileRequest& request);
+    ApiContext& api, Credentials credentials, const v1::ReadArtifactFileRequest& request);
 
 }  // namespace quantd

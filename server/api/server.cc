@@ -2,6 +2,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <sys/stat.h>
 
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "server/access/access_control.h"
 #include "server/api/context.h"
 #include "server/api/quantization_service.h"
 #include "server/api/worker_service.h"
@@ -22,6 +24,8 @@ namespace {
 
 constexpr int kStreamsPerConnection = 1000;
 constexpr int kShortestPingMs = 10'000;
+// unix(7): 108 with the final zero.
+constexpr size_t kLongestSocketPath = 100;
 
 absl::StatusOr<std::vector<std::string>> ResolveRoots(const std::vector<std::string>& roots) {
   std::vector<std::string> resolved;
@@ -53,9 +57,15 @@ class RunningServer final : public Server {
     QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(folder_->blob_uri()));
     QD_RETURN_IF_ERROR(SweepBlobs(*store_, *blobs_));
     QD_ASSIGN_OR_RETURN(std::vector<std::string> roots, ResolveRoots(options_.model_roots));
+    access_ = std::make_unique<AccessControl>(
+        *store_, *options_.clock, options_.tokens,
+        [this](std::function<void()> work) { executor_.Run(std::move(work)); });
+    audit_ = std::make_unique<AuditLog>(folder_->audit_path(), *options_.clock);
     metrics_ = std::make_unique<Metrics>(*store_);
     QD_ASSIGN_OR_RETURN(metrics_port_, metrics_->Serve(options_.metrics));
     api_.reset(new ApiContext{.store = *store_,
+                              .access = *access_,
+                              .audit = *audit_,
                               .blobs = *blobs_,
                               .blob_uri = folder_->blob_uri(),
                               .clock = *options_.clock,
@@ -79,6 +89,13 @@ class RunningServer final : public Server {
 
   int grpc_port() const override { return grpc_port_; }
   int metrics_port() const override { return metrics_port_; }
+  std::string LocalAddress() const override {
+    if (!local_socket_.empty()) return local_socket_;
+    const std::string host = options_.listen.substr(0, options_.listen.rfind(':'));
+    const bool everywhere = host == "0.0.0.0" || host == "[::]";
+    return absl::StrCat(everywhere ? "127.0.0.1" : host, ":", grpc_port_);
+  }
+  const std::string& LocalWorkerSecret() const override { return access_->LocalWorkerSecret(); }
   std::string MetricsPage() const override { return metrics_->Page(); }
 
   void Shutdown(absl::Duration grace) override {
@@ -105,7 +122,12 @@ class RunningServer final : public Server {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &grpc_port_);
+    if (options_.tls.certificate.empty()) {
+      builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &grpc_port_);
+    } else {
+      QD_RETURN_IF_ERROR(OpenLocalSocket(builder));
+      builder.AddListeningPort(options_.listen, tls_, &grpc_port_);
+    }
     builder.RegisterService(quantization_.get());
     builder.RegisterService(worker_.get());
     builder.SetMaxReceiveMessageSize(static_cast<int>(options_.limits.message_bytes));
@@ -116,7 +138,10 @@ class RunningServer final : public Server {
                                kShortestPingMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     grpc_ = builder.BuildAndStart();
-    if (grpc_ == nullptr || grpc_port_ == 0) {
+    // Whatever the umask is, the socket is its owner's.
+    if (socket_port_ != 0) ::chmod(local_socket_.substr(local_socket_.find(':') + 1).c_str(), 0600);
+    const bool socket_failed = !local_socket_.empty() && socket_port_ == 0;
+    if (grpc_ == nullptr || grpc_port_ == 0 || socket_failed) {
       return MakeError(
           Reason::kUnavailable, "cannot listen",
           Violation{.where = "listen", .got = options_.listen, .wanted = "a free address"});
@@ -129,6 +154,21 @@ class RunningServer final : public Server {
     return absl::OkStatus();
   }
 
+  // For local workers, whose server's certificate is seldom one for 127.0.0.1.
+  absl::Status OpenLocalSocket(grpc::ServerBuilder& builder) {
+    QD_ASSIGN_OR_RETURN(certificates_, Certificates::Open(options_.tls));
+    tls_ = ServerCredentialsFor(*certificates_);
+    std::string path = folder_->socket_path();
+    if (path.size() > kLongestSocketPath) {
+      QD_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Create("quantd"));
+      path = folder.path() + "/socket";
+      socket_folder_ = std::make_unique<TemporaryFolder>(std::move(folder));
+    }
+    local_socket_ = "unix:" + path;
+    builder.AddListeningPort(local_socket_, grpc::InsecureServerCredentials(), &socket_port_);
+    return absl::OkStatus();
+  }
+
   static std::string Address(const std::string& asked, int port) {
     return absl::StrCat(asked.substr(0, asked.rfind(':')), ":", port);
   }
@@ -137,6 +177,8 @@ class RunningServer final : public Server {
   std::unique_ptr<DataFolder> folder_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<AccessControl> access_;
+  std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Metrics> metrics_;
   Executor executor_;
   Executor planner_;
@@ -145,8 +187,13 @@ class RunningServer final : public Server {
   std::unique_ptr<Reaper> reaper_;
   std::unique_ptr<QuantizationService> quantization_;
   std::unique_ptr<WorkerService> worker_;
+  std::unique_ptr<Certificates> certificates_;
+  std::shared_ptr<grpc::ServerCredentials> tls_;
+  std::unique_ptr<TemporaryFolder> socket_folder_;
+  std::string local_socket_;
   std::unique_ptr<grpc::Server> grpc_;
   int grpc_port_ = 0;
+  int socket_port_ = 0;
   int metrics_port_ = 0;
   std::atomic<bool> down_ = false;
 };

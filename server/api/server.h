@@ -15,6 +15,8 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "engine/plan/plan.h"
+#include "server/access/access_control.h"
+#include "server/api/certificates.h"
 #include "server/limits.h"
 #include "server/store/store.h"
 
@@ -26,8 +28,10 @@ struct ServerOptions {
   std::string data = {};  // folder; made if missing, locked while the server runs
   std::vector<std::string> model_roots = {};  // folders that requests may name
   Limits limits = {};
-  int threads = 8;   // for the store and files
-  int planners = 2;  // CreateJob calls planned at a time
+  TokenRule tokens = TokenRule::kOnceThereAreAny;
+  TlsFiles tls = {};  // empty: plain text
+  int threads = 8;    // for the store and files
+  int planners = 2;   // CreateJob calls planned at a time
   absl::Duration reaper_period = absl::Seconds(1);
   absl::Duration sweep_period = absl::Minutes(10);  // blobs that no job names are removed so often
   const Clock* clock = &Clock::System();
@@ -42,13 +46,18 @@ class Server {
  public:
   // Everything is ready for calls when this returns. Errors: WRONG_STATE if another server holds
   // the data folder, UNAVAILABLE if an address cannot be had, MODEL_NOT_FOUND for a root that is
-  // not a folder.
+  // not a folder, INVALID_FIELD for certificates that cannot be used.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
   // Shuts down at once if Shutdown was not called.
   virtual ~Server() = default;
 
   virtual int grpc_port() const = 0;
   virtual int metrics_port() const = 0;
+  // Where programs of the same user on this machine find it, without TLS: "127.0.0.1:8470", or with
+  // TLS a socket that nobody else can open.
+  virtual std::string LocalAddress() const = 0;
+  // What a worker on this machine says to be let in, while the server runs.
+  virtual const std::string& LocalWorkerSecret() const = 0;
   // The page that the metrics port serves.
   virtual std::string MetricsPage() const = 0;
   // Health says NOT_SERVING, no work is given out, waiting calls and streams end with UNAVAILABLE

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -25,7 +26,8 @@ namespace quantd {
 template <typename Response>
 class Stream : public grpc::ServerWriteReactor<Response> {
  public:
-  Stream(ApiContext& api, std::string_view method) : api_(api), timer_(api, method) {
+  Stream(ApiContext& api, const RpcRow& rpc, Credentials credentials)
+      : api_(api), rpc_(rpc), credentials_(std::move(credentials)), timer_(api, rpc.method) {
     ++api_.streams;
   }
 
@@ -64,8 +66,9 @@ class Stream : public grpc::ServerWriteReactor<Response> {
   // The next message that needs no work, or nullptr. The message stays until the next call.
   virtual const Response* NextReady() { return nullptr; }
   // On the executor: writes (Write), waits (WaitFor) or ends (End); exactly one of them, as the
-  // last thing it does.
-  virtual void Step() = 0;
+  // last thing it does. The caller is looked at anew for each step: a token that is revoked or
+  // expires ends its streams at their next message.
+  virtual void Step(const Caller& caller) = 0;
 
   void Write(const Response* message) { this->StartWrite(message); }
 
@@ -80,6 +83,9 @@ class Stream : public grpc::ServerWriteReactor<Response> {
   ApiContext& api_;
 
  private:
+  const RpcRow& rpc_;
+  const Credentials credentials_;
+
   void Continue() {
     api_.executor.Run([this] { RunStep(); });
   }
@@ -91,8 +97,9 @@ class Stream : public grpc::ServerWriteReactor<Response> {
     if (cancelled_.load()) return End(MakeError(Reason::kCancelled, "the client is gone"));
     if (api_.hub.stopped()) return End(ShuttingDown());
     // What throws does so before the step ends in a write, a wait or an end.
-    const absl::Status status = CatchExceptions("a stream", [this] {
-      Step();
+    const absl::Status status = CatchExceptions("a stream", [this]() -> absl::Status {
+      QD_ASSIGN_OR_RETURN(const Caller caller, api_.access.Admit(rpc_, credentials_));
+      Step(caller);
       return absl::OkStatus();
     });
     if (!status.ok()) End(status);

@@ -1,15 +1,12 @@
 #include "server/api/synchronize.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "proto/field_checks.h"
 #include "server/api/calls.h"
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
@@ -18,16 +15,9 @@ namespace quantd {
 namespace {
 
 constexpr absl::Duration kIdlePoll = absl::Seconds(1);
-constexpr size_t kMaxEventBody = 1 << 20;
 constexpr size_t kMaxFailureText = 8 << 10;
 constexpr int kMaxFailureViolations = 64;
 constexpr std::string_view kTasks = "tasks/";
-
-bool IsSha256(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-         });
-}
 
 Worker WorkerOf(const v1::SynchronizeRequest& request, absl::Time now) {
   Worker worker;
@@ -112,10 +102,21 @@ void TellAlways(const ApiContext& api, SynchronizeAnswer& answer) {
   answer.response.set_blob_store_uri(api.blob_uri);
 }
 
+// Names of workers belong to the token that first came with them: its holders may take one over
+// from a process of theirs that died, and nobody else may.
+std::string OwnerOf(const Caller& caller) {
+  return caller.token_id.empty() ? "" : absl::StrCat(caller.tenant, "/", caller.name);
+}
+
+bool MayUseName(const std::optional<std::string>& owner, const Caller& caller) {
+  return !owner.has_value() || owner->empty() || *owner == OwnerOf(caller);
+}
+
 // A heartbeat of a worker whose lease is good for a while changes nothing that must be remembered:
 // it is answered without a write, which costs an fsync. Nothing: it takes a whole visit.
 absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
-    const ApiContext& api, const v1::SynchronizeRequest& request, StoreReader& store) {
+    const ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
+    StoreReader& store) {
   using Answer = std::optional<SynchronizeAnswer>;
   const v1::TaskReport& report = request.task();
   if (!request.has_task() || IsFinal(report.state()) || report.events_size() > 0) return Answer();
@@ -131,6 +132,8 @@ absl::StatusOr<std::optional<SynchronizeAnswer>> AnswerHeartbeat(
       worker->draining != request.draining()) {
     return Answer();
   }
+  QD_ASSIGN_OR_RETURN(const auto owner, store.FindWorkerOwner(request.worker()));
+  if (!MayUseName(owner, caller)) return Answer();
   QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(lease->job_id));
   SynchronizeAnswer answer;
   TellAlways(api, answer);
@@ -150,20 +153,35 @@ struct VisitResult {
 // One call, within its transaction.
 class Visit : public VisitResult {
  public:
-  Visit(ApiContext& api, const v1::SynchronizeRequest& request, StoreTransaction& store)
+  Visit(ApiContext& api, const Caller& caller, const v1::SynchronizeRequest& request,
+        StoreTransaction& store)
       : api_(api),
+        caller_(caller),
         request_(request),
         store_(store),
         now_(api.clock.Now()),
         worker_(WorkerOf(request, now_)) {}
 
   absl::Status Run() {
+    QD_RETURN_IF_ERROR(TakeName());
     QD_RETURN_IF_ERROR(TakeSession());
     TellAlways(api_, answer);
     return request_.has_task() ? TakeReport() : FindWork();
   }
 
  private:
+  absl::Status TakeName() {
+    QD_ASSIGN_OR_RETURN(const auto owner, store_.FindWorkerOwner(request_.worker()));
+    if (!MayUseName(owner, caller_)) {
+      return MakeError(Reason::kPermissionDenied, "the worker's name is taken",
+                       Violation{.where = "worker",
+                                 .got = request_.worker() + ", a name of another token's worker",
+                                 .wanted = "a name of its own"});
+    }
+    if (owner == OwnerOf(caller_)) return absl::OkStatus();
+    return store_.PutWorkerOwner(request_.worker(), OwnerOf(caller_));
+  }
+
   // Notes the worker. A new session of a known name ends the old one's lease.
   absl::Status TakeSession() {
     QD_ASSIGN_OR_RETURN(const bool ended, store_.HasSessionEnded(worker_.name, worker_.session));
@@ -397,42 +415,12 @@ class Visit : public VisitResult {
   }
 
   ApiContext& api_;
+  const Caller& caller_;
   const v1::SynchronizeRequest& request_;
   StoreTransaction& store_;
   const absl::Time now_;
   Worker worker_;
 };
-
-void CheckReport(const v1::TaskReport& report, const Limits& limits, FieldChecks& checks) {
-  const std::string_view task = report.task();
-  if (!task.starts_with(kTasks) || !IsId(task.substr(kTasks.size()))) {
-    checks.Wrong("task.task", task.substr(0, 100), "tasks/{id}");
-  }
-  if (report.state() == v1::TaskReport::STATE_UNSPECIFIED) {
-    checks.Wrong("task.state", "nothing", "a state");
-  }
-  checks.InRange("task.sealed_parts", report.sealed_parts(), 0, INT64_MAX);
-  checks.InRange("task.events", report.events_size(), 0, limits.events_per_call);
-  int64_t last = 0;
-  for (int i = 0; i < report.events_size() && checks.ok(); ++i) {
-    const v1::TaskEvent& event = report.events(i);
-    const std::string where = absl::StrCat("task.events[", i, "]");
-    if (event.number() <= last) {
-      checks.Wrong(where + ".number", absl::StrCat(event.number()), "growing numbers from 1");
-    }
-    last = event.number();
-    if (event.ByteSizeLong() > kMaxEventBody) {
-      checks.Wrong(where, absl::StrCat(event.ByteSizeLong(), " bytes"),
-                   absl::StrCat("at most ", kMaxEventBody));
-    }
-    if (!event.has_file_sealed()) continue;
-    const v1::ArtifactFile& file = event.file_sealed();
-    if (!CheckBlobName(file.path()).ok() || file.bytes() < 0 || !IsSha256(file.sha256())) {
-      checks.Wrong(where + ".file_sealed", file.path().substr(0, 100),
-                   "a relative path, a size and a sha256");
-    }
-  }
-}
 
 }  // namespace
 
@@ -440,40 +428,16 @@ std::string TopicOf(const v1::SynchronizeRequest& request) {
   return request.has_task() ? ControlTopicOf(TaskIdOf(request.task())) : std::string(kWorkTopic);
 }
 
-absl::Status CheckSynchronize(const v1::SynchronizeRequest& request, const Limits& limits) {
-  constexpr size_t kMaxSession = 64;
-  constexpr int kMaxBackends = 16;
-  constexpr size_t kMaxText = 256;
-  FieldChecks checks("");
-  if (!IsId(request.worker())) {
-    checks.Wrong("worker", request.worker().substr(0, 100), "^[a-z0-9][a-z0-9-]{0,62}$");
-  }
-  if (request.session().empty() || request.session().size() > kMaxSession) {
-    checks.Wrong("session", absl::StrCat(request.session().size(), " bytes"), "1 to 64");
-  }
-  const v1::WorkerCapabilities& capabilities = request.capabilities();
-  checks.InRange("capabilities.backends", capabilities.backends_size(), 0, kMaxBackends);
-  for (const std::string& backend : capabilities.backends()) {
-    if (!IsId(backend)) checks.Wrong("capabilities.backends", backend.substr(0, 100), "a name");
-  }
-  if (capabilities.engine_version().size() > kMaxText || capabilities.isa().size() > kMaxText) {
-    checks.Wrong("capabilities", "long texts", absl::StrCat("at most ", kMaxText, " bytes"));
-  }
-  checks.InRange("free_memory_bytes", request.free_memory_bytes(), 0, INT64_MAX);
-  if (request.has_task()) CheckReport(request.task(), limits, checks);
-  return checks.Finish();
-}
-
-absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api,
+absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api, const Caller& caller,
                                               const v1::SynchronizeRequest& request) {
   QD_ASSIGN_OR_RETURN(auto heartbeat, ReadResult(api.store, [&](StoreReader& store) {
-                        return AnswerHeartbeat(api, request, store);
+                        return AnswerHeartbeat(api, caller, request, store);
                       }));
   if (heartbeat.has_value()) return *std::move(heartbeat);
   QD_ASSIGN_OR_RETURN(
       VisitResult done,
       WriteResult(api.store, [&](StoreTransaction& store) -> absl::StatusOr<VisitResult> {
-        Visit visit(api, request, store);
+        Visit visit(api, caller, request, store);
         QD_RETURN_IF_ERROR(visit.Run());
         return static_cast<VisitResult&&>(visit);
       }));

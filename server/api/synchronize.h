@@ -10,6 +10,8 @@
 
 namespace quantd {
 
+inline constexpr size_t kMaxEventBody = 1 << 20;
+
 struct SynchronizeAnswer {
   v1::SynchronizeResponse response;
   // Nothing to tell: the call may wait for news of its topic.
@@ -24,7 +26,7 @@ absl::Status CheckSynchronize(const v1::SynchronizeRequest& request, const Limit
 
 // LEASE_LOST when the token is old or another session has the worker's name; nothing is changed
 // then. May be called again for the same request: events that are stored are skipped.
-absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api,
+absl::StatusOr<SynchronizeAnswer> Synchronize(ApiContext& api, const Caller& caller,
                                               const v1::SynchronizeRequest& request);
 
 }  // namespace quantd

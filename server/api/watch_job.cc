@@ -17,8 +17,10 @@ constexpr int64_t kPageBytes = 256 << 10;
 
 class WatchStream final : public Stream<v1::JobEvent> {
  public:
-  WatchStream(ApiContext& api, const v1::WatchJobRequest& request)
-      : Stream(api, "WatchJob"), request_(request), sequence_(request.after_sequence()) {}
+  WatchStream(ApiContext& api, Credentials credentials, const v1::WatchJobRequest& request)
+      : Stream(api, RpcNamed(kUserService, "WatchJob"), std::move(credentials)),
+        request_(request),
+        sequence_(request.after_sequence()) {}
 
  private:
   const v1::JobEvent* NextReady() override {
@@ -28,14 +30,14 @@ class WatchStream final : public Stream<v1::JobEvent> {
     return &message_;
   }
 
-  void Step() override {
+  void Step(const Caller& caller) override {
     const auto id = Check();
     if (!id.ok()) return End(id.status());
     const std::string topic = TopicOf(*id);
     const uint64_t seen = api_.hub.Seen(topic);
     bool over = false;
     const absl::Status read = api_.store.Read([&](StoreReader& store) -> absl::Status {
-      QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(*id));
+      QD_ASSIGN_OR_RETURN(const Job job, store.GetJobIn(caller.scope(), *id));
       QD_RETURN_IF_ERROR(CheckSequence(job));
       QD_ASSIGN_OR_RETURN(page_, store.ListEvents(job, sequence_, kPageEvents, kPageBytes));
       over = IsFinal(job.state) && sequence_ >= job.last_sequence;
@@ -77,9 +79,9 @@ class WatchStream final : public Stream<v1::JobEvent> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(ApiContext& api,
+grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(ApiContext& api, Credentials credentials,
                                                  const v1::WatchJobRequest& request) {
-  auto* stream = new WatchStream(api, request);
+  auto* stream = new WatchStream(api, std::move(credentials), request);
   stream->Start();
   return stream;
 }

@@ -8,7 +8,7 @@
 
 namespace quantd {
 
-grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(ApiContext& api,
+grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(ApiContext& api, Credentials credentials,
                                                  const v1::WatchJobRequest& request);
 
 }  // namespace quantd

@@ -21,19 +21,17 @@ namespace {
 // time is over. Deletes itself when the call is over.
 class SynchronizeCall final : public grpc::ServerUnaryReactor {
  public:
-  SynchronizeCall(ApiContext& api, const v1::SynchronizeRequest* request,
+  SynchronizeCall(ApiContext& api, Credentials credentials, const v1::SynchronizeRequest* request,
                   v1::SynchronizeResponse* response)
       : api_(api),
-        timer_(api, "Synchronize"),
+        credentials_(std::move(credentials)),
+        timer_(api, kRpc.method),
         request_(*request),
         response_(*response),
         deadline_(api.clock.Now() + std::clamp(FromProto(request->long_poll()),
                                                absl::ZeroDuration(), LongestWait(api.limits))) {}
 
   void Start() {
-    // Fields of a newer worker are read past; see worker_service.proto.
-    const absl::Status status = CheckSynchronize(request_, api_.limits);
-    if (!status.ok()) return End(status);
     api_.executor.Run([this] { Look(); });
   }
 
@@ -53,6 +51,8 @@ class SynchronizeCall final : public grpc::ServerUnaryReactor {
   }
 
  private:
+  static constexpr const RpcRow& kRpc = RpcNamed(kWorkerService, "Synchronize");
+
   // A worker that is at work is heard of often enough to keep its lease.
   absl::Duration LongestWait(const Limits& limits) const {
     return request_.has_task() ? std::min(limits.long_poll, HeartbeatInterval(limits))
@@ -66,9 +66,17 @@ class SynchronizeCall final : public grpc::ServerUnaryReactor {
     }
     // Nobody would hear the answer; above all, no work may be given to nobody.
     if (cancelled_.load()) return End(MakeError(Reason::kCancelled, "the worker is gone"));
+    // Anew at each look: a worker whose token was revoked while it waited gets no work.
+    const auto caller = api_.access.Admit(kRpc, credentials_);
+    if (!caller.ok()) return End(caller.status());
+    // Fields of a newer worker are read past; see worker_service.proto.
+    if (const absl::Status form = CheckSynchronize(request_, api_.limits); !form.ok()) {
+      return End(form);
+    }
     const std::string topic = TopicOf(request_);
     const uint64_t seen = api_.hub.Seen(topic);
-    auto answer = CatchExceptions("Synchronize", [this] { return Synchronize(api_, request_); });
+    auto answer =
+        CatchExceptions("Synchronize", [&] { return Synchronize(api_, *caller, request_); });
     if (!answer.ok()) return End(answer.status());
     const absl::Duration left = deadline_ - api_.clock.Now();
     if (!answer->may_wait || left <= absl::ZeroDuration()) {
@@ -84,6 +92,7 @@ class SynchronizeCall final : public grpc::ServerUnaryReactor {
   void End(const absl::Status& status) { Finish(timer_.End(status)); }
 
   ApiContext& api_;
+  const Credentials credentials_;
   const CallTimer timer_;
   const v1::SynchronizeRequest& request_;
   v1::SynchronizeResponse& response_;
@@ -95,10 +104,10 @@ class SynchronizeCall final : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* WorkerService::Synchronize(grpc::CallbackServerContext* /*context*/,
+grpc::ServerUnaryReactor* WorkerService::Synchronize(grpc::CallbackServerContext* context,
                                                      const v1::SynchronizeRequest* request,
                                                      v1::SynchronizeResponse* response) {
-  auto* call = new SynchronizeCall(api_, request, response);
+  auto* call = new SynchronizeCall(api_, CredentialsOf(*context), request, response);
   call->Start();
   return call;
 }

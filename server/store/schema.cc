@@ -161,6 +161,50 @@ CREATE INDEX tasks_pending ON tasks (backend, priority DESC, number, memory_byte
   WHERE state = 0;
 ALTER TABLE leases ADD COLUMN reported INTEGER NOT NULL DEFAULT 1;
 )sql",
+                                       // Tenants and tokens. What was there is the default
+                                       // tenant's. Lists are of one tenant, so their indexes begin
+                                       // with it; an admin's list of all goes by time.
+                                       R"sql(
+ALTER TABLE jobs ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+CREATE UNIQUE INDEX jobs_of_tenant ON jobs (tenant, id);
+CREATE INDEX jobs_of_tenant_by_time ON jobs (tenant, create_time, number);
+DROP INDEX jobs_by_state;
+CREATE INDEX jobs_by_state ON jobs (tenant, state, create_time, number);
+DROP INDEX jobs_by_method;
+CREATE INDEX jobs_by_method ON jobs (tenant, method, create_time, number);
+DROP INDEX jobs_by_model;
+CREATE INDEX jobs_by_model ON jobs (tenant, model, create_time, number);
+
+CREATE TABLE requests_of_tenants (
+  tenant TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  job_id TEXT NOT NULL,
+  body_sha256 TEXT NOT NULL,
+  PRIMARY KEY (tenant, request_id)
+) WITHOUT ROWID;
+INSERT INTO requests_of_tenants
+  SELECT 'default', request_id, job, job_id, body_sha256 FROM requests;
+DROP TABLE requests;
+ALTER TABLE requests_of_tenants RENAME TO requests;
+CREATE INDEX requests_by_job ON requests (job);
+
+CREATE TABLE tokens (
+  id TEXT PRIMARY KEY,
+  digest TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  roles INTEGER NOT NULL,
+  create_time INTEGER NOT NULL,
+  expire_time INTEGER,
+  revoke_time INTEGER,
+  last_used_time INTEGER
+) WITHOUT ROWID;
+CREATE TABLE worker_owners (
+  worker TEXT PRIMARY KEY,
+  owner TEXT NOT NULL
+) WITHOUT ROWID;
+)sql",
                                        // Delayed retries, progress that is kept, stuck workers,
                                        // tenants' shares, jobs that ended long ago. A lease of
                                        // before is never stuck: its worker tells of no parts.

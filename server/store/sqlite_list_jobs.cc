@@ -67,7 +67,8 @@ void BindCondition(const JobCondition& condition, SqliteStatement& statement) {
 
 std::string ListSql(const JobQuery& query) {
   const bool newest = query.order == JobOrder::kNewestFirst;
-  std::string sql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE 1");
+  std::string sql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE 1",
+                                 query.scope.tenant().has_value() ? " AND tenant = ?" : "");
   for (const JobCondition& condition : query.conditions) {
     absl::StrAppend(&sql, " AND ", ConditionSql(condition));
   }
@@ -83,6 +84,7 @@ std::string ListSql(const JobQuery& query) {
 
 absl::StatusOr<JobPage> SqliteTransaction::ListJobs(const JobQuery& query) {
   QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(ListSql(query)));
+  if (query.scope.tenant().has_value()) statement.Bind(std::string_view(*query.scope.tenant()));
   for (const JobCondition& condition : query.conditions) BindCondition(condition, statement);
   if (query.after.has_value()) {
     statement.Bind(query.after->create_time).Bind(query.after->number);

@@ -42,16 +42,19 @@ absl::StatusOr<Job> ReadJob(SqliteStatement& row) {
   job.plan = row.Text();
   job.progress = row.Text();
   job.result = row.Text();
+  job.tenant = row.Text();
   return job;
+}
+
+absl::Status NoSuchJob(std::string_view id) {
+  return MakeError(Reason::kJobNotFound, absl::StrCat("there is no job jobs/", ToAbsl(id)));
 }
 
 absl::StatusOr<Job> SqliteTransaction::GetJob(std::string_view id) {
   static const std::string kSql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE id = ?");
   QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(id).Step());
-  if (!found) {
-    return MakeError(Reason::kJobNotFound, absl::StrCat("there is no job jobs/", ToAbsl(id)));
-  }
+  if (!found) return NoSuchJob(id);
   return ReadJob(statement);
 }
 
@@ -112,13 +115,16 @@ absl::StatusOr<std::vector<JobCount>> SqliteTransaction::CountJobs() {
 }
 
 absl::StatusOr<std::optional<RequestRecord>> SqliteTransaction::FindRequest(
-    std::string_view request_id) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("SELECT job_id, body_sha256 FROM requests WHERE request_id = ?"));
-  QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(request_id).Step());
+    std::string_view tenant, std::string_view request_id) {
+  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+                      connection_.Prepare("SELECT job_id, body_sha256 FROM requests "
+                                          "WHERE tenant = ? AND request_id = ?"));
+  QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Bind(request_id).Step());
   if (!found) return std::optional<RequestRecord>();
-  RequestRecord record{.request_id = std::string(request_id), .job_id = "", .body_sha256 = ""};
+  RequestRecord record{.tenant = std::string(tenant),
+                       .request_id = std::string(request_id),
+                       .job_id = "",
+                       .body_sha256 = ""};
   record.job_id = statement.Text();
   record.body_sha256 = statement.Text();
   return std::optional(std::move(record));

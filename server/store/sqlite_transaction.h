@@ -23,7 +23,8 @@ class SqliteTransaction final : public StoreTransaction {
   absl::StatusOr<int64_t> CountOpenJobs() override;
   absl::StatusOr<std::vector<JobCount>> CountJobs() override;
   absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) override;
-  absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view request_id) override;
+  absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
+                                                           std::string_view request_id) override;
   absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence, int limit,
                                                 int64_t max_bytes) override;
   absl::StatusOr<std::vector<ArtifactFile>> ListArtifactFiles(const Job& job,
@@ -48,6 +49,17 @@ class SqliteTransaction final : public StoreTransaction {
   absl::StatusOr<std::optional<Worker>> FindWorker(std::string_view name) override;
   absl::StatusOr<std::vector<Worker>> ListWorkers(absl::Time seen_after) override;
   absl::StatusOr<bool> HasSessionEnded(std::string_view worker, std::string_view session) override;
+
+  // Who may do what: sqlite_access.cc.
+  absl::StatusOr<Job> GetJobIn(const TenantScope& scope, std::string_view id) override;
+  absl::StatusOr<std::optional<Token>> FindToken(std::string_view digest) override;
+  absl::StatusOr<std::vector<Token>> ListTokens() override;
+  absl::StatusOr<bool> HasTokens() override;
+  absl::StatusOr<std::optional<std::string>> FindWorkerOwner(std::string_view worker) override;
+  absl::Status InsertToken(const Token& token) override;
+  absl::StatusOr<bool> RevokeToken(std::string_view id, absl::Time now) override;
+  absl::Status NoteTokenUse(std::string_view id, absl::Time now) override;
+  absl::Status PutWorkerOwner(std::string_view worker, std::string_view owner) override;
 
   // Writing: sqlite_write.cc.
   absl::Status InsertJob(Job& job, const JobDetail& detail) override;
@@ -79,7 +91,8 @@ class SqliteTransaction final : public StoreTransaction {
 inline constexpr char kJobColumns[] =
     "number, id, state, method, model, create_time, start_time, end_time, attempts, last_sequence, "
     "worker, labels, "
-    "failure, spec, plan, progress, result";
+    "failure, spec, plan, progress, result, tenant";
 absl::StatusOr<Job> ReadJob(SqliteStatement& row);
+absl::Status NoSuchJob(std::string_view id);
 
 }  // namespace quantd

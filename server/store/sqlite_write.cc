@@ -31,8 +31,8 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
         SqliteStatement statement,
         connection_.Prepare(
             "INSERT INTO jobs (id, state, method, model, create_time, start_time, end_time, "
-            "attempts, last_sequence, worker, labels, failure, spec, plan, progress, result) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+            "attempts, last_sequence, worker, labels, failure, spec, plan, progress, result, "
+            "tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
     statement.Bind(std::string_view(job.id)).Bind(static_cast<int64_t>(job.state));
     statement.Bind(std::string_view(job.method)).Bind(std::string_view(job.model));
     statement.Bind(job.create_time).Bind(job.start_time).Bind(job.end_time);
@@ -40,6 +40,7 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
     statement.Bind(std::string_view(job.worker)).Bind(std::string_view(labels));
     BindFailure(job.failure, failure, statement);
     statement.BindBlob(job.spec).BindBlob(job.plan).BindBlob(job.progress).BindBlob(job.result);
+    statement.Bind(std::string_view(job.tenant));
     QD_RETURN_IF_ERROR(statement.Run());
   }
   job.number = connection_.LastInsertId();
@@ -87,7 +88,7 @@ absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
                       connection_.Prepare("DELETE FROM jobs WHERE id = ?"));
   QD_RETURN_IF_ERROR(statement.Bind(id).Run());
   if (connection_.RowsChanged() == 0) {
-    return MakeError(Reason::kJobNotFound, absl::StrCat("there is no job jobs/", ToAbsl(id)));
+    return NoSuchJob(id);
   }
   return absl::OkStatus();
 }
@@ -95,9 +96,10 @@ absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
 absl::Status SqliteTransaction::InsertRequest(const RequestRecord& record) {
   QD_ASSIGN_OR_RETURN(
       SqliteStatement statement,
-      connection_.Prepare("INSERT INTO requests (request_id, job, job_id, body_sha256) "
-                          "SELECT ?, number, id, ? FROM jobs WHERE id = ?"));
-  return statement.Bind(std::string_view(record.request_id))
+      connection_.Prepare("INSERT INTO requests (tenant, request_id, job, job_id, body_sha256) "
+                          "SELECT ?, ?, number, id, ? FROM jobs WHERE id = ?"));
+  return statement.Bind(std::string_view(record.tenant))
+      .Bind(std::string_view(record.request_id))
       .Bind(std::string_view(record.body_sha256))
       .Bind(std::string_view(record.job_id))
       .Run();
@@ -252,6 +254,8 @@ absl::Status SqliteTransaction::ForgetWorkers(absl::Time not_seen_since) {
                       connection_.Prepare("DELETE FROM workers WHERE last_seen < ? AND name NOT IN "
                                           "(SELECT worker FROM leases)"));
   QD_RETURN_IF_ERROR(workers.Bind(not_seen_since).Run());
+  QD_RETURN_IF_ERROR(connection_.Execute(
+      "DELETE FROM worker_owners WHERE worker NOT IN (SELECT name FROM workers)"));
   QD_ASSIGN_OR_RETURN(SqliteStatement sessions,
                       connection_.Prepare("DELETE FROM ended_sessions WHERE time < ?"));
   return sessions.Bind(not_seen_since).Run();

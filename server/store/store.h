@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "server/job.h"
+#include "server/store/access_store.h"
 
 namespace quantd {
 
@@ -45,6 +46,7 @@ struct JobCursor {
 enum class JobOrder { kOldestFirst, kNewestFirst };
 
 struct JobQuery {
+  TenantScope scope = TenantScope::All();
   std::vector<JobCondition> conditions = {};
   JobOrder order = JobOrder::kNewestFirst;
   std::optional<JobCursor> after = {};
@@ -63,19 +65,18 @@ struct JobCount {
   int64_t jobs = 0;
 };
 
-// What was made for a request id.
+// What was made for a request id, which is its tenant's own.
 struct RequestRecord {
+  std::string tenant = kDefaultTenant;
   std::string request_id;
   std::string job_id;
   std::string body_sha256;
 };
 
 // A consistent view. Not thread-safe; valid only within the function it was given to.
-class StoreReader {
+class StoreReader : public AccessReader {
  public:
-  virtual ~StoreReader() = default;
-
-  // JOB_NOT_FOUND if there is none.
+  // JOB_NOT_FOUND if there is none. For what the server does itself; calls of users: GetJobIn.
   virtual absl::StatusOr<Job> GetJob(std::string_view id) = 0;
   virtual absl::StatusOr<JobDetail> GetJobDetail(const Job& job) = 0;
   virtual absl::StatusOr<JobPage> ListJobs(const JobQuery& query) = 0;
@@ -86,7 +87,8 @@ class StoreReader {
   virtual absl::StatusOr<std::vector<JobCount>> CountJobs() = 0;
   // Ids of jobs that ended by then, the oldest first.
   virtual absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) = 0;
-  virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view request_id) = 0;
+  virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
+                                                                   std::string_view request_id) = 0;
 
   // In order of sequence; at most `limit`, and the page ends once it holds `max_bytes`.
   virtual absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence,
@@ -130,11 +132,11 @@ class StoreReader {
                                                std::string_view session) = 0;
 };
 
-class StoreTransaction : public StoreReader {
+class StoreTransaction : public StoreReader, public AccessWriter {
  public:
   // Sets number. ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertJob(Job& job, const JobDetail& detail) = 0;
-  // Everything but number, id, labels, method, model, spec and plan.
+  // Everything but number, id, tenant, labels, method, model, spec and plan.
   virtual absl::Status UpdateJob(const Job& job) = 0;
   virtual absl::Status SetResultDetail(const Job& job, std::string_view result) = 0;
   // With its task, lease, events, files and request id. JOB_NOT_FOUND if there is none.

@@ -81,11 +81,42 @@ def refusal(call, *arguments, **options):
     raise AssertionError(f"not refused: {reply}")
 
 
+class WithHeaders(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Puts headers into every call."""
+
+    def __init__(self, headers):
+        self.headers = list(headers)
+
+    def _more(self, details):
+        metadata = list(details.metadata or ()) + self.headers
+        return details._replace(metadata=metadata)
+
+    def intercept_unary_unary(self, continuation, client_call_details, request):
+        return continuation(self._more(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation, client_call_details, request):
+        return continuation(self._more(client_call_details), request)
+
+
+def open_channel(address, credentials=None, token=None, tenant=None):
+    """A connection: over TLS with `credentials`, with what says who calls in every call."""
+    if credentials is None:
+        channel = grpc.insecure_channel(address)
+    else:
+        channel = grpc.secure_channel(address, credentials)
+    headers = []
+    if token is not None:
+        headers.append(("authorization", f"Bearer {token}"))
+    if tenant is not None:
+        headers.append(("quantd-tenant", tenant))
+    return grpc.intercept_channel(channel, WithHeaders(headers)) if headers else channel
+
+
 class Client:
     """One connection."""
 
-    def __init__(self, address):
-        self.channel = grpc.insecure_channel(address)
+    def __init__(self, address, **access):
+        self.channel = open_channel(address, **access)
         self.stub = api_grpc.QuantizationServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 

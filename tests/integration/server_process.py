@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import processes
-from client import Client
+from client import Client, open_channel
 from programs import MODELS, Quantctl, environment, program
 from waiting import until
 
@@ -20,13 +19,15 @@ TAIL_BYTES = 6000
 class ServerProcess:
     """One data folder and the server that runs on it. Restarting keeps the folder."""
 
-    def __init__(self, folder, workers=1, model_roots=(MODELS,), arguments=()):
+    def __init__(self, folder, workers=1, model_roots=(MODELS,), arguments=(),
+                 credentials=None):
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "quantd.log"
         self.workers = workers
         self.model_roots = model_roots
         self.arguments = list(arguments)
+        self.credentials = credentials  # what a client needs, of a server with TLS
         self.process = None
         self.address = self.metrics = None
         self.clients = []
@@ -53,13 +54,14 @@ class ServerProcess:
             return False
         found = dict(line.split() for line in addresses.read_text("utf-8").splitlines())
         self.address, self.metrics = found["grpc"], found["metrics"]
-        with grpc.insecure_channel(self.address) as channel:
+        with open_channel(self.address, self.credentials) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             reply = stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60)
         return reply.status == health_pb2.HealthCheckResponse.SERVING
 
-    def client(self):
-        self.clients.append(Client(self.address))
+    def client(self, **access):
+        access.setdefault("credentials", self.credentials)
+        self.clients.append(Client(self.address, **access))
         return self.clients[-1]
 
     def quantctl(self):

@@ -51,6 +51,8 @@ SCHEMES = [
      "--activations static --samples 16", [0.6]),
     ("fp8-block", "--method rtn --number-format fp8-block", [1e-3]),
     ("fp8-block-dynamic", "--method rtn --number-format fp8-block --activations dynamic", [0.8]),
+    ("fp8-block-gptq", "--method gptq --number-format fp8-block --samples 16", [1e-3]),
+    ("fp8-block-awq", "--method awq --number-format fp8-block --samples 16", [1e-3]),
     ("int2-g32", "--method rtn --bits 2 --group-size 32", [1e-4]),
     ("int3-g128", "--method gptq --bits 3 --symmetric --samples 16", [1e-4]),
     ("int5-g64", "--method rtn --bits 5 --group-size 64", [1e-4]),

@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+import junit
 import llama_cpp
 import protocol
 import tiny_models
@@ -222,14 +223,16 @@ def main():
     for family in ("qwen2", "qwen3"):
         model = tiny_models.make(family, arguments.model, arguments.out)
         cases += [(model, kind) for kind in FAMILY_TYPES]
-    verdicts = [check(arguments, windows, model, kind) for model, kind in cases
-                if arguments.only in (None, kind)]
-    verdicts += [check(arguments, windows, arguments.model, kind, method)
-                 for method, kind in METHODS if arguments.only in (None, kind, method)]
+    verdicts = {f"{os.path.basename(os.path.normpath(model))} {kind}":
+                check(arguments, windows, model, kind) for model, kind in cases
+                if arguments.only in (None, kind)}
+    verdicts |= {f"{method} {kind}": check(arguments, windows, arguments.model, kind, method)
+                 for method, kind in METHODS if arguments.only in (None, kind, method)}
     if arguments.only in (None, "split"):
-        verdicts.append(check_split(arguments, windows[0]))
-    print(f"{sum(verdicts)} of {len(verdicts)} GGUF types agree")
-    return 0 if all(verdicts) else 1
+        verdicts["split"] = check_split(arguments, windows[0])
+    junit.write(f"{arguments.out}/junit.xml", "interop-gguf", verdicts)
+    print(f"{sum(verdicts.values())} of {len(verdicts)} GGUF types agree")
+    return 0 if all(verdicts.values()) else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import transformers
 from safetensors.torch import load_file
 
 import families
+import junit
 import llama_cpp
 import protocol
 
@@ -122,17 +123,18 @@ def main():
     parser.add_argument("--only", help="the model of that name")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    verdicts = []
+    verdicts = {}
     for name in MODELS:
         if arguments.only not in (None, name):
             continue
         for kind in ("F16", "Q8_0"):
             try:
-                verdicts.append(check(arguments, name, kind))
+                verdicts[f"{name} {kind}"] = check(arguments, name, kind)
             except (ValueError, RuntimeError, json.JSONDecodeError) as error:
                 print(f"WRONG gguf {name:22} {kind:5} {type(error).__name__}: {error}", flush=True)
-                verdicts.append(False)
-    failed = verdicts.count(False)
+                verdicts[f"{name} {kind}"] = False
+    junit.write(f"{arguments.out}/junit.xml", "interop-gguf-families", verdicts)
+    failed = list(verdicts.values()).count(False)
     print(f"{len(verdicts) - failed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 

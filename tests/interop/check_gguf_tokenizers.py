@@ -18,6 +18,7 @@ import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import trainers
 
+import junit
 import llama_cpp
 
 TEXTS = ["It was the best of times, it was the worst of times", " two  spaces\n\n\tand a tab ",
@@ -158,9 +159,10 @@ def main():
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    verdicts = [check(arguments, name) for name in KINDS]
-    verdicts += [check_refused(arguments, name) for name in REFUSED]
-    failed = verdicts.count(False)
+    verdicts = {name: check(arguments, name) for name in KINDS}
+    verdicts |= {f"{name} refused": check_refused(arguments, name) for name in REFUSED}
+    junit.write(f"{arguments.out}/junit.xml", "interop-gguf-tokenizers", verdicts)
+    failed = list(verdicts.values()).count(False)
     print(f"{len(verdicts) - failed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 

@@ -8,8 +8,10 @@ checked for the bytes of what is beside the language model too.
 """
 
 import argparse
+import datetime
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -21,9 +23,14 @@ warnings.simplefilter("ignore")
 
 import torch  # noqa: E402  (the environment is set first)
 import transformers  # noqa: E402
+from compressed_tensors.compressors import BaseCompressor  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
+import junit  # noqa: E402
 import protocol  # noqa: E402
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "style"))
+import note  # noqa: E402
 
 WINDOWS, TOKENS = 3, 96
 LARGEST = 2e-4  # of all logit differences: the order of float32 sums
@@ -139,6 +146,21 @@ def quantize(arguments, model, out, flags):
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
+def scales_in_float32():
+    """transformers 5 keeps experts in one tensor and decompresses them in the type of the scales,
+    bfloat16, which rounds each weight once more; with scales in float32 they are the same."""
+    packed = BaseCompressor.get_value_from_registry("pack-quantized")
+    decompress = packed.decompress.__func__
+
+    def widened(cls, tensors, scheme):
+        scale = tensors["weight_scale"]
+        if scale.device.type != "meta":
+            tensors = tensors | {"weight_scale": scale.float()}
+        return decompress(cls, tensors, scheme)
+
+    packed.decompress = classmethod(widened)
+
+
 def load(name, folder):
     kind = (transformers.LlavaForConditionalGeneration if name == "llava"
             else transformers.AutoModelForCausalLM)
@@ -154,7 +176,7 @@ def same_beside(model, out):
 
 
 def check(arguments, name, run):
-    """Whether one family agrees in one run; prints a line."""
+    """One family in one run, as a row of the table; prints a line."""
     run_name, flags, dtype = run
     model, out = f"{arguments.out}/{name}-model", f"{arguments.out}/{name}-{run_name}"
     make_model(FAMILIES[name][0](), dtype, model, arguments.model)
@@ -168,15 +190,16 @@ def check(arguments, name, run):
     if name == "llava":
         passed = passed and same_beside(model, out)
     verdict = "ok" if passed else "WRONG"
+    kl = report["evaluation"]["kl_mean"]
     print(f"{verdict:5} {name:20} {run_name:16} original {original:.1e}  quantized {quantized:.1e}"
-          f"  moved by {moved:.2f}  KL {report['evaluation']['kl_mean']:.3f}", flush=True)
-    return passed
+          f"  moved by {moved:.2f}  KL {kl:.3f}", flush=True)
+    return {"passed": passed, "original": original, "quantized": quantized, "kl": kl}
 
 
 def run_all(arguments):
-    """{name: passed} over families and runs."""
+    """{(family, run): row of the table}."""
     os.makedirs(arguments.out, exist_ok=True)
-    verdicts = {}
+    rows = {}
     for name, (_, compressed) in FAMILIES.items():
         if arguments.only not in (None, name):
             continue
@@ -184,12 +207,28 @@ def run_all(arguments):
             if "compressed-tensors" in run[1] and not compressed:
                 continue
             try:
-                verdicts[f"{name} {run[0]}"] = check(arguments, name, run)
+                rows[name, run[0]] = check(arguments, name, run)
             except (subprocess.CalledProcessError, RuntimeError, ValueError, KeyError,
                     AttributeError) as error:
                 print(f"WRONG {name:20} {run[0]:16} {type(error).__name__}: {error}", flush=True)
-                verdicts[f"{name} {run[0]}"] = False
-    return verdicts
+                rows[name, run[0]] = {"passed": False, "text": f"{type(error).__name__}: {error}"}
+    return rows
+
+
+def table(rows):
+    """A line per family: how far the original is from transformers, then each run's artifact."""
+    runs = [name for name, _, _ in RUNS]
+    lines = ["| family | original | " + " | ".join(runs) + " |", "|---" * (len(runs) + 2) + "|"]
+    for family in dict.fromkeys(name for name, _ in rows):
+        found = [rows.get((family, run)) for run in runs]
+        cells = ["" if row is None else
+                 ("" if row["passed"] else "**WRONG** ") +
+                 (f"{row['quantized']:.1e}" if "quantized" in row else row["text"][:160])
+                 for row in found]
+        original = max((row["original"] for row in found if row and "original" in row),
+                       default=float("nan"))
+        lines.append(f"| {family} | {original:.1e} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main():
@@ -198,9 +237,22 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--only", help="the family of that name")
-    verdicts = run_all(parser.parse_args())
+    parser.add_argument("--note", help="page that gets the table")
+    arguments = parser.parse_args()
+    scales_in_float32()
+    rows = run_all(arguments)
+    verdicts = {" ".join(key): row["passed"] for key, row in rows.items()}
+    junit.write(f"{arguments.out}/junit.xml", "interop-families", verdicts)
     failed = list(verdicts.values()).count(False)
     print(f"{len(verdicts) - failed} passed, {failed} failed, 0 skipped")
+    if arguments.note:
+        note.put(arguments.note, "interop-families",
+                 f"## Families in transformers {transformers.__version__}\n\n"
+                 f"{datetime.date.today().isoformat()}, random weights in float32, largest "
+                 f"difference of logits (at most {LARGEST:.0e}): the original by both, then each "
+                 "artifact loaded by transformers against quantd's own evaluation. "
+                 f"{len(verdicts) - failed} of "
+                 f"{len(verdicts)}.\n\n{table(rows)}")
     return 1 if failed else 0
 
 

@@ -175,9 +175,9 @@ def in_float32(config):
 
 
 def install():
-    """Only what this CPU lacks."""
-    if not hasattr(torch.ops._C, "cpu_gemm_wna16"):
-        ops.cpu_gemm_wna16 = gemm_wna16
+    """Only what this CPU lacks for float32: a kernel for 4 bits, if there is one, takes 16-bit
+    types alone."""
+    ops.cpu_gemm_wna16 = gemm_wna16
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         if "vnni" not in file.read():
             exact_int8()

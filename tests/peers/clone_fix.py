@@ -1,6 +1,6 @@
-"""Repairs a fault that AutoAWQ 0.2.9 and llm-compressor 0.9.0.4 share on CPU.
+"""Repairs a fault of AutoAWQ 0.2.9 on CPU.
 
-Before the search for scales both keep `{name: tensor.cpu()}` of the weights. On a GPU that is a
+Before the search for scales it keeps `{name: tensor.cpu()}` of the weights. On a GPU that is a
 copy. On CPU it is the same memory, which the search then overwrites: every candidate after the
 first, and the final weights, start from weights already scaled. No error, no warning. With
 `.clone()` the CPU does what the GPU does.

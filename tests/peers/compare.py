@@ -25,7 +25,7 @@ MODELS = {"plain": BUNDLED, "outliers": f"{SHARED}/models/books-3m-outliers"}
 def parse():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--setup", action="store_true", help="make the environments (14 GB)")
+    parser.add_argument("--setup", action="store_true", help="make the environments (18 GB)")
     parser.add_argument("--environments", default=environments.default_folder())
     parser.add_argument("--out", default=f"{ROOT}/out/peers")
     parser.add_argument("--worker", default=f"{ROOT}/build/dev/bin/quantd-worker")
@@ -62,9 +62,10 @@ def main():
     arguments = parse()
     os.makedirs(arguments.out, exist_ok=True)
     if arguments.setup:
-        environments.make(arguments.environments, ["others", "autoawq", "llama.cpp"])
+        environments.make(arguments.environments,
+                          ["others", "llm-compressor", "autoawq", "llama.cpp"])
     if not arguments.tables and environments.python_of(arguments.environments, "others") is None:
-        sys.exit(f"nothing in {arguments.environments}: use --setup (installs 14 GB)")
+        sys.exit(f"nothing in {arguments.environments}: use --setup (installs 18 GB)")
     if arguments.speed:
         wanted = [row for row in speed.all_rows() if re.search(arguments.only, row.name)]
         text, name = speed.measure(arguments, wanted), "speed"

@@ -107,7 +107,7 @@ class Comparison:
         write_json(self.result_path(row), {"key": self.key(row), "run": run})
 
     def peer_command(self, row):
-        environment = "autoawq" if row.tool == "autoawq" else "others"
+        environment = environments.of_tool(row.tool)
         options = dict(row.options)
         if row.tool == "llama.cpp":
             options["programs"] = environments.llama_cpp(self.arguments.environments)
@@ -204,5 +204,5 @@ class Comparison:
             return self.program is not None
         if row.tool == "llama.cpp":
             return environments.llama_cpp(self.arguments.environments) is not None
-        environment = "autoawq" if row.tool == "autoawq" else "others"
+        environment = environments.of_tool(row.tool)
         return environments.python_of(self.arguments.environments, environment) is not None

@@ -1,7 +1,8 @@
 """Makes and finds the environments that the peers run in.
 
-Three folders below one: `autoawq` (an old torch and transformers), `others` (every other Python
-tool, and our evaluation), `llama.cpp` (its programs). About 14 GB: torch cannot be imported
+Four folders below one: `others` (GPTQModel, AutoRound, hqq and our evaluation), `llm-compressor`
+(whose releases of torch and transformers exclude theirs), `autoawq` (an old torch and
+transformers), `llama.cpp` (its programs). About 18 GB, 12 without AutoAWQ: torch cannot be imported
 without the libraries of CUDA, although nothing here uses a GPU.
 """
 
@@ -12,16 +13,20 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Arguments of pip, one call after the other.
+# Arguments of `uv pip install`, one call after the other.
 PIP_CALLS = {
     "autoawq": [["-r", "requirements-autoawq-torch.txt"], ["-r", "requirements-autoawq.txt"]],
     "others": [["-r", "requirements-others.txt"],
-               ["--no-deps", "-r", "requirements-others-hqq.txt"],
+               ["--no-deps", "--no-build-isolation", "-r", "requirements-others-hqq.txt"],
                ["--no-build-isolation", "-r", "requirements-others-gptqmodel.txt"]],
+    "llm-compressor": [["-r", "requirements-llmcompressor.txt"]],
 }
+UV = "uv==0.13.9"
+
 IMPORTS = {
     "autoawq": "awq",
-    "others": "llmcompressor, hqq, auto_round, gptqmodel, gguf, compressed_tensors",
+    "others": "hqq, auto_round, gptqmodel, gguf",
+    "llm-compressor": "llmcompressor, compressed_tensors",
 }
 LLAMA_CPP = "llama-cpp-python==0.3.36"  # its source package holds the whole of llama.cpp
 LLAMA_CPP_PROGRAMS = ["llama-quantize", "llama-imatrix"]
@@ -37,11 +42,19 @@ def default_folder():
     return os.path.join(cache, "peers")
 
 
+def of_tool(tool):
+    """The name of the environment that a Python tool runs in."""
+    return tool if tool in ("autoawq", "llm-compressor") else "others"
+
+
 def settings(threads):
-    """The environment variables of everything that is run here: no GPU, no network."""
+    """The environment variables of everything that is run here: no GPU, no network. Threads that
+    wait sleep: where others use the machine, spinning ones cost llm-compressor twenty times its
+    time. GPTQModel dies on two cores with the number of workers that it takes by itself."""
     more = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS",
                                             "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")}
     return dict(os.environ, **more, CUDA_VISIBLE_DEVICES="", TOKENIZERS_PARALLELISM="false",
+                OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", GPTQMODEL_CPU_WORKERS="2",
                 HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1",
                 TRANSFORMERS_VERBOSITY="error", PYTHONWARNINGS="ignore")
 
@@ -63,9 +76,15 @@ def make_python(folder, name):
     python = os.path.join(target, "bin", "python")
     if not os.path.exists(python):
         subprocess.run([sys.executable, "-m", "venv", target], check=True)
-    more = dict(os.environ, DISABLE_CUDA="1", CUDA_VISIBLE_DEVICES="")
+    # What is built there finds its tools there.
+    path = os.pathsep.join([os.path.join(target, "bin"), os.environ["PATH"]])
+    more = dict(os.environ, DISABLE_CUDA="1", BUILD_CUDA_EXT="0", CUDA_VISIBLE_DEVICES="",
+                GPTQMODEL_CPU_WORKERS="2", PATH=path)
+    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", UV],
+                   check=True)
     for arguments in PIP_CALLS[name]:
-        command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments]
+        command = [os.path.join(target, "bin", "uv"), "pip", "install", "-q", "--python", python,
+                   *arguments]
         subprocess.run(command, check=True, cwd=HERE, env=more)
     check = f"import {IMPORTS[name]}; from transformers import LlamaForCausalLM"
     subprocess.run([python, "-W", "ignore", "-c", check], check=True, env=more)
@@ -90,7 +109,7 @@ def make_llama_cpp(folder):
 
 
 def make(folder, names):
-    """Makes those of the three that are named, or brings them up to date."""
+    """Makes those that are named, or brings them up to date."""
     os.makedirs(folder, exist_ok=True)
     for name in names:
         print(f"== {name}, in {folder}", flush=True)

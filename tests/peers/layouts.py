@@ -61,16 +61,16 @@ def awq_weight(tensors, name):
     return ((steps - zeros[of]) * scales[of]).t()
 
 
-# GPTQModel 5.7.0 turns zero points into the first version of its format by subtracting one from
-# every field. For 3 bits it subtracts these from each three words instead, in the wrong order of
-# words, and adds them back when it loads. So only adding them back gives the zero points.
+# GPTQModel 5 turns zero points into the first version of its format by subtracting one from every
+# field. For 3 bits it subtracts these from each three words instead, in the wrong order of words,
+# and adds them back when it loads. So only adding them back gives the zero points. 7.x is right.
 GPTQ_3BIT = [0x24924924, 0x92492492, 0x49249249]
 
 
 def gptq_zeros(words, bits, config):
     if config.get("checkpoint_format") == "gptq_v2":
         return stream(words, bits)
-    by_gptqmodel = "gptqmodel" in json.dumps(config.get("meta", {})).lower()
+    by_gptqmodel = "gptqmodel:5" in json.dumps(config.get("meta", {})).lower()
     if bits == 3 and by_gptqmodel:
         added = torch.tensor(GPTQ_3BIT).repeat(words.shape[1] // 3)
         return stream((words.to(torch.int64) + added) & 0xFFFFFFFF, bits)

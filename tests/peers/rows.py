@@ -58,7 +58,7 @@ def weight_rows(storage):
         Row(storage, "llm-compressor GPTQ", "llm-compressor", {**size, "method": "gptq"}),
         Row(storage, "llm-compressor GPTQ, asymmetric", "llm-compressor",
             {**size, "method": "gptq", "symmetric": False}),
-        Row(storage, "llm-compressor AWQ, fixed", "llm-compressor",
+        Row(storage, "llm-compressor AWQ", "llm-compressor",
             {**size, "method": "awq", "symmetric": False}),
         Row(storage, "llm-compressor RTN, asymmetric", "llm-compressor",
             {**size, "method": "rtn", "symmetric": False}, samples=0),
@@ -95,8 +95,8 @@ def gguf_rows():
 
 
 def slow_rows():
-    return [Row("w4g128", "AutoRound, 200 iterations", "autoround", group_options("w4g128")),
-            Row("w2g64", "AutoRound, 200 iterations", "autoround", group_options("w2g64"))]
+    return [Row(storage, "AutoRound, 200 iterations", "autoround", group_options(storage))
+            for storage in ("w4g128", "w3g128", "w2g64")]
 
 
 def peer_rows():

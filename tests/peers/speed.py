@@ -25,7 +25,7 @@ CLASSES = {
 # class, label, tool, options
 PEERS = [
     ("awq", "AutoAWQ, fixed", "autoawq", {}),
-    ("awq", "llm-compressor AWQ, fixed", "llm-compressor",
+    ("awq", "llm-compressor AWQ", "llm-compressor",
      {"method": "awq", "symmetric": False, "batch": 1}),
     ("gptq", "GPTQModel", "gptqmodel", {"batch": 1}),
     ("gptq", "llm-compressor GPTQ", "llm-compressor", {"method": "gptq", "batch": 1}),

@@ -1,7 +1,5 @@
 """llm-compressor: the layouts of compressed-tensors, packed weights or int8 with activations."""
 
-import clone_fix
-
 
 def weights_scheme(job):
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
@@ -21,14 +19,13 @@ def int8_scheme():
 
 
 def gptq(scheme):
-    from llmcompressor.modifiers.quantization import GPTQModifier
+    from llmcompressor.modifiers.gptq import GPTQModifier
     return [GPTQModifier(config_groups={"all": scheme}, ignore=["lm_head"])]
 
 
 def awq(scheme):
-    import llmcompressor.modifiers.awq.base as base
-    clone_fix.repair(base, base.AWQModifier)
-    return [base.AWQModifier(config_groups={"all": scheme}, ignore=["lm_head"])]
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+    return [AWQModifier(), *plain(scheme)]
 
 
 def plain(scheme):
@@ -37,7 +34,7 @@ def plain(scheme):
 
 
 def smoothquant(scheme, strength):
-    from llmcompressor.modifiers.smoothquant import SmoothQuantModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
     return [SmoothQuantModifier(smoothing_strength=strength), *plain(scheme)]
 
 
@@ -56,7 +53,10 @@ def modifiers(job):
 def run(job):
     from datasets import Dataset
     from llmcompressor import oneshot
+    from llmcompressor.pipelines.cache import IntermediatesCache
 
+    # 0.14 pins host memory whether or not there is a device to copy to.
+    IntermediatesCache.pin_memory = lambda self, *arguments, **named: None
     model = job.load()
     recipe, needs_samples = modifiers(job)
     more = {"pipeline": "datafree"}

@@ -102,10 +102,10 @@ def main():
     if arguments.note:
         today = datetime.date.today().isoformat()
         note.put(arguments.note, "real",
-                 f"## ./dev real\n\n{today}: SmolLM2-135M-Instruct (30 blocks, hidden 576), groups of "
-                 f"{GROUP}; {windows[0]} windows of {TOKENS} tokens to calibrate, {windows[1]} to "
-                 "evaluate, both of old books. The last row quantizes the Q4_1 file itself, whose "
-                 "weights lie on a grid of 4 bits.\n\n" + HEAD + "\n" + "\n".join(lines))
+                 f"## ./dev real\n\n{today}: SmolLM2-135M-Instruct (30 blocks, hidden 576), groups "
+                 f"of {GROUP}; {windows[0]} windows of {TOKENS} tokens to calibrate, {windows[1]} "
+                 "to evaluate, both of old books. The last row quantizes the Q4_1 file itself, "
+                 "whose weights lie on a grid of 4 bits.\n\n" + HEAD + "\n" + "\n".join(lines))
     return 0 if warned else 1
 
 

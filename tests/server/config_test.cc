@@ -68,13 +68,41 @@ TEST(ConfigTest, AllProblemsAreToldAtOnce) {
 }
 
 TEST(ConfigTest, APublicAddressNeedsInsecure) {
-  for (const char* address : {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "example.org:1"}) {
+  for (const char* address :
+       {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "example.org:1", "127.example.org:1"}) {
     EXPECT_FALSE(LoadConfig({.flags = {{"listen", {address}}}}).ok()) << address;
     EXPECT_TRUE(LoadConfig({.flags = {{"listen", {address}}, {"insecure", {"true"}}}}).ok());
   }
   for (const char* address : {"127.0.0.1:0", "localhost:1", "[::1]:1"}) {
     EXPECT_TRUE(LoadConfig({.flags = {{"listen", {address}}}}).ok()) << address;
   }
+}
+
+TEST(ConfigTest, APublicAddressOverTlsNeedsTokensUnlessClientsHaveCertificates) {
+  using Flags = std::map<std::string, std::vector<std::string>>;
+  const Flags tls = {{"tls-cert", {"c"}}, {"tls-key", {"k"}}};
+  const auto rule = [&](Flags flags) {
+    flags.insert(tls.begin(), tls.end());
+    const auto loaded = LoadConfig({.flags = std::move(flags)});
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return TokensFor(loaded->config);
+  };
+  EXPECT_EQ(rule({{"listen", {"0.0.0.0:1"}}}), TokenRule::kAlways);
+  EXPECT_EQ(rule({{"listen", {"0.0.0.0:1"}}, {"tls-client-ca", {"a"}}}),
+            TokenRule::kOnceThereAreAny);
+  EXPECT_EQ(rule({}), TokenRule::kOnceThereAreAny);
+  EXPECT_EQ(rule({{"require-tokens", {"true"}}}), TokenRule::kAlways);
+  EXPECT_EQ(TokensFor(LoadConfig({})->config), TokenRule::kOnceThereAreAny);
+}
+
+TEST(ConfigTest, HalfOfATlsSettingIsRefused) {
+  EXPECT_FALSE(LoadConfig({.flags = {{"tls-cert", {"c"}}}}).ok());
+  EXPECT_FALSE(LoadConfig({.flags = {{"tls-key", {"k"}}}}).ok());
+  EXPECT_FALSE(LoadConfig({.flags = {{"tls-client-ca", {"a"}}}}).ok());
+  // Metrics are in plain text still.
+  EXPECT_FALSE(
+      LoadConfig({.flags = {{"tls-cert", {"c"}}, {"tls-key", {"k"}}, {"metrics", {"0.0.0.0:1"}}}})
+          .ok());
 }
 
 TEST(ConfigTest, NamesOfOtherProgramsAreLeftAlone) {

@@ -405,7 +405,7 @@ TYPED_TEST_P(StoreConformance, DeletingAJobTakesAllThatIsItsOwn) {
   ASSERT_TRUE(this->store_
                   ->Read([&](StoreReader& store) -> absl::Status {
                     EXPECT_EQ(ReasonOf(store.GetJob("a").status()), Reason::kJobNotFound);
-                    QD_ASSIGN_OR_RETURN(const auto request, store.FindRequest("r"));
+                    QD_ASSIGN_OR_RETURN(const auto request, store.FindRequest(kDefaultTenant, "r"));
                     EXPECT_FALSE(request.has_value());
                     QD_ASSIGN_OR_RETURN(const auto task, store.FindTask("a-1"));
                     EXPECT_FALSE(task.has_value());

@@ -54,17 +54,21 @@ ZONES = [
     ("proto", ["proto/*"], ["base", "engine/types", "engine/plan", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),
     # Plain structs that store, scheduler and api share.
-    ("server/types", ["server/job.*", "server/limits.*"], ["base"]),
+    ("server/types", ["server/job.*", "server/limits.*", "server/caller.*"], ["base"]),
     ("server/store", ["server/store/*"], ["base", "server/types"]),
     ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),
+    ("server/access", ["server/access/*"], ["base", "server/types", "server/store"]),
     ("server/api", ["server/api/*"],
-     ["base", "blob", "proto", "server/types", "server/store", "server/scheduler", "server",
+     ["base", "blob", "proto", "server/types", "server/store", "server/scheduler",
+      "server/access", "server",
       "engine/plan"] + ENGINE_ALL),
     ("server/main", ["server/main.cc"],
-     ["base", "blob", "server/types", "server/store", "server/scheduler", "server/api", "server"]),
+     ["base", "blob", "server/types", "server/store", "server/scheduler", "server/access",
+      "server/api", "server"]),
     # Between the store and the wire.
     ("server", ["server/*"],
-     ["base", "blob", "server/types", "server/store", "server/scheduler", "engine/plan"]
+     ["base", "blob", "server/types", "server/store", "server/scheduler", "server/access",
+      "engine/plan"]
      + ENGINE_ALL),
     ("worker/command", ["worker/command.h", "worker/agent_command.h"], ["base"]),
     ("worker/agent", ["worker/agent/*"],

@@ -42,8 +42,8 @@ class Tidy(unittest.TestCase):
         """Exit code, and how many files clang-tidy was called for."""
         self.write("calls", "")
         run = subprocess.run(
-            [sys.executable, TIDY, "--build", "build", "--stamps", "stamps", "--clang-tidy",
-             f"{self.root}/bin/tidy", "a.cc", "not_built.cc"],
+            [sys.executable, TIDY, "--build", "build", "--passed", "passed.txt", "--record",
+             "--clang-tidy", f"{self.root}/bin/tidy", "a.cc", "not_built.cc"],
             cwd=self.root, text=True, capture_output=True, check=False,
             env={**os.environ, "PATH": f"{self.root}/bin:{os.environ['PATH']}"})
         self.assertIn("clang-tidy: 1 files", run.stdout, run.stderr)
@@ -62,6 +62,23 @@ class Tidy(unittest.TestCase):
             change()
             self.assertEqual(self.tidied(), (0, 1))
             self.assertEqual(self.tidied(), (0, 0))
+
+    def test_a_generated_file_stands_for_what_it_is_made_from(self):
+        self.write("build/deps", "a.o: #deps 2, deps mtime 1 (VALID)\n    ../a.cc\n    x.pb.h\n")
+        self.write("build/x.pb.h", "one")
+        self.write("proto/x.proto", "one")
+        self.assertEqual(self.tidied(), (0, 1))
+        self.write("build/x.pb.h", "as another compiler writes it")
+        self.assertEqual(self.tidied(), (0, 0))
+        self.write("proto/x.proto", "two")
+        self.assertEqual(self.tidied(), (0, 1))
+
+    def test_what_is_gone_is_not_listed(self):
+        self.tidied()
+        self.write("passed.txt", "gone.cc 0123\n")
+        self.tidied()
+        with open(f"{self.root}/passed.txt", encoding="utf-8") as file:
+            self.assertNotIn("gone.cc", file.read())
 
     def test_findings_fail_each_time(self):
         self.write("a.cc", "bug")

@@ -32,6 +32,9 @@ namespace {
 struct Options {
   std::string server, name, backend = "any";
   std::string scratch = "/var/tmp/quantd-worker";
+  std::string token_file;
+  ChannelSecurity security;
+  bool insecure = false;
   std::string log_format = "text", log_level = "info";
   int threads = 0;
   int64_t memory_limit = 0;
@@ -154,6 +157,7 @@ class AgentCommand : public WorkerCommand {
  public:
   explicit AgentCommand(CLI::App& app)
       : command_(*app.add_subcommand("agent", "Work for a server (the default command)")) {
+    AddAccessFlags();
     command_.add_option("--server", options_.server, "The server's HOST:PORT")
         ->envname("QUANTD_SERVER")
         ->required();
@@ -198,6 +202,27 @@ class AgentCommand : public WorkerCommand {
         "once.\nExit codes: 0 left; 1 failed; 2 bad usage or refused.");
   }
 
+  void AddAccessFlags() {
+    command_
+        .add_option("--token-file", options_.token_file,
+                    "File with the worker's token; read again when the server no longer knows it")
+        ->envname("QUANTD_WORKER_TOKEN_FILE");
+    command_
+        .add_option("--tls-ca", options_.security.authority,
+                    "TLS: certificates of the server's authority, or system")
+        ->envname("QUANTD_WORKER_TLS_CA");
+    command_
+        .add_option("--tls-cert", options_.security.certificate,
+                    "Certificate for a server that wants one")
+        ->envname("QUANTD_WORKER_TLS_CERT");
+    command_.add_option("--tls-key", options_.security.key, "Key of the certificate")
+        ->envname("QUANTD_WORKER_TLS_KEY");
+    command_
+        .add_flag("--insecure", options_.insecure,
+                  "Send the token in plain text to another machine")
+        ->envname("QUANTD_WORKER_INSECURE");
+  }
+
   bool chosen() const override { return command_.parsed(); }
 
   int Run() override {
@@ -215,8 +240,11 @@ class AgentCommand : public WorkerCommand {
     const auto scratch = Scratch::Open(options_.scratch, options_.name);
     if (!scratch.ok()) return Refuse(scratch.status());
 
-    const auto synchronizer = Synchronizer::Connect(options_.server);
-    Agent agent(OptionsFor(options_, backends, scratch->path()), *synchronizer);
+    if (options_.insecure) options_.security.plaintext = Plaintext::kAnywhere;
+    const auto synchronizer =
+        Synchronizer::Connect(options_.server, options_.security, options_.token_file);
+    if (!synchronizer.ok()) return Refuse(synchronizer.status());
+    Agent agent(OptionsFor(options_, backends, scratch->path()), **synchronizer);
     signals.Watch(agent);
     spdlog::info("worker {} for {}", options_.name, options_.server);
     while (agent.Run()) {

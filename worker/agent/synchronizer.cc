@@ -4,14 +4,22 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/error.h"
+#include "base/secret_file.h"
 #include "proto/grpc_status.h"
 
 namespace quantd {
 
-Synchronizer::Synchronizer(std::unique_ptr<v1::WorkerService::StubInterface> stub)
-    : stub_(std::move(stub)) {}
+Synchronizer::Synchronizer(std::unique_ptr<v1::WorkerService::StubInterface> stub,
+                           ChannelSecurity security, std::string token_file)
+    : stub_(std::move(stub)), security_(std::move(security)), token_file_(std::move(token_file)) {}
 
-std::unique_ptr<Synchronizer> Synchronizer::Connect(const std::string& server) {
+absl::StatusOr<std::unique_ptr<Synchronizer>> Synchronizer::Connect(const std::string& server,
+                                                                    ChannelSecurity security,
+                                                                    const std::string& token_file) {
+  if (!token_file.empty()) {
+    QD_ASSIGN_OR_RETURN(security.token, ReadSecretFile("--token-file", token_file));
+  }
+  QD_ASSIGN_OR_RETURN(const auto credentials, ChannelCredentialsFor(server, security));
   grpc::ChannelArguments arguments;
   // A server that comes back is found within a second; gRPC's own back-off grows to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
@@ -20,15 +28,16 @@ std::unique_ptr<Synchronizer> Synchronizer::Connect(const std::string& server) {
   // A peer that is cut off without a word is noticed during a long poll.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  const auto channel =
-      grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
-  return std::make_unique<Synchronizer>(v1::WorkerService::NewStub(channel));
+  const auto channel = grpc::CreateCustomChannel(server, credentials, arguments);
+  return std::make_unique<Synchronizer>(v1::WorkerService::NewStub(channel), std::move(security),
+                                        token_file);
 }
 
 absl::StatusOr<v1::SynchronizeResponse> Synchronizer::Call(const v1::SynchronizeRequest& request,
                                                            absl::Duration timeout) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  SayWhoCalls(security_, context);
   {
     const absl::MutexLock lock(&mutex_);
     if (std::exchange(interrupted_, false)) {
@@ -42,8 +51,15 @@ absl::StatusOr<v1::SynchronizeResponse> Synchronizer::Call(const v1::Synchronize
   };
   v1::SynchronizeResponse response;
   const grpc::Status status = stub_->Synchronize(&context, request, &response);
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) ReadTokenAgain();
   if (!status.ok()) return FromGrpc(status);
   return response;
+}
+
+void Synchronizer::ReadTokenAgain() {
+  if (token_file_.empty()) return;
+  auto token = ReadSecretFile("--token-file", token_file_);
+  if (token.ok()) security_.token = *std::move(token);
 }
 
 void Synchronizer::Interrupt() {

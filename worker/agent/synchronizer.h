@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/secure_channel.h"
 #include "quantd/v1/worker_service.grpc.pb.h"
 
 namespace quantd {
@@ -17,9 +18,14 @@ namespace quantd {
 // Thread-safe; one Call at a time.
 class Synchronizer {
  public:
-  explicit Synchronizer(std::unique_ptr<v1::WorkerService::StubInterface> stub);
-  // Connects when first called. `server` is "host:port".
-  static std::unique_ptr<Synchronizer> Connect(const std::string& server);
+  explicit Synchronizer(std::unique_ptr<v1::WorkerService::StubInterface> stub,
+                        ChannelSecurity security = {}, std::string token_file = "");
+  // Connects when first called. `server` is "host:port". INVALID_FIELD for files or a token that
+  // cannot be used. `token_file` ("" for none) is read now, and again whenever the server does not
+  // know the token: it may have been renewed.
+  static absl::StatusOr<std::unique_ptr<Synchronizer>> Connect(const std::string& server,
+                                                               ChannelSecurity security,
+                                                               const std::string& token_file);
 
   // Errors carry the server's reason: LEASE_LOST, UNAVAILABLE, …; CANCELLED after Interrupt.
   absl::StatusOr<v1::SynchronizeResponse> Call(const v1::SynchronizeRequest& request,
@@ -28,7 +34,11 @@ class Synchronizer {
   void Interrupt();
 
  private:
+  void ReadTokenAgain();
+
   const std::unique_ptr<v1::WorkerService::StubInterface> stub_;
+  ChannelSecurity security_;  // of the one call at a time
+  const std::string token_file_;
   absl::Mutex mutex_;
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;

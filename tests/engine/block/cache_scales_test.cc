@@ -105,7 +105,7 @@ TEST(CacheScalesTest, ScalesAreThoseOfCompressedTensors) {
     ASSERT_EQ(reports.size(), one.at("blocks").size());
     for (size_t i = 0; i < reports.size(); ++i) {
       const Json& block = one.at("blocks")[i];
-      EXPECT_EQ(reports[i].name, block.at("module"));
+      EXPECT_EQ(reports[i].name, block.at("module").get<std::string>());
       EXPECT_NEAR(reports[i].scales.key / block.at("k").get<float>(), 1, 1e-5);
       EXPECT_NEAR(reports[i].scales.value / block.at("v").get<float>(), 1, 1e-5);
       EXPECT_GE(reports[i].key_spread, 1);

@@ -410,6 +410,38 @@ TEST(CompressedTensors, StaticInputsStoreTheirScaleAndZero) {
   EXPECT_FALSE(StoredAlike(one, other));
 }
 
+// One tensor holds all experts of a block there: it is filled by the scheme of the first group.
+TEST(CompressedTensors, TransformersTakesExpertsOfOneSymmetricScheme) {
+  SmallModel small;
+  for (size_t i = 3; i < 6; ++i) small.linears[i].expert = static_cast<int>(i) - 3;
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "transformers").ok());
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4(128, false)), "").ok());
+  const auto asymmetric =
+      ViolationsOf(Accepts(small, small.Resolved(Int4(128, false)), "transformers"));
+  ASSERT_EQ(asymmetric.size(), 3U);
+  EXPECT_EQ(asymmetric[0].wanted, "symmetric true");
+  const auto int8 = ViolationsOf(Accepts(small, small.Resolved(W8A8()), "transformers"));
+  ASSERT_EQ(int8.size(), 3U);
+  EXPECT_EQ(int8[0].wanted, "activations none");
+  std::vector<ResolvedLinear> mixed = small.Resolved(Int4());
+  mixed[4].scheme->bits = 8;
+  mixed[5].scheme.reset();
+  EXPECT_TRUE(Accepts(small, mixed, "").ok());
+  const auto violations = ViolationsOf(Accepts(small, mixed, "transformers"));
+  ASSERT_EQ(violations.size(), 2U);
+  EXPECT_THAT(violations[0].wanted, HasSubstr("as model.layers.0.self_attn.q_proj has"));
+  EXPECT_EQ(violations[1].got, "an expert in 16 bit");
+}
+
+TEST(CompressedTensors, TransformersDoesNotLoadFalconByDefault) {
+  SmallModel small;
+  small.model.family = "falcon";
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "").ok());
+  EXPECT_TRUE(Accepts(small, small.Resolved(Int4()), "vllm").ok());
+  EXPECT_THAT(ViolationsOf(Accepts(small, small.Resolved(Int4()), "transformers"))[0].wanted,
+              HasSubstr("dequantize=True"));
+}
+
 TEST(CompressedTensors, TellsWhatTransformersDoesNotLoadByDefault) {
   const SmallModel small;
   const auto caveats = [&](const Scheme& scheme, std::string_view loader) {

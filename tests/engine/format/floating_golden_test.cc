@@ -109,7 +109,8 @@ TEST_P(FloatingGolden, TensorsHaveTheNamesTypesShapesAndBytesOfCompressedTensors
     const auto info = std::find_if(infos.begin(), infos.end(),
                                    [&](const TensorInfo& one) { return one.name == name; });
     ASSERT_NE(info, infos.end()) << name;
-    EXPECT_EQ("torch." + std::string(TorchNameOf(info->dtype)), wanted["dtype"]) << name;
+    EXPECT_EQ("torch." + std::string(TorchNameOf(info->dtype)), wanted["dtype"].get<std::string>())
+        << name;
     EXPECT_EQ(info->shape, wanted["shape"].get<std::vector<int64_t>>()) << name;
     std::string bytes;
     ASSERT_TRUE(absl::Base64Unescape(wanted["bytes"].get<std::string>(), &bytes));

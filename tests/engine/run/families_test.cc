@@ -39,11 +39,11 @@ QuantizeRequest Request(const std::string& model, const std::string& out) {
   return request;
 }
 
-absl::Status RunEngine(const QuantizeRequest& request) {
+absl::Status RunEngine(const QuantizeRequest& request, const RunOptions& options = {}) {
   auto planned = MakePlan(request);
   if (!planned.ok()) return planned.status();
   SilentSink sink;
-  return Quantize(**planned, sink).status();
+  return Quantize(**planned, sink, options).status();
 }
 
 std::vector<std::string> Variants() {
@@ -86,10 +86,13 @@ TEST_P(FamiliesTest, EightBitsChangeLittle) {
 }
 
 // Every tensor is in the artifact under its name and in its shape; what is not quantized has its
-// bytes.
+// bytes. A journal is sealed only when all that a block has is in it.
 TEST_P(FamiliesTest, EveryTensorIsThere) {
   const std::string out = folder_.path() + "/out";
-  ASSERT_TRUE(RunEngine(Request(model(), out)).ok());
+  const absl::Status status =
+      RunEngine(Request(model(), out),
+                {.journaling = Journaling::kNew, .journal_folders = {folder_.path() + "/journal"}});
+  ASSERT_TRUE(status.ok()) << status;
   const auto before = OpenCheckpoint(model()), after = OpenCheckpoint(out);
   ASSERT_TRUE(before.ok() && after.ok());
   const auto spec = ReadModelSpec(**OpenModelFolder(model()), *before);

@@ -113,14 +113,43 @@ TEST_F(NumberFormatsTest, SameBytesForAnyNumberOfThreads) {
   for (const std::string scheme :
        {"method: gptq, number_format: nvfp4", "method: awq, number_format: mxfp4",
         "method: rtn, number_format: fp8-e4m3, granularity: tensor",
-        "method: rtn, number_format: fp8-block, activations: dynamic"}) {
+        "method: rtn, number_format: fp8-block, activations: dynamic",
+        "method: gptq, number_format: fp8-block"}) {
     ExpectSameBytesForAnyNumberOfThreads(Default(scheme));
   }
 }
 
-TEST_F(NumberFormatsTest, MethodsThatFindScalesOfRowsRefuseBlocks) {
+TEST_F(NumberFormatsTest, FeedbackPaysOnBlocksOfRowsToo) {
+  const double nearest = Kl("method: rtn, number_format: fp8-block");
+  EXPECT_LT(Kl("method: gptq, number_format: fp8-block"), nearest);
+  EXPECT_LT(Kl("method: awq+gptq, number_format: fp8-block"), nearest);
+  EXPECT_LT(Kl("method: awq, number_format: fp8-block"), 1.05 * nearest);
+}
+
+// A block is stored with one scale: what is read back is near the weights only if all of its rows
+// were rounded with that.
+TEST_F(NumberFormatsTest, GptqRoundsTheRowsOfABlockWithItsScale) {
+  ASSERT_TRUE(Run("method: gptq, number_format: fp8-block").ok());
+  const auto checkpoint = OpenCheckpoint(artifact());
+  const auto original = OpenCheckpoint(SourcePath("models/books-3m"));
+  ASSERT_TRUE(checkpoint.ok() && original.ok());
+  const std::string name = "model.layers.1.mlp.gate_proj.weight";
+  const auto wanted = original->ReadF32(name), got = checkpoint->ReadF32(name);
+  ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
+  double error = 0, energy = 0;
+  for (int64_t i = 0; i < wanted->size(); ++i) {
+    const double weight = static_cast<double>(wanted->data()[i]);
+    error += std::pow(static_cast<double>(got->data()[i]) - weight, 2);
+    energy += weight * weight;
+  }
+  EXPECT_LT(error, 0.003 * energy);
+}
+
+TEST_F(NumberFormatsTest, BlocksOfRowsRefuseWhatFitsTheScalesOfOne) {
   for (const std::string scheme :
-       {"method: awq", "method: gptq", "method: rtn, scale_rule: hessian",
+       {"method: awq, scale_rule: hessian", "method: gptq, options: {refit: 1}",
+        "method: gptq, options: {act_order: desc-act}",
+        "method: gptq, options: {tune: output-scales}", "method: rtn, scale_rule: hessian",
         "method: rtn, activations: static", "method: rtn, group_size: 64"}) {
     const auto report = Run(scheme + ", number_format: fp8-block");
     EXPECT_EQ(ReasonOf(report.status()), Reason::kRecipeInvalid) << scheme;
