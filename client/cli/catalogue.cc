@@ -39,6 +39,7 @@ void AddCommands(const CLI::App& app, std::vector<std::string> path,
   CommandEntry entry;
   entry.path = path;
   entry.summary = app.get_description();
+  entry.runs = app.get_require_subcommand_min() == 0;
   AddFlags(app, "", entry);
   std::vector<const CLI::App*> children;
   for (const CLI::App* child : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -69,7 +70,8 @@ const std::vector<FlagEntry>& GlobalFlagsOf(const std::vector<CommandEntry>& cat
 std::string UsageOf(const CommandEntry& command) {
   std::string usage =
       absl::StrCat("quantctl", command.path.empty() ? "" : " ", absl::StrJoin(command.path, " "));
-  if (!command.children.empty()) return usage + " COMMAND [OPTIONS]";
+  if (!command.runs) return usage + " COMMAND [OPTIONS]";
+  if (!command.children.empty()) usage += " [COMMAND]";
   usage += " [OPTIONS]";
   for (const FlagEntry& argument : command.arguments) {
     const std::string name = argument.value + (argument.repeatable ? "..." : "");

@@ -23,6 +23,7 @@ struct CommandEntry {
   std::vector<FlagEntry> arguments;
   std::vector<FlagEntry> flags;       // without the ones that every command has
   std::vector<std::string> children;  // names of its subcommands
+  bool runs = false;                  // without one of them, too
 };
 
 // The program first, then each command after the group that holds it, in the order of the table.

@@ -188,7 +188,7 @@ std::string FishScript(const Catalogue& catalogue) {
                     " -d '", Quoted(command.summary), "'\n");
   }
   for (const CommandEntry& command : catalogue) {
-    if (command.path.empty() || !command.children.empty()) continue;
+    if (command.path.empty() || !command.runs) continue;
     std::vector<std::string> seen;
     for (const std::string& word : command.path) {
       seen.push_back("__fish_seen_subcommand_from " + word);

@@ -147,7 +147,7 @@ std::string HelpPage(const std::vector<CommandEntry>& catalogue) {
   page += "\n## Options of every command\n";
   AppendFlagTable(page, GlobalFlagsOf(catalogue));
   for (const CommandEntry& command : catalogue) {
-    if (command.path.empty() || !command.children.empty()) continue;
+    if (command.path.empty() || !command.runs) continue;
     absl::StrAppend(&page, "\n## ", absl::StrJoin(command.path, " "), "\n\n", command.summary,
                     ".\n\n```\n", UsageOf(command), "\n```\n");
     std::vector<FlagEntry> all = command.arguments;

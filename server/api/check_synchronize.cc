@@ -11,7 +11,6 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kMaxEventBody = 1 << 20;
 constexpr std::string_view kTasks = "tasks/";
 
 bool IsSha256(std::string_view text) {

@@ -10,6 +10,8 @@
 
 namespace quantd {
 
+inline constexpr size_t kMaxEventBody = 1 << 20;
+
 struct SynchronizeAnswer {
   v1::SynchronizeResponse response;
   // Nothing to tell: the call may wait for news of its topic.

@@ -298,7 +298,7 @@ class QuantizeCommand : public WorkerCommand {
     if (AsksForAuto(request->recipe)) {
       auto recipe = journal_.keeps(options_.events_descriptor >= 0)
                         ? ChooseRecipeOnce(*request, journal_.FolderOf(*request), audience)
-                          : ChooseRecipe(*request, audience);
+                        : ChooseRecipe(*request, audience);
       if (!recipe.ok()) return Fail(audience, recipe.status(), false);
       request->recipe = *std::move(recipe);
       planned = MakePlan(*request);
