@@ -70,7 +70,8 @@ def check_refused(arguments, scheme, model, folder):
     answer = vllm_engine.run(folder, windows, lambda logits: None)
     error = answer.get("error", "")
     passed = scheme.refused in error and "LOADER_REFUSES" in said
-    reason = error.strip().splitlines()[-1][:160] if error else "vLLM loads it"
+    telling = [line for line in error.splitlines() if scheme.refused in line]
+    reason = (telling or [error])[0].strip()[:160] or "vLLM loads it"
     if "LOADER_REFUSES" not in said:
         reason += "; --loader vllm takes it"
     return {"name": scheme.name, "passed": passed, "text": f"refused by both: {reason}",
