@@ -7,13 +7,15 @@
 Each recipe is quantized for `--loader vllm`, loaded by vLLM in float32, and vLLM's logits of a few
 windows are compared with those that quantd wrote. What vLLM refuses, `--loader vllm` must refuse as
 well. Where a CPU has no kernel, a product in torch stands in (vllm_stand_ins.py); the table names
-it. --note puts the table, with its date, into a section of a page.
+it. Rows are kept below --out. --note puts those of the last run of each recipe, with their dates,
+into a section of a page; --table runs nothing before that.
 """
 
 import argparse
 import datetime
 import fnmatch
 import importlib.metadata
+import json
 import os
 import pathlib
 import subprocess
@@ -107,7 +109,20 @@ def check(arguments, scheme):
         f"vLLM {row['kl_vllm']:.6f}, {', '.join(row['kernels'])}; {', '.join(row['stand_ins'])}")
     print(f"{'ok' if row['passed'] else 'WRONG':5} {scheme.name:24} {figures} "
           f"({time.monotonic() - begin:.0f} s)", flush=True)
+    kept = kept_row(arguments, scheme)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(row | {"day": datetime.date.today().isoformat()}, indent=1))
     return row
+
+
+def kept_row(arguments, scheme):
+    return pathlib.Path(arguments.out, "rows", f"{scheme.name}.json")
+
+
+def kept_rows(arguments):
+    """The last run of every recipe that was run."""
+    paths = [kept_row(arguments, scheme) for scheme in vllm_schemes.SCHEMES]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def table(rows):
@@ -116,7 +131,8 @@ def table(rows):
     for row in rows:
         verdict = "" if row["passed"] else "**WRONG** "
         if "largest" not in row:
-            lines.append(f"| {row['name']} | {verdict}{row['text'].replace('|', '/')} | | | |")
+            text = " ".join(row["text"].replace("|", "/").split())
+            lines.append(f"| {row['name']} | {verdict}{text[:300]} | | | |")
             continue
         lines.append(f"| {row['name']} | {verdict}{row['largest']:.1e} | {row['kl_quantd']:.6f} / "
                      f"{row['kl_vllm']:.6f} | {', '.join(row['kernels'])} | "
@@ -131,22 +147,28 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--only", default="*", help="schemes whose name matches one of these globs")
     parser.add_argument("--note", help="page that gets the table")
+    parser.add_argument("--table", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     vllm_stand_ins.install()
     begin = time.monotonic()
     rows = [check(arguments, scheme) for scheme in vllm_schemes.SCHEMES
-            if any(fnmatch.fnmatch(scheme.name, each) for each in arguments.only.split(","))]
+            if any(fnmatch.fnmatch(scheme.name, each) for each in arguments.only.split(","))
+            and not arguments.table]
+    kept = kept_rows(arguments)
     junit.write(os.path.join(arguments.out, "junit.xml"), "interop-vllm",
-                {row["name"]: row["passed"] for row in rows})
+                {row["name"]: row["passed"] for row in kept})
     passed = sum(row["passed"] for row in rows)
     seconds = time.monotonic() - begin
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     print(f"{versions}: {passed} passed, {len(rows) - passed} failed, 0 skipped in {seconds:.0f} s")
     if arguments.note:
+        days = sorted({row["day"] for row in kept})
+        days = " to ".join(dict.fromkeys([days[0], days[-1]]))
         note.put(arguments.note, "interop-vllm",
-                 f"## ./dev interop --vllm\n\n{datetime.date.today().isoformat()}, {versions}, "
-                 f"float32 on a CPU with {torch.backends.cpu.get_cpu_capability()}: {passed} of "
-                 f"{len(rows)} as they should be, in {seconds:.0f} s.\n\n{table(rows)}")
+                 f"## ./dev interop --vllm\n\n{days}, {versions}, float32 on a CPU with "
+                 f"{torch.backends.cpu.get_cpu_capability()}: {sum(row['passed'] for row in kept)} "
+                 f"of {len(kept)} as they should be; {len(vllm_schemes.SCHEMES)} recipes in all."
+                 f"\n\n{table(kept)}")
     return 0 if passed == len(rows) else 1
 
 

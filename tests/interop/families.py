@@ -201,7 +201,7 @@ def run_all(arguments):
     os.makedirs(arguments.out, exist_ok=True)
     rows = {}
     for name, (_, compressed) in FAMILIES.items():
-        if arguments.only not in (None, name):
+        if arguments.only is not None and name not in arguments.only.split(","):
             continue
         for run in RUNS:
             if "compressed-tensors" in run[1] and not compressed:
@@ -236,11 +236,15 @@ def main():
     parser.add_argument("--worker", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--only", help="the family of that name")
+    parser.add_argument("--only", help="the families of these names: A,B")
     parser.add_argument("--note", help="page that gets the table")
     arguments = parser.parse_args()
     scales_in_float32()
-    rows = run_all(arguments)
+    kept = pathlib.Path(arguments.out, "rows.json")  # of the last run of each
+    rows = {tuple(key.split()): row for key, row in
+            (json.loads(kept.read_text()) if kept.exists() else {}).items()}
+    rows |= run_all(arguments)
+    kept.write_text(json.dumps({" ".join(key): row for key, row in rows.items()}, indent=1))
     verdicts = {" ".join(key): row["passed"] for key, row in rows.items()}
     junit.write(f"{arguments.out}/junit.xml", "interop-families", verdicts)
     failed = list(verdicts.values()).count(False)

@@ -33,7 +33,8 @@ def kernels_of(model):
             continue
         kernel = getattr(method, "kernel", None)
         found.add(type(method).__name__ + (f" ({type(kernel).__name__})" if kernel else ""))
-    return sorted(name for name in found if not name.startswith("Unquantized"))
+    return sorted(name for name in found
+                  if not name.startswith("Unquantized") and "KVCache" not in name)
 
 
 def logits_of(folder, windows):

@@ -3,7 +3,7 @@
 
     floating.py MODEL [--schemes NVFP4A16,MXFP4A16] [--methods rtn,gptq] [--samples 64]
 
-Runs in requirements-llmcompressor-0.14.txt. Calibration and evaluation are the texts beside the
+Runs in requirements-llmcompressor.txt. Calibration and evaluation are the texts beside the
 bundled model, in windows of 512 tokens; the quantized model stays in memory, in float32, with its
 own rounding of weights. Prints a row per scheme and method: KL to the original and top-1.
 """

@@ -1,13 +1,16 @@
 """Accuracy of every method on the real model.
 
-    table.py --worker W --folder FOLDER --out FOLDER [--quick] [--note PAGE]
+    table.py --worker W --folder FOLDER --out FOLDER [--quick] [--windows C,E] [--note PAGE]
 
 FOLDER is where fetch.py and spread.py left the model. Prints a row when it is measured; --note puts
-the table, with its date, between its marks in a page.
+the table, with its date, between its marks in a page. --windows: how many to calibrate and to
+evaluate with, by default 32,16. Rows are kept below --out: a second run with the same program does
+what is new.
 """
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -57,6 +60,24 @@ def row(name, bits, report):
             "seconds": report["seconds"]["total"], "mib": report["peak_rss_bytes"] / 2**20}
 
 
+def kept_row(arguments, name, bits, command):
+    """The row of this command by this program, measured where that was not done yet; with the
+    warnings that speak of GGUF."""
+    with open(arguments.worker, "rb") as file:
+        program = hashlib.file_digest(file, "sha256").hexdigest()
+    key = hashlib.sha256("\0".join([program, *command]).encode()).hexdigest()[:16]
+    path = os.path.join(arguments.out, "rows", f"{key}.json")
+    if not os.path.exists(path):
+        report = measure(command, os.path.join(arguments.out, "artifact"))
+        found = row(name, bits, report)
+        found["warned"] = [text for text in report["warnings"] if "GGUF" in text]
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(found, file)
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
 def shown(entry):
     return (f"| `{entry['method']}` | {entry['bits']} | {entry['stored']:.3f} | {entry['kl']:.4f} "
             f"| {100 * entry['top1']:.2f} % | {entry['before']:.2f} -> {entry['after']:.2f} "
@@ -73,11 +94,12 @@ def main():
     parser.add_argument("--folder", required=True, help="of the model")
     parser.add_argument("--out", required=True, help="scratch folder")
     parser.add_argument("--quick", action="store_true", help="two rows, few windows")
+    parser.add_argument("--windows", default=f"{CALIBRATION_WINDOWS},{EVALUATION_WINDOWS}")
     parser.add_argument("--note", help="page that gets the table")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
     calibration, evaluation = texts(arguments.out)
-    windows = (8, 4) if arguments.quick else (CALIBRATION_WINDOWS, EVALUATION_WINDOWS)
+    windows = (8, 4) if arguments.quick else tuple(map(int, arguments.windows.split(",")))
 
     def command(model, method, bits):
         return [arguments.worker, "quantize", model, "--method", method, "--bits", str(bits),
@@ -88,17 +110,18 @@ def main():
 
     wanted = [("rtn", 4), ("awq", 4)] if arguments.quick else \
         [(method, bits) for bits in BITS for method in METHODS]
-    model, out = os.path.join(arguments.folder, "spread"), os.path.join(arguments.out, "artifact")
+    model = os.path.join(arguments.folder, "spread")
     lines = []
     print(HEAD, flush=True)
     for method, bits in wanted:
-        lines.append(shown(row(method, bits, measure(command(model, method, bits), out))))
+        lines.append(shown(kept_row(arguments, method, bits, command(model, method, bits))))
         print(lines[-1], flush=True)
-    direct = measure(command(os.path.join(arguments.folder, "gguf"), "rtn", 4), out)
-    warned = [text for text in direct["warnings"] if "GGUF" in text]
-    lines.append(shown(row("rtn, from the GGUF file", 4, direct)))
+    direct = kept_row(arguments, "rtn, from the GGUF file", 4,
+                      command(os.path.join(arguments.folder, "gguf"), "rtn", 4))
+    warned = direct["warned"]
+    lines.append(shown(direct))
     print(lines[-1], *warned, sep="\n", flush=True)
-    shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(os.path.join(arguments.out, "artifact"), ignore_errors=True)
     if arguments.note:
         today = datetime.date.today().isoformat()
         note.put(arguments.note, "real",
