@@ -165,7 +165,7 @@ def test_quantctl_login_keeps_a_token_for_its_owners_eyes(guarded):
                           env=quantctl.environment, capture_output=True, timeout=60, check=False)
     assert good.returncode == 0, good.stderr
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert "no jobs" in quantctl.ok("jobs", "list").lower() or quantctl.ok("jobs", "list")
+    quantctl.ok("jobs", "list")
     kept.chmod(0o644)
     loose = quantctl("jobs", "list")
     assert loose.returncode == 2 and "chmod 600" in loose.stderr and secret not in loose.stderr
