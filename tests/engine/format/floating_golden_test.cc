@@ -207,7 +207,8 @@ TEST(FloatingBlocks, CodesAndScalesAreThoseOfTheLibrary) {
   // What the library makes for a linear of bfloat16.
   const auto bf16 = FindMethod("rtn")->resolve(request, linear, DType::kBF16);
   const TensorInfo scale = kCompressedTensors.tensors(linear, *bf16)[1];
-  EXPECT_EQ("torch." + std::string(TorchNameOf(scale.dtype)), golden["scale_of_linear"]["dtype"]);
+  EXPECT_EQ("torch." + std::string(TorchNameOf(scale.dtype)),
+            golden["scale_of_linear"]["dtype"].get<std::string>());
   EXPECT_EQ(scale.shape, golden["scale_of_linear"]["shape"].get<std::vector<int64_t>>());
 }
 
