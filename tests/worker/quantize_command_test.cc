@@ -299,7 +299,7 @@ TEST_F(QuantizeCommandTest, ARequestFileAndEventsMakeARunner) {
 }
 
 TEST_F(QuantizeCommandTest, ARunnerWithTooLittleMemorySaysSo) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(QUANTD_SANITIZED)
   GTEST_SKIP() << "sanitizers reserve more memory than any limit";
 #endif
   QuantizeRequest request;

@@ -42,7 +42,7 @@ int64_t DataLimitFor(int64_t memory_bytes, int threads) {
 }
 
 bool LimitData(int64_t data_bytes) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(QUANTD_SANITIZED)
   // Shadow memory counts as data: terabytes of it, never touched.
   data_bytes = -1;
 #endif
