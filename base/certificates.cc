@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace quantd {
 namespace {
@@ -39,6 +40,13 @@ absl::Status Wrong(std::string_view where, std::string got, std::string wanted) 
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> ReadPem(std::string_view where, const std::string& path) {
+  constexpr int64_t kMaxBytes = 1 << 20;
+  auto text = ReadFile(path, kMaxBytes);
+  if (text.ok()) return text;
+  return Wrong(where, std::string(text.status().message()), "a PEM file");
+}
 
 absl::Status CheckCertificatePair(std::string_view where, const std::string& certificates,
                                   const std::string& key) {

@@ -6,10 +6,13 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace quantd {
 
+// The text of a PEM file. INVALID_FIELD, by `where`, if it cannot be read.
+absl::StatusOr<std::string> ReadPem(std::string_view where, const std::string& path);
 // INVALID_FIELD, by `where`, if the text holds no certificate, no private key, or the key of
 // another certificate. What it says never holds a part of the key.
 absl::Status CheckCertificatePair(std::string_view where, const std::string& certificates,

@@ -6,15 +6,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/address.h"
 #include "base/certificates.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/secret_file.h"
 
 namespace quantd {
 namespace {
 
-constexpr int64_t kMaxPemBytes = 1 << 20;
 constexpr unsigned kRefreshSeconds = 30;
 constexpr char kSystem[] = "system";
 
@@ -22,12 +21,6 @@ absl::Status Refused(std::string where, std::string got, std::string wanted) {
   return MakeError(
       Reason::kInvalidField, "refused",
       Violation{.where = std::move(where), .got = std::move(got), .wanted = std::move(wanted)});
-}
-
-absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
-  auto text = ReadFile(path, kMaxPemBytes);
-  if (text.ok()) return text;
-  return Refused(flag, std::string(text.status().message()), "a PEM file");
 }
 
 // gRPC itself says no more than that it could not connect.
@@ -57,14 +50,6 @@ std::shared_ptr<grpc::ChannelCredentials> TlsCredentialsFor(const ChannelSecurit
 }
 
 }  // namespace
-
-bool IsThisMachine(const std::string& server) {
-  const std::string host = server.substr(0, server.rfind(':'));
-  // 127.example.org is elsewhere.
-  const bool loopback =
-      host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos;
-  return loopback || host == "localhost" || host == "[::1]" || server.starts_with("unix:");
-}
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ChannelCredentialsFor(
     const std::string& server, const ChannelSecurity& security) {

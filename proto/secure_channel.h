@@ -25,9 +25,6 @@ struct ChannelSecurity {
   Plaintext plaintext = Plaintext::kOnThisMachine;
 };
 
-// Whether `server` (a gRPC target) is this machine.
-bool IsThisMachine(const std::string& server);
-
 // Credentials for channels to `server`; files that are renewed count from the next connection on.
 // INVALID_FIELD, naming the flag, for files that cannot be used, and for a token that would travel
 // in plain text over a network.

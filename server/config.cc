@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "base/address.h"
 #include "base/error.h"
 #include "base/files.h"
 
@@ -324,13 +325,6 @@ Values ReadEnvironment(const ConfigSources& sources, std::vector<Violation>& vio
   return values;
 }
 
-bool IsLoopback(const std::string& address) {
-  const std::string host = address.substr(0, address.rfind(':'));
-  const bool loopback =
-      absl::StartsWith(host, "127.") && host.find_first_not_of("0123456789.") == std::string::npos;
-  return loopback || host == "localhost" || host == "[::1]" || absl::StartsWith(address, "unix:");
-}
-
 void CheckTransport(const Config& config, std::vector<Violation>& violations) {
   const bool tls = !config.tls_cert.empty();
   if (tls == config.tls_key.empty()) {
@@ -343,7 +337,7 @@ void CheckTransport(const Config& config, std::vector<Violation>& violations) {
         {.where = "tls-client-ca", .got = "no TLS", .wanted = "tls-cert and tls-key with it"});
   }
   const auto check = [&](const char* key, const std::string& address, const char* wanted) {
-    if (config.insecure || IsLoopback(address)) return;
+    if (config.insecure || IsThisMachine(address)) return;
     violations.push_back({.where = key,
                           .got = address + ", which others can reach, without encryption",
                           .wanted = wanted});
@@ -359,7 +353,7 @@ void CheckTransport(const Config& config, std::vector<Violation>& violations) {
 
 TokenRule TokensFor(const Config& config) {
   const bool for_strangers =
-      !config.tls_cert.empty() && config.tls_client_ca.empty() && !IsLoopback(config.listen);
+      !config.tls_cert.empty() && config.tls_client_ca.empty() && !IsThisMachine(config.listen);
   return config.require_tokens || for_strangers ? TokenRule::kAlways : TokenRule::kOnceThereAreAny;
 }
 

@@ -18,6 +18,7 @@
 #include "server/access/access_control.h"
 #include "server/access/audit_log.h"
 #include "server/access/token_secret.h"
+#include "server/id.h"
 #include "server/store/sqlite_store.h"
 
 namespace quantd {
@@ -53,7 +54,7 @@ absl::StatusOr<absl::Duration> ParseLifetime(const std::string& text) {
 }
 
 absl::Status CheckName(const char* flag, const std::string& name) {
-  if (IsAccessName(name)) return absl::OkStatus();
+  if (IsId(name)) return absl::OkStatus();
   return MakeError(
       Reason::kInvalidField, "refused",
       Violation{.where = flag, .got = name.substr(0, 100), .wanted = "^[a-z0-9][a-z0-9-]{0,62}$"});

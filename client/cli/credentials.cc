@@ -1,23 +1,18 @@
 #include "client/cli/credentials.h"
 
-#include <cstdlib>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/secret_file.h"
+#include "client/cli/environment.h"
 
 namespace quantd {
 namespace {
 
 constexpr int64_t kMaxFileBytes = 1 << 20;
 constexpr char kServers[] = "servers";
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 absl::StatusOr<std::string> FilePath() {
   const std::string folder = ConfigFolder();
@@ -56,13 +51,6 @@ std::string TextOf(const Json& entry, const char* key) {
 }
 
 }  // namespace
-
-std::string ConfigFolder() {
-  const std::string config = Environment("XDG_CONFIG_HOME");
-  if (!config.empty()) return config + "/quantd";
-  const std::string home = Environment("HOME");
-  return home.empty() ? "" : home + "/.config/quantd";
-}
 
 absl::StatusOr<std::optional<ChannelSecurity>> LoadCredentials(const std::string& server) {
   using Found = std::optional<ChannelSecurity>;

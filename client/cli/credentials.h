@@ -11,9 +11,6 @@
 
 namespace quantd {
 
-// ~/.config/quantd, or below XDG_CONFIG_HOME; empty when neither is known.
-std::string ConfigFolder();
-
 // What was kept for `server`. WRONG_STATE if others may read the file.
 absl::StatusOr<std::optional<ChannelSecurity>> LoadCredentials(const std::string& server);
 // Replaces what was kept for `server`.

@@ -2,7 +2,6 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "base/files.h"
 #include "base/secret_file.h"
 #include "client/cli/credentials.h"
+#include "client/cli/environment.h"
 #include "terminal/screen.h"
 
 namespace quantd {
@@ -18,11 +18,6 @@ namespace {
 
 constexpr std::string_view kDefaultServer = "127.0.0.1:8470";
 constexpr int64_t kMaxContextBytes = 1 << 16;
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 std::string ContextFile() {
   const std::string folder = ConfigFolder();

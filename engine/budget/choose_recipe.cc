@@ -18,6 +18,7 @@
 #include "engine/gguf_source/open_model.h"
 #include "engine/method/auto.h"
 #include "engine/method/registry.h"
+#include "engine/run/journal_names.h"
 #include "engine/run/quantize.h"
 #include "engine/text/text_bytes.h"
 
@@ -223,7 +224,6 @@ absl::StatusOr<Recipe> Chooser::Choose() {
   return RecipeOf(allocation);
 }
 
-constexpr std::string_view kChoice = "journal-recipe.json";
 constexpr int64_t kMaxChoiceBytes = 64 << 20;
 
 // What a choice depends on: all but where the result goes and how it is computed.
@@ -267,7 +267,7 @@ absl::StatusOr<Recipe> ChooseRecipe(const QuantizeRequest& request, ProgressSink
 
 absl::StatusOr<Recipe> ChooseRecipeOnce(const QuantizeRequest& request, const std::string& folder,
                                         ProgressSink& sink) {
-  const std::string path = absl::StrCat(folder, "/", ToAbsl(kChoice));
+  const std::string path = absl::StrCat(folder, "/", ToAbsl(kChoiceFile));
   QD_ASSIGN_OR_RETURN(const Json key, ChoiceKey(request));
   if (auto remembered = RememberedChoice(path, key)) return *std::move(remembered);
   QD_ASSIGN_OR_RETURN(Recipe recipe, ChooseRecipe(request, sink));

@@ -70,8 +70,13 @@ void SchemeReader::ReadNumberFormat(const SchemeRequest& request) {
   if (request.symmetric == false) Wrong("symmetric false" + with, "symmetric true");
   if (format->group_rows == 1) return;
   // X^T X weighs the errors of one row; a scale of several is not improved by it.
+  WeighBySquares(request, with, "scale_rule absmax, mse or weighted-mse");
+}
+
+void SchemeReader::WeighBySquares(const SchemeRequest& request, const std::string& with,
+                                  std::string wanted) {
   if (request.scale_rule == ScaleRule::kHessian) {
-    Wrong("scale_rule hessian" + with, "scale_rule absmax, mse or weighted-mse");
+    Wrong("scale_rule hessian" + with, std::move(wanted));
   }
   if (scheme_.scale_rule == ScaleRule::kHessian) scheme_.scale_rule = ScaleRule::kWeightedMse;
 }
@@ -99,10 +104,7 @@ void SchemeReader::ReadBlocks(const SchemeRequest& request, const Mixture& mixtu
   }
   if (request.symmetric.has_value()) Wrong("symmetric" + with, std::string(kNone));
   if (scheme_.real_zero) Wrong("real zero points" + with, "integers");
-  if (request.scale_rule == ScaleRule::kHessian) {
-    Wrong("scale_rule hessian" + with, "absmax, mse or weighted-mse");
-  }
-  if (scheme_.scale_rule == ScaleRule::kHessian) scheme_.scale_rule = ScaleRule::kWeightedMse;
+  WeighBySquares(request, with, "absmax, mse or weighted-mse");
 }
 
 // What a floating format fixes of the groups.

@@ -41,6 +41,8 @@ class SchemeReader {
   void ReadNumberFormat(const SchemeRequest& request);
   void ReadBlocks(const SchemeRequest& request, const Mixture& mixture);
   void CheckFloatingGroups();
+  // In place of scale rule hessian, which is refused where it was asked for.
+  void WeighBySquares(const SchemeRequest& request, const std::string& with, std::string wanted);
   void ReadOptions(const SchemeRequest& request, std::span<const OptionRow> rows);
   void ReadGranularity(const SchemeRequest& request);
   void CheckGroupSize();

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/partial_files.h"
+#include "engine/run/journal_names.h"
 #include "engine/run/kept_rows.h"
 #include "engine/run/tensor_bundle.h"
 #include "engine/tensor/shard_writer.h"
@@ -21,8 +22,6 @@ namespace quantd {
 namespace {
 
 constexpr int64_t kMaxRecordBytes = 64 << 20;
-constexpr std::string_view kJournal = "journal.json";
-constexpr std::string_view kBlock = "block", kBoundary = "boundary";
 
 std::string NameOf(std::string_view kind, int64_t number, std::string_view suffix) {
   return fmt::format("{}-{:05}{}", kind, number, suffix);
@@ -58,17 +57,6 @@ bool Matches(const std::string& path, const Json& record, std::string_view key) 
   return found.ok() && FileRecord(*found) == *wanted;
 }
 
-// The number in "block-00012.json"; nothing for another name.
-std::optional<int64_t> NumberIn(std::string_view name, std::string_view kind) {
-  absl::string_view text = ToAbsl(name);
-  int64_t number = 0;
-  if (!absl::ConsumePrefix(&text, ToAbsl(kind)) || !absl::ConsumePrefix(&text, "-") ||
-      !absl::ConsumeSuffix(&text, ".json") || !absl::SimpleAtoi(text, &number)) {
-    return std::nullopt;
-  }
-  return number;
-}
-
 struct NamedStream {
   const char* name;
   Activations Streams::* stream;
@@ -91,7 +79,7 @@ Json StreamsRecord(const Streams& streams) {
 
 // Also what a process that died was writing.
 bool IsOfJournal(std::string_view name) {
-  for (const std::string_view kind : {std::string_view("journal"), kBlock, kBoundary}) {
+  for (const std::string_view kind : {std::string_view("journal"), kBlockFiles, kBoundaryFiles}) {
     if (name.starts_with(kind)) return true;
   }
   return false;
@@ -194,7 +182,7 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& fold
                                                          const Json& fingerprint) {
   if (IsIn(folder)) QD_RETURN_IF_ERROR(RemoveFiles(folder));
   QD_RETURN_IF_ERROR(MakeFolders(folder));
-  QD_RETURN_IF_ERROR(WriteRecord(absl::StrCat(folder, "/", ToAbsl(kJournal)), fingerprint));
+  QD_RETURN_IF_ERROR(WriteRecord(absl::StrCat(folder, "/", ToAbsl(kFingerprintFile)), fingerprint));
   auto journal = std::make_unique<Journal>();
   journal->folders_ = {folder};
   return journal;
@@ -209,7 +197,7 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const std::vector<std::st
   auto journal = std::make_unique<Journal>();
   journal->folders_ = folders;
   for (const std::string& folder : folders) {
-    const std::string path = absl::StrCat(folder, "/", ToAbsl(kJournal));
+    const std::string path = absl::StrCat(folder, "/", ToAbsl(kFingerprintFile));
     QD_RETURN_IF_ERROR(RefuseStranger(folder, ReadRecord(path), fingerprint));
     QD_RETURN_IF_ERROR(journal->ReadFolder(folder, pool));
   }
@@ -217,14 +205,14 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const std::vector<std::st
 }
 
 bool Journal::IsIn(const std::string& folder) {
-  return PathExists(absl::StrCat(folder, "/", ToAbsl(kJournal)));
+  return PathExists(absl::StrCat(folder, "/", ToAbsl(kFingerprintFile)));
 }
 
 absl::Status Journal::RemoveIfEmpty(const std::string& folder) {
   if (!IsFolder(folder)) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   const bool holds = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return NumberIn(name, kBlock).has_value() || name.starts_with("journal-");
+    return NumberInRecord(name, kBlockFiles).has_value() || name.starts_with("journal-");
   });
   return holds ? absl::OkStatus() : RemoveFiles(folder);
 }
@@ -235,13 +223,14 @@ absl::Status Journal::ReadFolder(const std::string& folder, ThreadPool& pool) {
   std::vector<Json> records(names.size());
   QD_RETURN_IF_ERROR(pool.ForEach(static_cast<int64_t>(names.size()), [&](int64_t piece) {
     const auto i = static_cast<size_t>(piece);
-    const bool block = NumberIn(names[i], kBlock).has_value();
-    if (!block && !NumberIn(names[i], kBoundary).has_value()) return absl::OkStatus();
+    const bool block = NumberInRecord(names[i], kBlockFiles).has_value();
+    if (!block && !NumberInRecord(names[i], kBoundaryFiles).has_value()) return absl::OkStatus();
     const std::string path = folder + "/" + names[i];
-    const std::string stem = path.substr(0, path.size() - std::string_view(".json").size());
+    const std::string stem = path.substr(0, path.size() - kRecordEnding.size());
     const Json record = ReadRecord(path);
-    if (!record.is_object() || !Matches(stem + ".safetensors", record, "tensors") ||
-        !Matches(stem + ".rows.safetensors", record, "rows")) {
+    if (!record.is_object() ||
+        !Matches(absl::StrCat(stem, ToAbsl(kTensorsEnding)), record, "tensors") ||
+        !Matches(absl::StrCat(stem, ToAbsl(kRowsEnding)), record, "rows")) {
       return absl::OkStatus();
     }
     records[i] = record;
@@ -249,9 +238,9 @@ absl::Status Journal::ReadFolder(const std::string& folder, ThreadPool& pool) {
   }));
   for (size_t i = 0; i < names.size(); ++i) {
     if (records[i].is_null()) continue;
-    if (const auto block = NumberIn(names[i], kBlock)) {
+    if (const auto block = NumberInRecord(names[i], kBlockFiles)) {
       blocks_[*block] = {.folder = folder, .record = std::move(records[i])};
-    } else if (const auto boundary = NumberIn(names[i], kBoundary)) {
+    } else if (const auto boundary = NumberInRecord(names[i], kBoundaryFiles)) {
       boundaries_[*boundary] = {.folder = folder, .record = std::move(records[i])};
     }
   }
@@ -274,7 +263,7 @@ absl::StatusOr<std::unique_ptr<BlockFile>> Journal::Begin(int64_t block,
     stored.push_back({tensors[i].name, DType::kU8, {tensors[i].bytes()}});
   }
   file->tensors_ = std::move(tensors);
-  const std::string path = folders_.front() + "/" + NameOf(kBlock, block, ".safetensors");
+  const std::string path = folders_.front() + "/" + NameOf(kBlockFiles, block, kTensorsEnding);
   QD_ASSIGN_OR_RETURN(file->file_,
                       ShardWriter::Create(path, std::move(stored), Durability::kNamed));
   return file;
@@ -285,11 +274,12 @@ absl::Status Journal::Seal(const BlockResult& result, BlockFile& file, ThreadPoo
   QD_ASSIGN_OR_RETURN(const SealedFile tensors, file.file_->Seal());
   Json record = {{"result", ToJson(result)}, {"tensors", FileRecord(tensors)}};
   if (!result.rows.empty()) {
-    const std::string path = folder + "/" + NameOf(kBlock, result.block, ".rows.safetensors");
+    const std::string path = folder + "/" + NameOf(kBlockFiles, result.block, kRowsEnding);
     QD_ASSIGN_OR_RETURN(const SealedFile rows, WriteKeptRows(path, result, pool));
     record["rows"] = FileRecord(rows);
   }
-  QD_RETURN_IF_ERROR(WriteRecord(folder + "/" + NameOf(kBlock, result.block, ".json"), record));
+  QD_RETURN_IF_ERROR(
+      WriteRecord(folder + "/" + NameOf(kBlockFiles, result.block, kRecordEnding), record));
   blocks_[result.block] = {.folder = folder, .record = std::move(record)};
   return absl::OkStatus();
 }
@@ -299,14 +289,14 @@ absl::StatusOr<BlockResult> Journal::Read(int64_t block, const PlannedQuantizati
   const Sealed& sealed = blocks_.at(block);
   QD_ASSIGN_OR_RETURN(BlockResult result, BlockResultFromJson(sealed.record.at("result")));
   if (!sealed.record.contains("rows")) return result;
-  const std::string path = sealed.folder + "/" + NameOf(kBlock, block, ".rows.safetensors");
+  const std::string path = sealed.folder + "/" + NameOf(kBlockFiles, block, kRowsEnding);
   QD_RETURN_IF_ERROR(ReadKeptRows(path, planned, result, pool));
   return result;
 }
 
 absl::Status Journal::CopyTensors(int64_t block, PackedTensors& to) const {
   const Sealed& sealed = blocks_.at(block);
-  const std::string path = sealed.folder + "/" + NameOf(kBlock, block, ".safetensors");
+  const std::string path = sealed.folder + "/" + NameOf(kBlockFiles, block, kTensorsEnding);
   QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(path));
   QD_ASSIGN_OR_RETURN(const SafetensorsHeader header, ReadSafetensorsHeader(*file));
   for (const SafetensorsHeader::Entry& entry : header.entries) {
@@ -329,18 +319,19 @@ absl::Status Journal::SaveBoundary(int64_t block, const Streams& streams, Thread
   }
   QD_ASSIGN_OR_RETURN(
       const SealedFile file,
-      WriteBundle(folder + "/" + NameOf(kBoundary, block, ".safetensors"), pieces, pool));
+      WriteBundle(folder + "/" + NameOf(kBoundaryFiles, block, kTensorsEnding), pieces, pool));
   const Json record = {{"streams", StreamsRecord(streams)}, {"tensors", FileRecord(file)}};
-  QD_RETURN_IF_ERROR(WriteRecord(folder + "/" + NameOf(kBoundary, block, ".json"), record));
+  QD_RETURN_IF_ERROR(
+      WriteRecord(folder + "/" + NameOf(kBoundaryFiles, block, kRecordEnding), record));
   boundaries_[block] = {.folder = folder, .record = record};
   return absl::OkStatus();
 }
 
 absl::Status Journal::DropBoundariesBefore(int64_t block) {
   for (auto at = boundaries_.begin(); at != boundaries_.end() && at->first < block;) {
-    const std::string stem = at->second.folder + "/" + NameOf(kBoundary, at->first, "");
-    QD_RETURN_IF_ERROR(RemoveTree(stem + ".json"));
-    QD_RETURN_IF_ERROR(RemoveTree(stem + ".safetensors"));
+    const std::string stem = at->second.folder + "/" + NameOf(kBoundaryFiles, at->first, "");
+    QD_RETURN_IF_ERROR(RemoveTree(absl::StrCat(stem, ToAbsl(kRecordEnding))));
+    QD_RETURN_IF_ERROR(RemoveTree(absl::StrCat(stem, ToAbsl(kTensorsEnding))));
     at = boundaries_.erase(at);
   }
   return absl::OkStatus();
@@ -370,7 +361,7 @@ absl::Status Journal::ReadBoundary(int64_t block, Streams& streams, ThreadPool& 
     return found == places.end() ? std::span<std::byte>() : found->second;
   };
   const std::string& folder = boundaries_.at(block).folder;
-  return ReadBundle(folder + "/" + NameOf(kBoundary, block, ".safetensors"), place, pool);
+  return ReadBundle(folder + "/" + NameOf(kBoundaryFiles, block, kTensorsEnding), place, pool);
 }
 
 absl::Status Journal::Remove() {

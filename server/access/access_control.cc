@@ -1,6 +1,5 @@
 #include "server/access/access_control.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -10,13 +9,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "server/access/token_secret.h"
+#include "server/id.h"
 
 namespace quantd {
 namespace {
 
 constexpr absl::string_view kScheme = "Bearer ";
 constexpr absl::Duration kUseIsNotedEvery = absl::Hours(1);
-constexpr size_t kNameCharacters = 63;
 constexpr std::string_view kEverybody = "*";
 // No name of a token reads so.
 constexpr char kAnonymous[] = "(no token)";
@@ -42,7 +41,7 @@ absl::Status ChooseTenant(const std::string& asked, Caller& caller) {
     caller.all_tenants = true;
     return absl::OkStatus();
   }
-  if (!IsAccessName(asked)) {
+  if (!IsId(asked)) {
     return MakeError(Reason::kInvalidField, "refused",
                      Violation{.where = "quantd-tenant",
                                .got = asked.substr(0, 100),
@@ -53,15 +52,6 @@ absl::Status ChooseTenant(const std::string& asked, Caller& caller) {
 }
 
 }  // namespace
-
-bool IsAccessName(std::string_view text) {
-  const auto allowed = [](char c) {
-    return absl::ascii_islower(static_cast<unsigned char>(c)) ||
-           absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '-';
-  };
-  return !text.empty() && text.size() <= kNameCharacters && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(), allowed);
-}
 
 AccessControl::AccessControl(Store& store, const Clock& clock, TokenRule rule,
                              std::function<void(std::function<void()>)> later)

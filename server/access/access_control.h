@@ -28,9 +28,6 @@ enum class TokenRule {
   kAlways,
 };
 
-// ^[a-z0-9][a-z0-9-]{0,62}$, for names of tenants and tokens.
-bool IsAccessName(std::string_view text);
-
 // Thread-safe. Reads the store at each call: a token that is made or revoked by another process
 // counts at once.
 class AccessControl {

@@ -9,22 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/certificates.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/log.h"
 
 namespace quantd {
 namespace {
-
-constexpr int64_t kMaxPemBytes = 1 << 20;
-
-absl::StatusOr<std::string> ReadPem(const std::string& setting, const std::string& path) {
-  auto text = ReadFile(path, kMaxPemBytes);
-  if (text.ok()) return text;
-  return MakeError(
-      Reason::kInvalidField, "refused",
-      Violation{
-          .where = setting, .got = std::string(text.status().message()), .wanted = "a PEM file"});
-}
 
 // Tells a file from one that was put in its place, whichever way that was done.
 std::string StampOf(const std::string& path) {

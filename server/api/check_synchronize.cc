@@ -7,6 +7,7 @@
 #include "server/api/calls.h"
 #include "server/api/request_checks.h"
 #include "server/api/synchronize.h"
+#include "server/id.h"
 
 namespace quantd {
 namespace {

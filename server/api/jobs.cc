@@ -227,17 +227,10 @@ absl::Status ListWorkers(ApiContext& api, const Caller& caller,
 
 absl::Status DrainWorker(ApiContext& api, const Caller& caller,
                          const v1::DrainWorkerRequest& request, v1::Worker* response) {
-  constexpr std::string_view kWorkers = "workers/";
-  const std::string_view name = request.name();
-  if (!name.starts_with(kWorkers) || !IsId(name.substr(kWorkers.size()))) {
-    return MakeError(Reason::kInvalidField, "refused",
-                     Violation{.where = "name",
-                               .got = absl::StrCat("\"", ToAbsl(name.substr(0, 100)), "\""),
-                               .wanted = "workers/{id}"});
-  }
+  QD_ASSIGN_OR_RETURN(const std::string id, IdFromName("workers/", request.name()));
   using Drained = std::pair<v1::Worker, AfterCommit>;
   const auto drain = [&](StoreTransaction& store) -> absl::StatusOr<Drained> {
-    QD_ASSIGN_OR_RETURN(auto worker, store.FindWorker(name.substr(kWorkers.size())));
+    QD_ASSIGN_OR_RETURN(auto worker, store.FindWorker(id));
     if (!worker.has_value()) {
       return MakeError(Reason::kJobNotFound, "there is no such worker",
                        Violation{.where = "name", .got = request.name(), .wanted = ""});

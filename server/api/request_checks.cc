@@ -8,12 +8,11 @@
 #include "absl/strings/str_join.h"
 #include "base/files.h"
 #include "proto/field_checks.h"
+#include "server/id.h"
 
 namespace quantd {
 namespace {
 
-constexpr std::string_view kJobs = "jobs/";
-constexpr size_t kIdCharacters = 63;
 constexpr size_t kPathCharacters = 4096;
 
 bool IsLabelKey(std::string_view text, int limit) {
@@ -35,23 +34,18 @@ bool IsAtOrBelow(const std::string& path, const std::string& root) {
 
 }  // namespace
 
-bool IsId(std::string_view text) {
-  const auto allowed = [](char c) {
-    return absl::ascii_islower(static_cast<unsigned char>(c)) ||
-           absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '-';
-  };
-  return !text.empty() && text.size() <= kIdCharacters && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(), allowed);
-}
-
-absl::StatusOr<std::string> JobIdFromName(std::string_view name, std::string_view field) {
-  if (name.starts_with(kJobs) && IsId(name.substr(kJobs.size()))) {
-    return std::string(name.substr(kJobs.size()));
-  }
+absl::StatusOr<std::string> IdFromName(std::string_view collection, std::string_view name,
+                                       std::string_view field) {
+  const std::string_view id = name.substr(std::min(name.size(), collection.size()));
+  if (name.starts_with(collection) && IsId(id)) return std::string(id);
   return MakeError(Reason::kInvalidField, "refused",
                    Violation{.where = std::string(field),
                              .got = absl::StrCat("\"", ToAbsl(name.substr(0, 100)), "\""),
-                             .wanted = "jobs/{id}"});
+                             .wanted = absl::StrCat(ToAbsl(collection), "{id}")});
+}
+
+absl::StatusOr<std::string> JobIdFromName(std::string_view name, std::string_view field) {
+  return IdFromName("jobs/", name, field);
 }
 
 absl::Status CheckRequestId(std::string_view request_id) {

@@ -15,11 +15,11 @@
 
 namespace quantd {
 
-// The id in "jobs/{id}". INVALID_FIELD, naming `field`.
+// The id in "workers/{id}", with "workers/" as the collection. INVALID_FIELD, naming `field`.
+absl::StatusOr<std::string> IdFromName(std::string_view collection, std::string_view name,
+                                       std::string_view field = "name");
+// The id in "jobs/{id}".
 absl::StatusOr<std::string> JobIdFromName(std::string_view name, std::string_view field = "name");
-
-// Whether it is ^[a-z0-9][a-z0-9-]{0,62}$.
-bool IsId(std::string_view text);
 
 // INVALID_FIELD unless it is a UUID (any case).
 absl::Status CheckRequestId(std::string_view request_id);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "server/api/page_token.h"
 #include "server/api/request_checks.h"
+#include "server/id.h"
 
 namespace quantd {
 namespace {

@@ -208,7 +208,8 @@ void LeasedTask::StoreCheckpoint() {
   }
   const absl::Status status = checkpoint_->Store();
   // A runner that has ended well takes its journal away, and may just do so.
-  if (!status.ok() && PathExists(absl::StrCat(folder_, "/", kJournalFolder, "/journal.json"))) {
+  if (!status.ok() &&
+      PathExists(absl::StrCat(folder_, "/", kJournalFolder, "/", ToAbsl(kFingerprintFile)))) {
     spdlog::warn("cannot store what is done of {}: {}", assignment_.task(),
                  std::string(status.message()));
   }

@@ -124,7 +124,7 @@ bool TaskCheckpoint::IsStored(const std::string& name) const {
 
 // An engine that refuses the journal it finds begins one of its own: then nothing is known.
 absl::Status TaskCheckpoint::NoticeNewJournal() {
-  const std::string path = folder_ + "/journal.json";
+  const std::string path = absl::StrCat(folder_, "/", ToAbsl(kFingerprintFile));
   if (!PathExists(path)) return absl::OkStatus();
   QD_ASSIGN_OR_RETURN(std::string text, ReadFile(path, kMaxFingerprintBytes));
   if (text == fingerprint_) return absl::OkStatus();

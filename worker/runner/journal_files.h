@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/run/journal_names.h"
+
 namespace quantd {
 
 // In the order in which they are of use.

@@ -56,10 +56,8 @@ RunOptions JournalFlags::OptionsFor(const PlannedQuantization& planned, bool dri
     return {.journaling = Journaling::kResume, .journal_folders = folders, .journal_share = share_};
   }
   const bool asked = !folder_.empty();
-  if (none_ ||
-      (driven ? !asked || !planned.plan.needs_forward : !asked && !planned.plan.needs_forward)) {
-    return {};
-  }
+  const bool forward = planned.plan.needs_forward;
+  if (none_ || !(driven ? asked && forward : asked || forward)) return {};
   return {.journaling = Journaling::kGoOn, .journal_folders = folders, .journal_share = share_};
 }
 
