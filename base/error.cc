@@ -91,7 +91,7 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
      "what was uploaded is not what its digest says"},
 });
 
-static_assert(kRows.size() == static_cast<size_t>(Reason::kPermissionDenied) + 1,
+static_assert(kRows.size() == static_cast<size_t>(Reason::kUploadCorrupt) + 1,
               "one row per reason");
 static_assert(
     [] {
