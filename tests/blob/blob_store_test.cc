@@ -33,7 +33,7 @@ class BlobStoreTest : public ::testing::TestWithParam<OpenStore> {
  protected:
   void SetUp() override {
     store_ = GetParam()(folder_);
-    if (store_ == nullptr) GTEST_SKIP() << "no S3 server here: ./dev setup";
+    if (store_ == nullptr) GTEST_SKIP() << "no S3 server here: ./dev objects";
   }
   std::string File(const std::string& text) {
     const std::string path = folder_.path() + "/file";

@@ -14,11 +14,12 @@ def tools():
 
 
 class Postgres:
-    """One cluster with one database."""
+    """One cluster."""
 
     def __init__(self, folder):
         self.folder = folder
         self.data, self.log = folder / "data", folder / "log"
+        self.databases = 0
         # It refuses to run as root.
         self.user = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
         if self.user:
@@ -40,6 +41,9 @@ class Postgres:
         """As a crash: connections break, nothing is said."""
         self._run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
 
-    @property
-    def uri(self):
-        return f"postgresql:///postgres?user=tester&host={self.folder}"
+    def new_uri(self):
+        """Of a new, empty database."""
+        self.databases += 1
+        name = f"test{self.databases}"
+        self._run("createdb", "-h", self.folder, "-U", "tester", name)
+        return f"postgresql:///{name}?user=tester&host={self.folder}"

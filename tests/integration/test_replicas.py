@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+import objects
 from client import FINAL, long_spec, refusal, tiny_spec
 from postgres import Postgres, tools
 from programs import MODEL, TINY
@@ -27,10 +28,29 @@ def database():
         running.stop()
 
 
-@pytest.fixture
-def replicas(database, make_server, tmp_path):
-    """Two servers with a local worker each, over one database and one blob store."""
-    shared = ["--store", database.uri, "--blobs", f"file://{tmp_path}/blobs", "--lease", LEASE]
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """uri(PLACE) of an object store; None: there is none here."""
+    if objects.versitygw() is None:
+        yield None
+        return
+    running = objects.ObjectStore(tmp_path_factory.mktemp("objects"))
+    yield running.uri
+    running.stop()
+
+
+@pytest.fixture(params=["folder", "objects"])
+def replicas(request, database, bucket, make_server, tmp_path, monkeypatch):
+    """Two servers with a local worker each, over one database and one blob store. With an object
+    store they share no folder at all."""
+    blobs = f"file://{tmp_path}/blobs"
+    if request.param == "objects":
+        if bucket is None:
+            pytest.skip("no S3 server here: ./dev objects")
+        for name, value in objects.KEYS.items():
+            monkeypatch.setenv(name, value)
+        blobs = bucket(tmp_path.name.lower().replace("_", "-"))
+    shared = ["--store", database.new_uri(), "--blobs", blobs, "--lease", LEASE]
     return [make_server(arguments=shared) for _ in range(2)]
 
 

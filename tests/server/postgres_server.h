@@ -23,9 +23,13 @@ namespace quantd {
 
 class PostgresServer {
  public:
+  // Whether a commit waits for the disk: tests are quicker without, figures are nothing without.
+  enum class Sync { kOff, kOn };
+
   // The one of this program, started at the first call; null where PostgreSQL is not installed.
+  template <Sync kSync = Sync::kOff>
   static PostgresServer* Get() {
-    static const std::unique_ptr<PostgresServer> server = Start();
+    static const std::unique_ptr<PostgresServer> server = Start(kSync);
     return server.get();
   }
 
@@ -53,15 +57,16 @@ class PostgresServer {
   }
 
  private:
-  PostgresServer(std::string tools, TemporaryFolder folder)
-      : tools_(std::move(tools)), folder_(std::move(folder)) {}
+  PostgresServer(std::string tools, TemporaryFolder folder, Sync sync)
+      : tools_(std::move(tools)), folder_(std::move(folder)), sync_(sync) {}
 
-  static std::unique_ptr<PostgresServer> Start() {
+  static std::unique_ptr<PostgresServer> Start(Sync sync) {
     const std::string versions = "/usr/lib/postgresql";
     const auto found = ListFolder(versions);
     if (!found.ok() || found->empty()) return nullptr;
-    std::unique_ptr<PostgresServer> server(new PostgresServer(
-        absl::StrCat(versions, "/", found->back(), "/bin"), *TemporaryFolder::Create("postgres")));
+    std::unique_ptr<PostgresServer> server(
+        new PostgresServer(absl::StrCat(versions, "/", found->back(), "/bin"),
+                           *TemporaryFolder::Create("postgres"), sync));
     const std::string& folder = server->folder_.path();
     // It refuses to run as root.
     if (geteuid() == 0 && chown(folder.c_str(), kNobody, kNobody) != 0) return nullptr;
@@ -75,7 +80,8 @@ class PostgresServer {
   }
 
   std::string Options() const {
-    return absl::StrCat("-c listen_addresses='' -c fsync=off -k ", folder_.path());
+    return absl::StrCat("-c listen_addresses='' -c fsync=", sync_ == Sync::kOn ? "on" : "off",
+                        " -k ", folder_.path());
   }
   std::string Tool(const std::string& name) const { return absl::StrCat(tools_, "/", name); }
 
@@ -103,6 +109,7 @@ class PostgresServer {
   static constexpr uid_t kNobody = 65534;
   const std::string tools_;
   const TemporaryFolder folder_;
+  const Sync sync_;
 };
 
 }  // namespace quantd
