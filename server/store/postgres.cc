@@ -176,15 +176,19 @@ bool MetAnotherTransaction(const absl::Status& status) {
 absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(
     const std::string& uri) {
   // What the URI says wins; a server that is gone is noticed within a minute.
-  const std::array<const char*, 7> keys = {"dbname",
-                                           "client_encoding",
-                                           "connect_timeout",
-                                           "application_name",
-                                           "keepalives_idle",
-                                           "tcp_user_timeout",
-                                           nullptr};
-  const std::array<const char*, 7> values = {uri.c_str(), "UTF8",  "10",   "quantd",
-                                             "20",        "60000", nullptr};
+  // Every query of ours has its index, and those who plan by statistics of a table that was empty
+  // a minute ago do not know.
+  const std::array<const char*, 8> keys = {
+      "dbname",          "client_encoding",  "connect_timeout", "application_name",
+      "keepalives_idle", "tcp_user_timeout", "options",         nullptr};
+  const std::array<const char*, 8> values = {uri.c_str(),
+                                             "UTF8",
+                                             "10",
+                                             "quantd",
+                                             "20",
+                                             "60000",
+                                             "-c enable_seqscan=off -c enable_bitmapscan=off",
+                                             nullptr};
   PGconn* opened = PQconnectdbParams(keys.data(), values.data(), 1);
   std::unique_ptr<PostgresConnection> connection(new PostgresConnection(opened));
   if (PQstatus(opened) != CONNECTION_OK) return CannotConnect(opened);
