@@ -1,0 +1,143 @@
+"""What needs no server: checksums, progress, recipes, the package itself."""
+
+import io
+import os
+import random
+import re
+import sys
+
+import pytest
+from server import ROOT
+
+import quantd
+from quantd import Recipe, crc32c, progress, steps
+from quantd.event import Progressed, StateChanged, Warned
+from quantd.snapshot import JobState, Progress
+from quantd.v1 import quantization_service_pb2 as api
+from quantd.v1 import quantization_service_rpc as rpcs
+
+
+def test_crc32c_is_that_of_the_polynomial():
+    from crc32c import crc32c as bit_by_bit  # tests/integration
+
+    chance = random.Random(7)
+    for size in (0, 1, 255, 16383, 16384, 16385, 70_001, 262_161):
+        data = bytes(chance.getrandbits(8) for _ in range(size))
+        assert crc32c.crc32c(data) == bit_by_bit(data), size
+
+
+def test_every_rpc_of_the_service_is_there():
+    service = api.DESCRIPTOR.services_by_name["QuantizationService"]
+    for method in service.methods:
+        rpc = getattr(rpcs, method.name)
+        assert rpc.path == f"/{service.full_name}/{method.name}"
+        assert rpc.request.DESCRIPTOR is method.input_type
+        assert rpc.reply.DESCRIPTOR.full_name == method.output_type.full_name
+
+
+def test_versions_agree():
+    cmake = (ROOT / "CMakeLists.txt").read_text("utf-8")
+    pyproject = (ROOT / "client/python/pyproject.toml").read_text("utf-8")
+    version = re.search(r"project\(quantd VERSION (\S+)", cmake)[1]
+    assert quantd.__version__ == version
+    assert f'\nversion = "{version}"\n' in pyproject
+
+
+def test_every_name_is_exported():
+    assert sorted(quantd.__all__, key=str.lower) == sorted(set(quantd.__all__), key=str.lower)
+    assert all(hasattr(quantd, name) for name in quantd.__all__)
+
+
+def event(kind, **fields):
+    import datetime
+
+    return kind(1, datetime.datetime.now(datetime.timezone.utc), 1, **fields)
+
+
+def at_block(done, total):
+    return event(Progressed, progress=Progress("quantize", done, total, 0, 0, 0, None))
+
+
+EVENTS = [
+    event(StateChanged, state=JobState.RUNNING, worker="workers/w1", reason="", message=""),
+    *(at_block(done, 40) for done in range(41)),
+    event(Warned, text="careful"),
+]
+
+
+def test_lines_where_there_is_no_terminal():
+    out = io.StringIO()
+    display = progress.Display("jobs/a", out, bar=False)
+    for one in EVENTS:
+        display(one)
+    display.on_break(RuntimeError())
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "jobs/a: starting on w1" and lines[-2] == "warning: careful"
+    assert lines[-1] == "jobs/a: no connection; trying again"
+    assert len(lines) == 13, "one line per tenth of the blocks"
+
+
+def test_a_bar_in_a_terminal(monkeypatch):
+    pytest.importorskip("tqdm")
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", out)
+    display = progress.display_for(None, "jobs/a")
+    for one in EVENTS:
+        display(one)
+    display.close()
+    shown = out.getvalue()
+    assert "40/40" in shown and "jobs/a quantize" in shown and "careful" in shown
+
+
+def test_no_bar_and_no_line_when_nobody_looks(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert progress.display_for(None, "jobs/a") is None
+    seen = []
+    display = progress.display_for(seen.append, "jobs/a")
+    display(EVENTS[0])
+    display.close()
+    assert seen == [EVENTS[0]]
+
+
+def test_recipes_are_refused_with_where_got_and_wanted():
+    with pytest.raises(quantd.InvalidRequest) as caught:
+        Recipe.from_dict({"defautl": {}})
+    assert caught.value.violations[0].field == "defautl"
+    with pytest.raises(quantd.InvalidRequest):
+        Recipe.from_dict({"default": {"bitz": 4}})
+    with pytest.raises(quantd.InvalidRequest) as caught:
+        quantd.Scheme("rtn", bits=4, number_format="nvfp4", group_size=0, scale_rule="best")
+    assert [one.field for one in caught.value.violations] == [
+        "number_format", "group_size", "scale_rule"]
+
+
+def test_recipes_from_files(tmp_path):
+    (tmp_path / "r.json").write_text('{"default": {"method": "rtn", "bits": 4}, "skip": []}')
+    assert Recipe.load(tmp_path / "r.json").skip == ()
+
+
+def test_sources(tmp_path, monkeypatch):
+    from quantd.source import model_source
+
+    monkeypatch.chdir(tmp_path)
+    assert model_source("org/model").hub.repo == "org/model"
+    assert model_source("models/abc123").uploaded == "models/abc123"
+    assert model_source("s3://b/p").s3.uri == "s3://b/p"
+    assert model_source("hub:org/model@main").hub.revision == "main"
+    os.makedirs("org/model")
+    assert model_source("org/model").path == str(tmp_path / "org" / "model")
+    assert model_source("a.gguf").path == str(tmp_path / "a.gguf")
+    with pytest.raises(quantd.InvalidRequest):
+        model_source("hub:nothing")
+
+
+def test_an_error_within_the_steps_closes_what_they_opened():
+    def failing():
+        try:
+            yield steps.Work(lambda: 1 / 0)
+        except ZeroDivisionError:
+            return (yield from steps.work(lambda: "mended"))
+
+    with quantd.Client("127.0.0.1:9") as client:
+        assert client.run(failing()) == "mended"
