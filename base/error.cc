@@ -83,9 +83,15 @@ constexpr std::array kRows = std::to_array<ReasonRow>({
      "the call carries no token, or none that is good"},
     {Reason::kPermissionDenied, "PERMISSION_DENIED", StatusCode::kPermissionDenied, Fault::kUser,
      false, "the caller's roles do not allow this"},
+    {Reason::kWorkerNotFound, "WORKER_NOT_FOUND", StatusCode::kNotFound, Fault::kUser, false,
+     "there is no such worker"},
+    {Reason::kUploadNotFound, "UPLOAD_NOT_FOUND", StatusCode::kNotFound, Fault::kUser, false,
+     "nothing was uploaded under that name"},
+    {Reason::kUploadCorrupt, "UPLOAD_CORRUPT", StatusCode::kDataLoss, Fault::kUser, false,
+     "what was uploaded is not what its digest says"},
 });
 
-static_assert(kRows.size() == static_cast<size_t>(Reason::kPermissionDenied) + 1,
+static_assert(kRows.size() == static_cast<size_t>(Reason::kUploadCorrupt) + 1,
               "one row per reason");
 static_assert(
     [] {

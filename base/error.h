@@ -55,6 +55,9 @@ enum class Reason {
   kInternal,
   kUnauthenticated,   // who calls is not known
   kPermissionDenied,  // who calls is known, and may not
+  kWorkerNotFound,
+  kUploadNotFound,
+  kUploadCorrupt,  // bytes that are not those of the digest that was told for them
 };
 
 struct ReasonRow {

@@ -224,13 +224,15 @@ absl::StatusOr<SealedFile> WriteFileAtomic(const std::string& path, std::string_
   return sealed;
 }
 
-absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to) {
+absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to,
+                                          Durability durability) {
   QD_ASSIGN_OR_RETURN(const auto source, RandomAccessFile::Open(from));
-  return CopyFileAtomic(*source, to);
+  return CopyFileAtomic(*source, to, durability);
 }
 
-absl::StatusOr<SealedFile> CopyFileAtomic(const RandomAccessFile& from, const std::string& to) {
-  QD_ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::Create(to));
+absl::StatusOr<SealedFile> CopyFileAtomic(const RandomAccessFile& from, const std::string& to,
+                                          Durability durability) {
+  QD_ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::Create(to, durability));
   Sha256 sha;
   QD_RETURN_IF_ERROR(ForEachPiece(from, [&](std::span<const std::byte> piece) {
     sha.Update(piece);

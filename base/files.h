@@ -65,8 +65,10 @@ absl::StatusOr<std::string> ReadFile(const RandomAccessFile& file, int64_t max_b
 absl::StatusOr<std::string> DigestOf(const RandomAccessFile& file);
 // Writes through an AtomicFile; the result carries the digest.
 absl::StatusOr<SealedFile> WriteFileAtomic(const std::string& path, std::string_view text);
-absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to);
-absl::StatusOr<SealedFile> CopyFileAtomic(const RandomAccessFile& from, const std::string& to);
+absl::StatusOr<SealedFile> CopyFileAtomic(const std::string& from, const std::string& to,
+                                          Durability durability = Durability::kSync);
+absl::StatusOr<SealedFile> CopyFileAtomic(const RandomAccessFile& from, const std::string& to,
+                                          Durability durability = Durability::kSync);
 
 absl::Status MakeFolders(const std::string& path);
 absl::Status RemoveTree(const std::string& path);

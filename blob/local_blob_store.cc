@@ -3,9 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <filesystem>
-#include <span>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -25,17 +23,7 @@ namespace fs = std::filesystem;
 absl::Status LinkOrCopy(const std::string& from, const std::string& to) {
   QD_RETURN_IF_ERROR(RemoveTree(to));
   if (link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
-  constexpr int64_t kPieceBytes = int64_t{4} << 20;
-  QD_ASSIGN_OR_RETURN(const auto file, RandomAccessFile::Open(from));
-  QD_ASSIGN_OR_RETURN(AtomicFile copy, AtomicFile::Create(to, Durability::kNamed));
-  std::vector<std::byte> piece(static_cast<size_t>(std::min(kPieceBytes, file->size())));
-  for (int64_t at = 0; at < file->size(); at += kPieceBytes) {
-    const std::span<std::byte> wanted =
-        std::span(piece).first(static_cast<size_t>(std::min(kPieceBytes, file->size() - at)));
-    QD_RETURN_IF_ERROR(file->Read(at, wanted));
-    QD_RETURN_IF_ERROR(copy.Append(wanted));
-  }
-  return copy.Seal().status();
+  return CopyFileAtomic(from, to, Durability::kNamed).status();
 }
 
 class LocalBlobStore : public BlobStore {

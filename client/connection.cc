@@ -149,6 +149,71 @@ absl::StatusOr<std::vector<v1::ArtifactFile>> Connection::ListArtifactFiles(
   }
 }
 
+absl::StatusOr<v1::Upload> Connection::CreateUpload(const v1::Upload& upload) {
+  v1::CreateUploadRequest request;
+  *request.mutable_upload() = upload;
+  return Call(&v1::QuantizationService::Stub::CreateUpload, request);
+}
+
+absl::StatusOr<v1::Upload> Connection::GetUpload(const std::string& name) {
+  v1::GetUploadRequest request;
+  request.set_name(name);
+  return Call(&v1::QuantizationService::Stub::GetUpload, request);
+}
+
+absl::StatusOr<v1::Upload> Connection::CommitUpload(const std::string& name) {
+  v1::CommitUploadRequest request;
+  request.set_name(name);
+  return Call(&v1::QuantizationService::Stub::CommitUpload, request);
+}
+
+absl::StatusOr<std::vector<v1::Upload>> Connection::ListUploads(const std::string& collection) {
+  std::vector<v1::Upload> uploads;
+  v1::ListUploadsRequest request;
+  request.set_collection(collection);
+  while (true) {
+    QD_ASSIGN_OR_RETURN(v1::ListUploadsResponse page,
+                        Call(&v1::QuantizationService::Stub::ListUploads, request));
+    for (v1::Upload& upload : *page.mutable_uploads()) uploads.push_back(std::move(upload));
+    if (page.next_page_token().empty()) return uploads;
+    request.set_page_token(page.next_page_token());
+  }
+}
+
+absl::Status Connection::DeleteUpload(const std::string& name) {
+  v1::DeleteUploadRequest request;
+  request.set_name(name);
+  return Call(&v1::QuantizationService::Stub::DeleteUpload, request).status();
+}
+
+absl::StatusOr<v1::UploadFile> Connection::StreamUpload(
+    const std::function<absl::StatusOr<bool>(v1::WriteUploadFileRequest&)>& next) {
+  grpc::ClientContext context;
+  SayWhoCalls(options_.security, context);
+  Cancellation::Scope scope(cancellation_, context);
+  v1::WriteUploadFileResponse response;
+  const auto writer = stub_->WriteUploadFile(&context, &response);
+  v1::WriteUploadFileRequest message;
+  absl::StatusOr<bool> more = true;
+  while (true) {
+    message.Clear();
+    more = next(message);
+    if (!more.ok() || !*more) break;
+    // The server has ended the call: Finish says why.
+    if (!writer->Write(message)) break;
+  }
+  if (more.ok()) {
+    writer->WritesDone();
+  } else {
+    context.TryCancel();
+  }
+  const grpc::Status status = writer->Finish();
+  if (cancellation_.cancelled()) return Interrupted();
+  if (!more.ok()) return more.status();
+  QD_RETURN_IF_ERROR(StreamStatus(status));
+  return std::move(*response.mutable_file());
+}
+
 absl::StatusOr<std::vector<v1::Worker>> Connection::ListWorkers() {
   std::vector<v1::Worker> workers;
   v1::ListWorkersRequest request;

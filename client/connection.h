@@ -1,5 +1,5 @@
 // A thin, typed connection to quantd: one function per rpc, absl::StatusOr out, deadlines and
-// retries inside. What needs several calls is in watch.h and download.h.
+// retries inside. What needs several calls is in watch.h, download.h and upload.h.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,12 @@ class Connection {
   absl::Status DeleteJob(const std::string& name);
   // All pages. The files that are finished so far, in order of path.
   absl::StatusOr<std::vector<v1::ArtifactFile>> ListArtifactFiles(const std::string& job);
+  absl::StatusOr<v1::Upload> CreateUpload(const v1::Upload& upload);
+  absl::StatusOr<v1::Upload> GetUpload(const std::string& name);
+  absl::StatusOr<v1::Upload> CommitUpload(const std::string& name);
+  // All pages, in order of name. `collection`: "models" or "datasets".
+  absl::StatusOr<std::vector<v1::Upload>> ListUploads(const std::string& collection);
+  absl::Status DeleteUpload(const std::string& name);
   // All pages, in order of name.
   absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
   absl::StatusOr<v1::Worker> DrainWorker(const std::string& name);
@@ -55,6 +61,11 @@ class Connection {
                             const std::function<absl::Status(const v1::JobEvent&)>& on_event);
   absl::Status StreamFile(const v1::ReadArtifactFileRequest& request,
                           const std::function<absl::Status(const v1::ArtifactChunk&)>& on_chunk);
+
+  // The other way: sends what `next` fills in until it says that there is no more (false). Returns
+  // what the server has then.
+  absl::StatusOr<v1::UploadFile> StreamUpload(
+      const std::function<absl::StatusOr<bool>(v1::WriteUploadFileRequest&)>& next);
 
   const std::string& server() const { return options_.server; }
   Cancellation& cancellation() { return cancellation_; }

@@ -35,15 +35,15 @@ absl::StatusOr<std::string> ReadModel(const v1::ModelSource& model, FieldChecks&
       if (model.path().empty()) all.Wrong("model.path", "nothing", "a folder on the server");
       return model.path();
     case v1::ModelSource::kUploaded:
-      return NotBuilt(checks, "uploaded", "model.path");
+      return model.uploaded();
     case v1::ModelSource::kS3:
-      return NotBuilt(checks, "s3", "model.path");
+      return NotBuilt(checks, "s3", "model.path or model.uploaded");
     case v1::ModelSource::kHub:
-      return NotBuilt(checks, "hub", "model.path");
+      return NotBuilt(checks, "hub", "model.path or model.uploaded");
     case v1::ModelSource::SOURCE_NOT_SET:
       break;
   }
-  all.Wrong("model", "no source", "model.path: a folder on the server");
+  all.Wrong("model", "no source", "model.path: a folder on the server, or model.uploaded");
   return std::string();
 }
 
@@ -68,9 +68,9 @@ absl::StatusOr<std::string> ReadDataset(const v1::DatasetSource& dataset, std::s
       }
       return absl::StrCat(ToAbsl(kBuiltin), dataset.builtin());
     case v1::DatasetSource::kUploaded:
-      return NotBuilt(checks, "uploaded", "path or builtin");
+      return dataset.uploaded();
     case v1::DatasetSource::kS3:
-      return NotBuilt(checks, "s3", "path or builtin");
+      return NotBuilt(checks, "s3", "path, uploaded or builtin");
     case v1::DatasetSource::SOURCE_NOT_SET:
       break;
   }
@@ -214,10 +214,28 @@ void ReadResources(const v1::Resources& message, ResourceRequest& resources, Fie
   all.Collect(checks.Finish());
 }
 
+// Whether it is the name of an upload rather than a path: "models/{id}". What more the id must be
+// is the server's to say.
+bool NamesUpload(std::string_view text, std::string_view collection) {
+  return text.starts_with(collection) && text.find('/', collection.size()) == text.npos;
+}
+
+v1::ModelSource ModelToProto(const std::string& model) {
+  v1::ModelSource source;
+  if (NamesUpload(model, "models/")) {
+    source.set_uploaded(model);
+  } else {
+    source.set_path(model);
+  }
+  return source;
+}
+
 v1::DatasetSource DatasetToProto(std::string_view text) {
   v1::DatasetSource source;
   if (text.starts_with(kBuiltin)) {
     source.set_builtin(std::string(text.substr(kBuiltin.size())));
+  } else if (NamesUpload(text, "datasets/")) {
+    source.set_uploaded(std::string(text));
   } else {
     source.set_path(std::string(text));
   }
@@ -277,7 +295,7 @@ void FindUnknownFields(const google::protobuf::Message& message, const std::stri
 
 v1::JobSpec ToProto(const QuantizeRequest& request) {
   v1::JobSpec spec;
-  spec.mutable_model()->set_path(request.model_folder);
+  *spec.mutable_model() = ModelToProto(request.model_folder);
   *spec.mutable_recipe() = ToProto(request.recipe);
   v1::Calibration* calibration = spec.mutable_calibration();
   *calibration->mutable_dataset() = DatasetToProto(request.calibration.text);

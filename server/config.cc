@@ -212,8 +212,19 @@ std::vector<Row> LimitRows() {
           "retention", "jobs are removed with their files so long after their end",
           +[](Config& config) -> absl::Duration& { return config.limits.retention; },
           absl::Seconds(1), absl::InfiniteDuration()),
+      SwitchRow("no-result-cache",
+                "make a job of every request, also of one that an earlier job has the result of",
+                &Config::no_result_cache),
+      IntegerRow<int64_t>(
+          "upload-bytes", "bytes that the models and datasets of a tenant may take",
+          +[](Config& config) -> int64_t& { return config.limits.upload_bytes; }, 0,
+          int64_t{1} << 50),
+      DurationRow(
+          "upload-expiry", "an upload that is not finished is removed so long after its last byte",
+          +[](Config& config) -> absl::Duration& { return config.limits.upload_expiry; },
+          absl::Seconds(1), absl::InfiniteDuration()),
       IntegerRow<int>(
-          "streams", "WatchJob and ReadArtifactFile calls open at a time",
+          "streams", "WatchJob, ReadArtifactFile and WriteUploadFile calls open at a time",
           +[](Config& config) -> int& { return config.limits.streams; }, 1, 100'000),
       DurationRow(
           "max-run-time", "longest run of one attempt",

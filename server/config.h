@@ -27,6 +27,7 @@ struct Config {
   bool insecure = false;  // plaintext on an address that is not loopback
   std::string tls_cert = {}, tls_key = {}, tls_client_ca = {};  // PEM files; empty: none
   bool require_tokens = false;
+  bool no_result_cache = false;
   absl::Duration grace = absl::Seconds(10);
   Limits limits;
 };

@@ -2,7 +2,8 @@
 //
 //   quantd.lock      held while a server runs: two servers never share a folder
 //   quantd.db        the store
-//   blobs/           artifact files
+//   blobs/           artifact files, checkpoints, uploads
+//   uploads/         bytes of uploads until their file is whole
 //   audit.log        who changed what, one JSON object a line
 //   scratch/         of local workers
 //   quantd.socket    with TLS: where local workers connect; for the server's own user
@@ -31,6 +32,7 @@ class DataFolder {
   std::string database_path() const { return path_ + "/quantd.db"; }
   std::string audit_path() const { return path_ + "/audit.log"; }
   std::string socket_path() const { return path_ + "/quantd.socket"; }
+  std::string staging_path() const { return path_ + "/uploads"; }
   std::string blob_uri() const { return "file://" + path_ + "/blobs"; }
 
   absl::Status WriteAddresses(const std::string& grpc, const std::string& metrics);

@@ -26,6 +26,9 @@ struct Limits {
   int64_t tenant_queue = 20000;                           // jobs waiting, per tenant
   int64_t tenant_running = 20000;                         // tasks running, per tenant
   absl::Duration retention = absl::InfiniteDuration();    // of jobs that have ended
+  int64_t upload_bytes = int64_t{1} << 40;                // per tenant; what is shared counts once
+  int upload_files = 10000;                               // of one upload
+  absl::Duration upload_expiry = absl::Hours(24);         // of an unfinished one, without a byte
   int streams = 1000;
   int chunk_bytes = 1 << 20;
   int events_per_call = 1000;

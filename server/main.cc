@@ -87,6 +87,7 @@ int Serve(const Config& config, const sigset_t& signals) {
                         .data = config.data,
                         .model_roots = config.model_roots,
                         .limits = config.limits,
+                        .result_cache = !config.no_result_cache,
                         .tokens = TokensFor(config),
                         .tls = {.certificate = config.tls_cert,
                                 .key = config.tls_key,

@@ -37,6 +37,8 @@ constexpr Row kBytesServed = {"quantd_artifact_bytes_served_total",
                               "Bytes of artifact files sent to clients."};
 constexpr Row kRpcSeconds = {"quantd_rpc_duration_seconds",
                              "Time from the arrival of a call to its status, by method and code."};
+constexpr Row kResultsReused = {"quantd_results_reused_total",
+                                "Requests answered with the job of an earlier identical one."};
 constexpr Row kBuildInfo = {"quantd_build_info", "Always 1; the labels tell the build."};
 
 const prometheus::Histogram::BucketBoundaries kRpcBuckets = {
@@ -123,7 +125,12 @@ struct Metrics::State {
                          .Name(kBytesServed.name)
                          .Help(kBytesServed.help)
                          .Register(*registry)
-                         .Add({})) {
+                         .Add({})),
+        results_reused(prometheus::BuildCounter()
+                           .Name(kResultsReused.name)
+                           .Help(kResultsReused.help)
+                           .Register(*registry)
+                           .Add({})) {
     prometheus::BuildGauge()
         .Name(kBuildInfo.name)
         .Help(kBuildInfo.help)
@@ -137,6 +144,7 @@ struct Metrics::State {
   prometheus::Family<prometheus::Histogram>& task_seconds;
   prometheus::Family<prometheus::Histogram>& rpc_seconds;
   prometheus::Counter& bytes_served;
+  prometheus::Counter& results_reused;
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 
@@ -187,6 +195,8 @@ void Metrics::TaskDone(std::string_view method, std::string_view outcome, absl::
 void Metrics::BytesServed(int64_t bytes) {
   state_->bytes_served.Increment(static_cast<double>(bytes));
 }
+
+void Metrics::ResultReused() { state_->results_reused.Increment(); }
 
 std::string Metrics::Page() const {
   std::vector<prometheus::MetricFamily> families = state_->registry->Collect();

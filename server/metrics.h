@@ -29,6 +29,8 @@ class Metrics {
   void RpcDone(std::string_view method, std::string_view code, absl::Duration duration);
   void TaskDone(std::string_view method, std::string_view outcome, absl::Duration duration);
   void BytesServed(int64_t bytes);
+  // A request was answered with the job of an identical one.
+  void ResultReused();
 
   // The page as text, as a scrape would get it.
   std::string Page() const;

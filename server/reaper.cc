@@ -7,6 +7,7 @@
 #include "base/exceptions.h"
 #include "base/log.h"
 #include "server/blob_sweep.h"
+#include "server/contents.h"
 
 namespace quantd {
 namespace {
@@ -17,10 +18,12 @@ constexpr absl::Duration kForgetWorkersAfter = absl::Hours(24);
 
 }  // namespace
 
-Reaper::Reaper(Store& store, BlobStore& blobs, const Clock& clock, const Limits& limits,
-               ReaperOptions options, std::function<void(const AfterCommit&)> committed)
+Reaper::Reaper(Store& store, BlobStore& blobs, Staging& staging, const Clock& clock,
+               const Limits& limits, ReaperOptions options,
+               std::function<void(const AfterCommit&)> committed)
     : store_(store),
       blobs_(blobs),
+      staging_(staging),
       clock_(clock),
       limits_(limits),
       options_(options),
@@ -76,6 +79,8 @@ absl::Status Reaper::Tick() {
         spdlog::info("job {} ended longer ago than jobs are kept: removed", id);
         return RemoveJob(store, id, after);
       }));
+  QD_RETURN_IF_ERROR(
+      DropStaleUploads(store_, blobs_, staging_, now - limits_.upload_expiry, kPerTick));
   SweepIfDue(now);
   return absl::OkStatus();
 }
@@ -113,7 +118,9 @@ absl::Status Reaper::EndLeases(absl::Time now) {
 void Reaper::SweepIfDue(absl::Time now) {
   if (now < next_sweep_) return;
   next_sweep_ = now + options_.sweep_period;
-  if (const absl::Status status = SweepBlobs(store_, blobs_); !status.ok()) {
+  absl::Status status = SweepBlobs(store_, blobs_);
+  status.Update(SweepContents(store_, blobs_));
+  if (!status.ok()) {
     spdlog::error("sweep of blobs: {}", std::string(status.message()));
   }
 }

@@ -1,6 +1,7 @@
 // Looks at the clock so that nothing waits for ever: ends leases that have expired or come to
 // nothing, fails jobs that waited too long, lets delayed ones wait for a worker, forgets workers
-// that are gone and jobs that ended long ago, removes blobs that nobody will ask for.
+// that are gone, jobs that ended long ago and uploads that nobody finishes, removes blobs that
+// nobody will ask for.
 #pragma once
 
 #include <functional>
@@ -14,6 +15,7 @@
 #include "blob/blob_store.h"
 #include "server/lifecycle.h"
 #include "server/limits.h"
+#include "server/staging.h"
 #include "server/store/store.h"
 
 namespace quantd {
@@ -27,7 +29,7 @@ class Reaper {
  public:
   // `committed` is called after each transaction that changed something. All must outlive the
   // reaper.
-  Reaper(Store& store, BlobStore& blobs, const Clock& clock, const Limits& limits,
+  Reaper(Store& store, BlobStore& blobs, Staging& staging, const Clock& clock, const Limits& limits,
          ReaperOptions options, std::function<void(const AfterCommit&)> committed);
   ~Reaper();
   Reaper(const Reaper&) = delete;
@@ -52,6 +54,7 @@ class Reaper {
 
   Store& store_;
   BlobStore& blobs_;
+  Staging& staging_;
   const Clock& clock_;
   const Limits& limits_;
   const ReaperOptions options_;

@@ -8,6 +8,8 @@ namespace {
 constexpr std::array kGroups = std::to_array<CommandGroup>({
     {"jobs", "Jobs on the server"},
     {"artifacts", "What jobs have made"},
+    {"models", "Models that were sent to the server"},
+    {"datasets", "Texts that were sent to the server"},
 });
 
 constexpr std::array kCommands = std::to_array<CommandRow>({
@@ -21,6 +23,12 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"jobs report", "Show the report of a finished job", MakeJobsReport},
     {"artifacts list", "List the files of a job that are finished so far", MakeArtifactsList},
     {"artifacts get", "Download the files of a job, or one of them", MakeArtifactsGet},
+    {"models push", "Send a model to the server; goes on where it was broken off", MakeModelsPush},
+    {"models list", "List the models on the server", MakeModelsList},
+    {"models delete", "Remove models that no open job uses", MakeModelsDelete},
+    {"datasets push", "Send a text to the server", MakeDatasetsPush},
+    {"datasets list", "List the texts on the server", MakeDatasetsList},
+    {"datasets delete", "Remove texts that no open job uses", MakeDatasetsDelete},
     {"compare", "Set results side by side and mark the best for their size", MakeCompare},
     {"inspect", "Show what is in a model folder or GGUF file, and what is wrong", MakeInspect},
     {"convert", "Write a quantized model in another layout, without loss", MakeConvert},

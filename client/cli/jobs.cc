@@ -93,11 +93,7 @@ class JobsList : public Command {
     if (names_) {
       for (const v1::Job& job : jobs) session.out() << job.name() << "\n";
     } else if (session.json()) {
-      Json list = Json::array();
-      for (const v1::Job& job : jobs) {
-        QD_ASSIGN_OR_RETURN(Json json, MessageJson(job));
-        list.push_back(std::move(json));
-      }
+      QD_ASSIGN_OR_RETURN(const Json list, MessagesJson(jobs));
       session.PrintJson(list);
     } else if (jobs.empty()) {
       session.err() << "No jobs.\n";

@@ -4,11 +4,25 @@
 
 #include <google/protobuf/message.h>
 
+#include <utility>
+
 #include "absl/status/statusor.h"
+#include "base/error.h"
 #include "base/json.h"
 
 namespace quantd {
 
 absl::StatusOr<Json> MessageJson(const google::protobuf::Message& message);
+
+// The same for a list of messages.
+template <typename Messages>
+absl::StatusOr<Json> MessagesJson(const Messages& messages) {
+  Json list = Json::array();
+  for (const auto& message : messages) {
+    QD_ASSIGN_OR_RETURN(Json json, MessageJson(message));
+    list.push_back(std::move(json));
+  }
+  return list;
+}
 
 }  // namespace quantd

@@ -17,6 +17,7 @@
 #include "client/cli/job_text.h"
 #include "client/cli/message_json.h"
 #include "client/cli/out_folder.h"
+#include "client/cli/push.h"
 #include "engine/flags/quantize_flags.h"
 
 namespace quantd {
@@ -32,13 +33,22 @@ std::string RandomUuid() {
                          high & 0xFFFF, low >> 48, low & 0xFFFFFFFFFFFF);
 }
 
-// The server may run in another folder, so a path is made absolute here.
-absl::StatusOr<std::string> ModelFolder(const std::string& model) {
+// The server may run in another folder, so a path is made absolute here. "models/ID" is an upload,
+// if there is one; where a folder is called so too, people are told which was taken.
+absl::StatusOr<std::string> ModelName(Session& session, const std::string& model) {
   for (const std::string scheme : {"s3://", "hf://"}) {
     if (model.starts_with(scheme)) {
       return MakeError(Reason::kUnimplemented, "this source of models is not built yet",
                        Violation{.where = "MODEL", .got = model, .wanted = "a folder"});
     }
+  }
+  const bool here = std::filesystem::exists(model);
+  if (model.starts_with("models/") && model.find('/', sizeof("models")) == std::string::npos &&
+      (!here || session.connection().GetUpload(model).ok())) {
+    if (here && !session.json()) {
+      session.err() << "Taking the upload " << model << "; the folder here is ./" << model << "\n";
+    }
+    return model;
   }
   std::filesystem::path path = std::filesystem::absolute(model).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
@@ -49,8 +59,11 @@ absl::StatusOr<std::string> ModelFolder(const std::string& model) {
 class RequestFlags {
  public:
   explicit RequestFlags(CLI::App& app) : quantization_(app) {
-    app.add_option("MODEL", model_, "Folder or GGUF file of the model, as the server sees it")
+    app.add_option("MODEL", model_,
+                   "Folder or GGUF file of the model, as the server sees it, or models/ID of one "
+                   "that was sent there")
         ->required();
+    app.add_flag("--push", push_, "MODEL lies on this machine: send it to the server first");
     app.add_option("--label", labels_, "KEY=VALUE to find the job by; repeatable")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
@@ -59,10 +72,15 @@ class RequestFlags {
 
   const std::string& model() const { return model_; }
 
-  absl::StatusOr<v1::CreateJobRequest> Request() const {
+  absl::StatusOr<v1::CreateJobRequest> Request(Session& session) const {
     QuantizeRequest quantization;
     QD_RETURN_IF_ERROR(quantization_.Apply(quantization));
-    QD_ASSIGN_OR_RETURN(quantization.model_folder, ModelFolder(model_));
+    if (push_) {
+      QD_ASSIGN_OR_RETURN(const PushedUpload pushed, PushModel(session, model_, ""));
+      quantization.model_folder = pushed.upload.name();
+    } else {
+      QD_ASSIGN_OR_RETURN(quantization.model_folder, ModelName(session, model_));
+    }
     v1::CreateJobRequest request;
     request.set_request_id(RandomUuid());
     v1::JobSpec& spec = *request.mutable_job()->mutable_spec();
@@ -83,6 +101,7 @@ class RequestFlags {
  private:
   QuantizeFlags quantization_;
   std::string model_;
+  bool push_ = false;
   std::vector<std::string> labels_;
   std::optional<int> priority_;
 };
@@ -126,11 +145,14 @@ class Quantize : public Command {
                  "Write into --out although it has files; an older result goes first");
     app.add_flag("--detach", detach_, "Print the job's name and leave");
     app.add_flag("--dry-run", dry_run_, "Only check the request and print the plan");
+    app.add_flag("--no-cache", no_cache_,
+                 "Do the work even if an identical request was made before");
     app.add_flag("-v,--verbose", layers_, "One line per linear");
   }
 
   absl::StatusOr<ExitCode> Run(Session& session) override {
-    QD_ASSIGN_OR_RETURN(const v1::CreateJobRequest request, request_.Request());
+    QD_ASSIGN_OR_RETURN(v1::CreateJobRequest request, request_.Request(session));
+    request.set_no_cache(no_cache_);
     if (dry_run_) return PrintPlan(session, request);
     std::string out = out_;
     if (!detach_) {
@@ -138,8 +160,12 @@ class Quantize : public Command {
       if (!force_) QD_RETURN_IF_ERROR(CheckOutFolder(out, {}));
     }
     QD_ASSIGN_OR_RETURN(const v1::Job job, session.connection().CreateJob(request));
+    if (job.reused() && !session.json()) {
+      session.err() << "An identical request made " << job.name()
+                    << " before; --no-cache does the work again\n";
+    }
     if (detach_) return PrintDetached(session, job);
-    session.err() << job.name() << " submitted\n";
+    if (!job.reused()) session.err() << job.name() << " submitted\n";
     if (force_) QD_RETURN_IF_ERROR(ReplaceOlderResult(out, {}));
     return FollowToEnd(session, {.job = job.name(), .out = out, .layers = layers_});
   }
@@ -157,7 +183,8 @@ class Quantize : public Command {
       bits = MostBits(job.plan());
       method = job.method();
     }
-    return DefaultOutFolder(request.job().spec().model().path(), method, bits);
+    const v1::ModelSource& model = request.job().spec().model();
+    return DefaultOutFolder(model.has_uploaded() ? model.uploaded() : model.path(), method, bits);
   }
 
   static absl::StatusOr<ExitCode> PrintDetached(Session& session, const v1::Job& job) {
@@ -173,14 +200,14 @@ class Quantize : public Command {
 
   RequestFlags request_;
   std::string out_;
-  bool force_ = false, detach_ = false, dry_run_ = false, layers_ = false;
+  bool force_ = false, detach_ = false, dry_run_ = false, no_cache_ = false, layers_ = false;
 };
 
 class Validate : public Command {
  public:
   explicit Validate(CLI::App& app) : request_(app) {}
   absl::StatusOr<ExitCode> Run(Session& session) override {
-    QD_ASSIGN_OR_RETURN(const v1::CreateJobRequest request, request_.Request());
+    QD_ASSIGN_OR_RETURN(const v1::CreateJobRequest request, request_.Request(session));
     return PrintPlan(session, request);
   }
 

@@ -31,11 +31,7 @@ std::string DefaultText(const google::protobuf::Value& value) {
 
 template <typename Messages>
 absl::Status PrintList(Session& session, const Messages& messages) {
-  Json list = Json::array();
-  for (const auto& message : messages) {
-    QD_ASSIGN_OR_RETURN(Json json, MessageJson(message));
-    list.push_back(std::move(json));
-  }
+  QD_ASSIGN_OR_RETURN(const Json list, MessagesJson(messages));
   session.PrintJson(list);
   return absl::OkStatus();
 }

@@ -24,9 +24,11 @@ constexpr int64_t kMaxRecipeBytes = 1 << 20;
 constexpr int64_t kMaxTemplateBytes = 1 << 20;
 constexpr std::string_view kGroup = "Recipe";
 
-// A text is sent to a process with another working folder, so paths become absolute here.
+// A text is sent to a process with another working folder, so paths become absolute here. What is
+// called as uploads are, and is no file here, is a server's to find.
 std::string AbsoluteText(const std::string& text) {
   if (text.starts_with("builtin:")) return text;
+  if (text.starts_with("datasets/") && !std::filesystem::exists(text)) return text;
   return std::filesystem::absolute(text).lexically_normal().string();
 }
 

@@ -1,18 +1,21 @@
-// A model in a blob store: the blobs below a prefix.
+// A model in a blob store: files that have names of their own there.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
-#include "absl/status/statusor.h"
 #include "blob/blob_store.h"
 #include "engine/tensor/model_files.h"
 
 namespace quantd {
 
-// The files are the blobs "<prefix>/<name>"; what lies deeper belongs to somebody else. Errors:
-// INVALID_FIELD for a prefix that is no blob name; MODEL_NOT_FOUND if nothing is below it.
+// `location`: what people call the model. `blobs`: of each file of the model, its name in the
+// store. MODEL_NOT_FOUND if there are none. Opens nothing yet: a blob that is not there is found
+// out when it is opened.
 absl::StatusOr<std::shared_ptr<const ModelFiles>> OpenModelBlobs(
-    std::shared_ptr<const BlobStore> store, const std::string& prefix);
+    std::shared_ptr<const BlobStore> store, std::string location,
+    std::map<std::string, std::string, std::less<>> blobs);
 
 }  // namespace quantd

@@ -84,6 +84,8 @@ v1::Limits LimitsMessage(const Limits& limits) {
   message.set_streams(limits.streams);
   message.set_chunk_bytes(limits.chunk_bytes);
   message.set_events_per_call(limits.events_per_call);
+  message.set_upload_bytes(limits.upload_bytes);
+  message.set_upload_files(limits.upload_files);
   return message;
 }
 

@@ -17,9 +17,14 @@
 #include "server/lifecycle.h"
 #include "server/limits.h"
 #include "server/metrics.h"
+#include "server/staging.h"
 #include "server/store/store.h"
 
 namespace quantd {
+
+// Without files, the model is opened at the request's model_folder.
+using Planner = std::function<absl::StatusOr<std::unique_ptr<PlannedQuantization>>(
+    const QuantizeRequest& request, std::shared_ptr<const ModelFiles> files)>;
 
 // Made once; all members are thread-safe or constant.
 struct ApiContext {
@@ -28,6 +33,7 @@ struct ApiContext {
   const AuditLog& audit;
   BlobStore& blobs;
   std::string blob_uri;
+  Staging& staging;
   const Clock& clock;
   Limits limits;
   Metrics& metrics;
@@ -35,8 +41,9 @@ struct ApiContext {
   Executor& planner;   // CreateJob: reads models and texts, so it must not hold up heartbeats
   EventHub& hub;
   // Plans what CreateJob is asked for: reads a stranger's model, so it may fail in any way.
-  std::function<absl::StatusOr<std::unique_ptr<PlannedQuantization>>(const QuantizeRequest&)> plan;
+  Planner plan;
   std::vector<std::string> model_roots;  // resolved
+  bool result_cache = true;              // identical requests share a job
   std::atomic<int> streams = 0;          // open WatchJob and ReadArtifactFile calls
 
   // Wakes who waits for what was committed and removes blobs that nothing names any more.

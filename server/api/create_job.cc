@@ -1,11 +1,6 @@
 #include "server/api/create_job.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <sys/random.h>
-
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -23,39 +18,16 @@
 #include "proto/convert.h"
 #include "proto/convert_time.h"
 #include "proto/field_checks.h"
+#include "server/api/job_inputs.h"
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
+#include "server/api/result_key.h"
+#include "server/id.h"
 
 namespace quantd {
 namespace {
 
-constexpr std::string_view kBuiltin = "builtin:";
 constexpr char kDefaultMethod[] = "rtn";
-
-// 16 characters of [a-z2-7]: 80 random bits.
-std::string NewJobId() {
-  constexpr std::string_view kAlphabet = "abcdefghijklmnopqrstuvwxyz234567";
-  std::array<unsigned char, 16> random{};
-  size_t filled = 0;
-  while (filled < random.size()) {
-    const ssize_t got = getrandom(random.data() + filled, random.size() - filled, 0);
-    if (got > 0) filled += static_cast<size_t>(got);
-  }
-  std::string id;
-  for (const unsigned char byte : random) id.push_back(kAlphabet[byte % kAlphabet.size()]);
-  return id;
-}
-
-// The same bytes for the same message, whatever the order of its maps.
-std::string DeterministicBytes(const google::protobuf::Message& message) {
-  std::string bytes;
-  google::protobuf::io::StringOutputStream stream(&bytes);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  message.SerializeToCodedStream(&coded);
-  coded.Trim();
-  return bytes;
-}
 
 std::string BodyDigest(const v1::Job& job) {
   v1::Job asked;
@@ -91,18 +63,20 @@ absl::Status CheckSize(const v1::JobSpec& spec, const Limits& limits) {
 // Where links lead by the time that a file is opened is looked at then, here and by the worker:
 // QuantizeRequest::model_roots.
 absl::Status ResolvePaths(const ApiContext& api, QuantizeRequest& request, v1::JobSpec& spec) {
-  QD_ASSIGN_OR_RETURN(request.model_folder,
-                      ResolveAllowedPath("job.spec.model.path", request.model_folder,
-                                         api.model_roots, Reason::kModelNotFound));
-  spec.mutable_model()->set_path(request.model_folder);
-  if (!request.calibration.text.starts_with(kBuiltin)) {
+  if (spec.model().has_path()) {
+    QD_ASSIGN_OR_RETURN(request.model_folder,
+                        ResolveAllowedPath("job.spec.model.path", request.model_folder,
+                                           api.model_roots, Reason::kModelNotFound));
+    spec.mutable_model()->set_path(request.model_folder);
+  }
+  if (spec.calibration().dataset().has_path()) {
     QD_ASSIGN_OR_RETURN(
         request.calibration.text,
         ResolveAllowedPath("job.spec.calibration.dataset.path", request.calibration.text,
                            api.model_roots, Reason::kDatasetInvalid));
     spec.mutable_calibration()->mutable_dataset()->set_path(request.calibration.text);
   }
-  if (!request.evaluation.text.starts_with(kBuiltin)) {
+  if (spec.evaluation().dataset().has_path()) {
     QD_ASSIGN_OR_RETURN(
         request.evaluation.text,
         ResolveAllowedPath("job.spec.evaluation.dataset.path", request.evaluation.text,
@@ -117,6 +91,7 @@ Task TaskOf(const Job& job, const v1::JobSpec& spec, const QuantizeRequest& requ
   Task task;
   task.id = job.id + "-1";
   task.job_id = job.id;
+  task.tenant = job.tenant;
   task.priority = spec.resources().priority();
   task.queued_time = job.create_time;
   task.backend = request.resources.backend;
@@ -237,14 +212,18 @@ absl::Status CheckMethods(const Recipe& recipe) {
 }
 
 struct MadeJob {
+  v1::JobSpec spec;        // with its paths resolved
+  std::string result_key;  // what identical requests have in common; empty: nobody may share it
   Job job;
   JobDetail detail;
   Task task;
 };
 
-// Nothing, when there was an earlier one.
+// What the transaction did: made the job, or found one of an identical request; or neither, when
+// the same call had come before.
 struct Added {
   std::optional<Job> job;
+  std::optional<std::string> reused;  // its id
   AfterCommit after;
 };
 
@@ -261,8 +240,10 @@ absl::Status ByField(const absl::Status& status, const std::string& model_folder
   return MakeError(Reason::kModelOutsideRoots, "refused", std::move(violations));
 }
 
-// Checks the request in full; no store, no side effect.
-absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
+// Checks the request in full; no side effect.
+absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const std::string& tenant,
+                                const v1::CreateJobRequest& asked_for) {
+  const v1::Job& asked = asked_for.job();
   QD_RETURN_IF_ERROR(CheckSize(asked.spec(), api.limits));
   MadeJob made;
   QD_ASSIGN_OR_RETURN(made.job.labels, CheckLabels(asked.labels(), api.limits));
@@ -271,19 +252,68 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const v1::Job& asked) {
   QD_RETURN_IF_ERROR(CheckMethods(request.recipe));
   QD_RETURN_IF_ERROR(ResolvePaths(api, request, spec));
   request.model_roots = api.model_roots;
-  const auto planning = api.plan(request);
+  made.job.model = request.model_folder;
+  QD_ASSIGN_OR_RETURN(const PlanInputs inputs, OpenPlanInputs(api, tenant, spec, request));
+  const auto planning = api.plan(request, inputs.model);
   QD_RETURN_IF_ERROR(ByField(planning.status(), request.model_folder));
   const auto& planned = *planning;
   SplitMessage plan = Split(ToProto(planned->plan));
-  made.job.id = NewJobId();
+  made.job.id = NewId();
   made.job.method = request.recipe.default_scheme.method.value_or(kDefaultMethod);
-  made.job.model = request.model_folder;
+  made.job.tenant = tenant;
   made.job.spec = DeterministicBytes(spec);
   made.job.plan = std::move(plan.head);
   made.detail.plan = std::move(plan.tail);
   made.job.create_time = api.clock.Now();
   made.task = TaskOf(made.job, spec, request, planned->plan, api.limits);
+  if (api.result_cache && !asked_for.no_cache() && !asked_for.validate_only()) {
+    QD_ASSIGN_OR_RETURN(made.result_key, ResultKey(spec, *planned, inputs.uploads));
+  }
+  made.spec = std::move(spec);
   return made;
+}
+
+// Another call with the same id, or an identical request, may have come while this one was
+// planning.
+absl::StatusOr<Added> AddOrFind(const ApiContext& api, StoreTransaction& store,
+                                const v1::CreateJobRequest& request, const std::string& body,
+                                const MadeJob& made) {
+  Added added;
+  const std::string& tenant = made.job.tenant;
+  QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, tenant, request.request_id(), body));
+  if (earlier.has_value()) return added;
+  if (!made.result_key.empty()) {
+    QD_ASSIGN_OR_RETURN(added.reused, store.FindResult(tenant, made.result_key));
+  }
+  if (!added.reused.has_value()) {
+    QD_RETURN_IF_ERROR(CheckQueue(store, tenant, api.limits));
+    Task task = made.task;
+    QD_RETURN_IF_ERROR(AddJob(store, added.job.emplace(made.job), made.detail, task, added.after));
+    QD_RETURN_IF_ERROR(HoldInputs(store, *added.job, made.spec));
+    if (!made.result_key.empty()) {
+      QD_RETURN_IF_ERROR(store.InsertResult(*added.job, made.result_key));
+    }
+  }
+  if (request.request_id().empty()) return added;
+  QD_RETURN_IF_ERROR(store.InsertRequest({.tenant = tenant,
+                                          .request_id = request.request_id(),
+                                          .job_id = added.reused.value_or(made.job.id),
+                                          .body_sha256 = body}));
+  return added;
+}
+
+absl::Status AnswerReused(ApiContext& api, const std::string& id, const Job& asked,
+                          v1::Job* response) {
+  QD_ASSIGN_OR_RETURN(*response,
+                      ReadResult(api.store, [&](StoreReader& store) -> absl::StatusOr<v1::Job> {
+                        QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
+                        QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
+                        return ToProto(job, &detail);
+                      }));
+  response->set_reused(true);
+  api.metrics.ResultReused();
+  spdlog::info("job {} answers an identical request: {} of {}", id, asked.method, asked.model);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -297,9 +327,7 @@ absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJo
                         AnswerEarlier(api, caller.tenant, request.request_id(), body, response));
     if (answered) return absl::OkStatus();
   }
-  QD_ASSIGN_OR_RETURN(MadeJob made, MakeJob(api, request.job()));
-  made.job.tenant = caller.tenant;
-  made.task.tenant = caller.tenant;
+  QD_ASSIGN_OR_RETURN(const MadeJob made, MakeJob(api, caller.tenant, request));
   if (request.validate_only()) {
     QD_RETURN_IF_ERROR(api.store.Read(
         [&](StoreReader& store) { return CheckQueue(store, caller.tenant, api.limits); }));
@@ -309,24 +337,12 @@ absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJo
     response->clear_create_time();
     return absl::OkStatus();
   }
-  const auto add = [&](StoreTransaction& store) -> absl::StatusOr<Added> {
-    Added added;
-    // Another call with the same id may have come while this one was planning.
-    QD_ASSIGN_OR_RETURN(const auto earlier,
-                        FindEarlier(store, caller.tenant, request.request_id(), body));
-    if (earlier.has_value()) return added;
-    QD_RETURN_IF_ERROR(CheckQueue(store, caller.tenant, api.limits));
-    Task task = made.task;
-    QD_RETURN_IF_ERROR(AddJob(store, added.job.emplace(made.job), made.detail, task, added.after));
-    if (request.request_id().empty()) return added;
-    QD_RETURN_IF_ERROR(store.InsertRequest({.tenant = caller.tenant,
-                                            .request_id = request.request_id(),
-                                            .job_id = made.job.id,
-                                            .body_sha256 = body}));
-    return added;
+  const auto add = [&](StoreTransaction& store) {
+    return AddOrFind(api, store, request, body, made);
   };
   QD_ASSIGN_OR_RETURN(const Added added, WriteResult(api.store, add));
   api.Committed(added.after);
+  if (added.reused.has_value()) return AnswerReused(api, *added.reused, made.job, response);
   if (!added.job.has_value()) {
     return AnswerEarlier(api, caller.tenant, request.request_id(), body, response).status();
   }

@@ -1,5 +1,8 @@
 #include "server/api/job_messages.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -159,6 +162,16 @@ SplitMessage Split(v1::JobResult result) {
   lists.mutable_resolved_recipe()->Swap(result.mutable_resolved_recipe());
   lists.mutable_cache()->Swap(result.mutable_cache());
   return {.head = result.SerializeAsString(), .tail = lists.SerializeAsString()};
+}
+
+std::string DeterministicBytes(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return bytes;
 }
 
 }  // namespace quantd

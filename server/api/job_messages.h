@@ -33,4 +33,7 @@ struct SplitMessage {
 SplitMessage Split(v1::Plan plan);
 SplitMessage Split(v1::JobResult result);
 
+// The same bytes for the same message, whatever the order of its maps.
+std::string DeterministicBytes(const google::protobuf::Message& message);
+
 }  // namespace quantd

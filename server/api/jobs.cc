@@ -232,7 +232,7 @@ absl::Status DrainWorker(ApiContext& api, const Caller& caller,
   const auto drain = [&](StoreTransaction& store) -> absl::StatusOr<Drained> {
     QD_ASSIGN_OR_RETURN(auto worker, store.FindWorker(id));
     if (!worker.has_value()) {
-      return MakeError(Reason::kJobNotFound, "there is no such worker",
+      return MakeError(Reason::kWorkerNotFound, "there is no such worker",
                        Violation{.where = "name", .got = request.name(), .wanted = ""});
     }
     worker->drain_asked = true;

@@ -4,7 +4,9 @@
 #include "server/api/create_job.h"
 #include "server/api/jobs.h"
 #include "server/api/read_artifact.h"
+#include "server/api/uploads.h"
 #include "server/api/watch_job.h"
+#include "server/api/write_upload_file.h"
 
 namespace quantd {
 // One line per rpc that answers once: run `function` on the executor.
@@ -26,6 +28,12 @@ QD_UNARY(CancelJob, CancelJobRequest, v1::Job, api_.executor, quantd::CancelJob)
 QD_UNARY(DeleteJob, DeleteJobRequest, Empty, api_.executor, quantd::DeleteJob)
 QD_UNARY(ListArtifactFiles, ListArtifactFilesRequest, v1::ListArtifactFilesResponse, api_.executor,
          quantd::ListArtifactFiles)
+QD_UNARY(CreateUpload, CreateUploadRequest, v1::Upload, api_.executor, quantd::CreateUpload)
+QD_UNARY(GetUpload, GetUploadRequest, v1::Upload, api_.executor, quantd::GetUpload)
+QD_UNARY(CommitUpload, CommitUploadRequest, v1::Upload, api_.executor, quantd::CommitUpload)
+QD_UNARY(ListUploads, ListUploadsRequest, v1::ListUploadsResponse, api_.executor,
+         quantd::ListUploads)
+QD_UNARY(DeleteUpload, DeleteUploadRequest, Empty, api_.executor, quantd::DeleteUpload)
 QD_UNARY(ListWorkers, ListWorkersRequest, v1::ListWorkersResponse, api_.executor,
          quantd::ListWorkers)
 QD_UNARY(DrainWorker, DrainWorkerRequest, v1::Worker, api_.executor, quantd::DrainWorker)
@@ -39,6 +47,11 @@ grpc::ServerWriteReactor<v1::JobEvent>* QuantizationService::WatchJob(
 grpc::ServerWriteReactor<v1::ArtifactChunk>* QuantizationService::ReadArtifactFile(
     Context* context, const v1::ReadArtifactFileRequest* request) {
   return quantd::ReadArtifactFile(api_, CredentialsOf(*context), *request);
+}
+
+grpc::ServerReadReactor<v1::WriteUploadFileRequest>* QuantizationService::WriteUploadFile(
+    Context* context, v1::WriteUploadFileResponse* response) {
+  return quantd::WriteUploadFile(api_, CredentialsOf(*context), response);
 }
 
 }  // namespace quantd

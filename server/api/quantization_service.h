@@ -30,6 +30,18 @@ class QuantizationService final : public v1::QuantizationService::CallbackServic
                            v1::ListArtifactFilesResponse* response) override;
   grpc::ServerWriteReactor<v1::ArtifactChunk>* ReadArtifactFile(
       Context* context, const v1::ReadArtifactFileRequest* request) override;
+  Unary* CreateUpload(Context* context, const v1::CreateUploadRequest* request,
+                      v1::Upload* response) override;
+  Unary* GetUpload(Context* context, const v1::GetUploadRequest* request,
+                   v1::Upload* response) override;
+  grpc::ServerReadReactor<v1::WriteUploadFileRequest>* WriteUploadFile(
+      Context* context, v1::WriteUploadFileResponse* response) override;
+  Unary* CommitUpload(Context* context, const v1::CommitUploadRequest* request,
+                      v1::Upload* response) override;
+  Unary* ListUploads(Context* context, const v1::ListUploadsRequest* request,
+                     v1::ListUploadsResponse* response) override;
+  Unary* DeleteUpload(Context* context, const v1::DeleteUploadRequest* request,
+                      Empty* response) override;
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
                      v1::ListWorkersResponse* response) override;
   Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest* request,

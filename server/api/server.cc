@@ -56,6 +56,7 @@ class RunningServer final : public Server {
     if (options_.wrap_store != nullptr) store_ = options_.wrap_store(std::move(store_));
     QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(folder_->blob_uri()));
     QD_RETURN_IF_ERROR(SweepBlobs(*store_, *blobs_));
+    staging_ = std::make_unique<Staging>(folder_->staging_path());
     QD_ASSIGN_OR_RETURN(std::vector<std::string> roots, ResolveRoots(options_.model_roots));
     access_ = std::make_unique<AccessControl>(
         *store_, *options_.clock, options_.tokens,
@@ -68,6 +69,7 @@ class RunningServer final : public Server {
                               .audit = *audit_,
                               .blobs = *blobs_,
                               .blob_uri = folder_->blob_uri(),
+                              .staging = *staging_,
                               .clock = *options_.clock,
                               .limits = options_.limits,
                               .metrics = *metrics_,
@@ -75,9 +77,10 @@ class RunningServer final : public Server {
                               .planner = planner_,
                               .hub = hub_,
                               .plan = options_.plan,
-                              .model_roots = std::move(roots)});
+                              .model_roots = std::move(roots),
+                              .result_cache = options_.result_cache});
     reaper_ =
-        std::make_unique<Reaper>(*store_, *blobs_, *options_.clock, api_->limits,
+        std::make_unique<Reaper>(*store_, *blobs_, *staging_, *options_.clock, api_->limits,
                                  ReaperOptions{.sweep_period = options_.sweep_period},
                                  [this](const AfterCommit& after) { api_->Committed(after); });
     QD_RETURN_IF_ERROR(reaper_->ExtendLeases());
@@ -177,6 +180,7 @@ class RunningServer final : public Server {
   std::unique_ptr<DataFolder> folder_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<Staging> staging_;
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Metrics> metrics_;

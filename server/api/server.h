@@ -17,6 +17,7 @@
 #include "engine/plan/plan.h"
 #include "server/access/access_control.h"
 #include "server/api/certificates.h"
+#include "server/api/context.h"
 #include "server/limits.h"
 #include "server/store/store.h"
 
@@ -28,6 +29,7 @@ struct ServerOptions {
   std::string data = {};  // folder; made if missing, locked while the server runs
   std::vector<std::string> model_roots = {};  // folders that requests may name
   Limits limits = {};
+  bool result_cache = true;
   TokenRule tokens = TokenRule::kOnceThereAreAny;
   TlsFiles tls = {};  // empty: plain text
   int threads = 8;    // for the store and files
@@ -36,8 +38,9 @@ struct ServerOptions {
   absl::Duration sweep_period = absl::Minutes(10);  // blobs that no job names are removed so often
   const Clock* clock = &Clock::System();
   // What plans a job, and what may stand between the server and its store: for tests.
-  std::function<absl::StatusOr<std::unique_ptr<PlannedQuantization>>(const QuantizeRequest&)> plan =
-      [](const QuantizeRequest& request) { return MakePlan(request); };
+  Planner plan = [](const QuantizeRequest& request, std::shared_ptr<const ModelFiles> files) {
+    return files == nullptr ? MakePlan(request) : MakePlan(request, std::move(files));
+  };
   std::function<std::unique_ptr<Store>(std::unique_ptr<Store>)> wrap_store = nullptr;
 };
 

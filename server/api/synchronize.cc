@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "server/api/calls.h"
+#include "server/api/job_inputs.h"
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
 
@@ -405,6 +406,7 @@ class Visit : public VisitResult {
     assignment->set_fencing_token(lease.fencing_token);
     assignment->set_attempt(job.attempts);
     assignment->mutable_spec()->ParseFromString(job.spec);
+    QD_RETURN_IF_ERROR(TellInputs(store_, job.tenant, assignment->spec(), *assignment));
     assignment->set_blob_prefix(BlobPrefix(job.id, lease.fencing_token) + "/");
     assignment->set_checkpoint_prefix(CheckpointPrefix(job.id, task.id) + "/");
     *assignment->mutable_max_run_time() = ToProto(task.max_run_time);

@@ -238,6 +238,52 @@ END;
 CREATE TRIGGER pending_of_tenant_removed AFTER DELETE ON tasks WHEN OLD.state = 0 BEGIN
   UPDATE pending_of_tenants SET tasks = tasks - 1 WHERE tenant = OLD.tenant;
 END;
+)sql",
+                                       // Uploads, and which jobs use them.
+                                       R"sql(
+CREATE TABLE uploads (
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  ready INTEGER NOT NULL,
+  create_time INTEGER NOT NULL,
+  change_time INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name)
+) WITHOUT ROWID;
+CREATE INDEX uploads_unfinished ON uploads (change_time) WHERE ready = 0;
+CREATE TABLE upload_files (
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  path TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  PRIMARY KEY (tenant, name, path)
+) WITHOUT ROWID;
+CREATE INDEX upload_files_by_content ON upload_files (tenant, sha256);
+CREATE TABLE contents (
+  tenant TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  blob TEXT NOT NULL UNIQUE,
+  held INTEGER NOT NULL,
+  PRIMARY KEY (tenant, sha256)
+) WITHOUT ROWID;
+CREATE TABLE upload_uses (
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  PRIMARY KEY (tenant, name, job)
+) WITHOUT ROWID;
+CREATE INDEX upload_uses_by_job ON upload_uses (job);
+)sql",
+                                       // What identical requests find a job by.
+                                       R"sql(
+CREATE TABLE results (
+  tenant TEXT NOT NULL,
+  key TEXT NOT NULL,
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  PRIMARY KEY (tenant, key, job)
+) WITHOUT ROWID;
+CREATE INDEX results_by_job ON results (job);
 )sql"};
 
 }  // namespace

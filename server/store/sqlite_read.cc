@@ -130,6 +130,18 @@ absl::StatusOr<std::optional<RequestRecord>> SqliteTransaction::FindRequest(
   return std::optional(std::move(record));
 }
 
+absl::StatusOr<std::optional<std::string>> SqliteTransaction::FindResult(std::string_view tenant,
+                                                                         std::string_view key) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("SELECT jobs.id FROM results JOIN jobs ON jobs.number = job "
+                          "WHERE results.tenant = ? AND key = ? AND state IN (0, 1, 3) "
+                          "ORDER BY job DESC LIMIT 1"));
+  QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Bind(key).Step());
+  if (!found) return std::optional<std::string>();
+  return std::optional<std::string>(statement.Text());
+}
+
 absl::StatusOr<std::vector<Event>> SqliteTransaction::ListEvents(const Job& job,
                                                                  int64_t after_sequence, int limit,
                                                                  int64_t max_bytes) {

@@ -25,6 +25,8 @@ class SqliteTransaction final : public StoreTransaction {
   absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) override;
   absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
                                                            std::string_view request_id) override;
+  absl::StatusOr<std::optional<std::string>> FindResult(std::string_view tenant,
+                                                        std::string_view key) override;
   absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence, int limit,
                                                 int64_t max_bytes) override;
   absl::StatusOr<std::vector<ArtifactFile>> ListArtifactFiles(const Job& job,
@@ -61,12 +63,34 @@ class SqliteTransaction final : public StoreTransaction {
   absl::Status NoteTokenUse(std::string_view id, absl::Time now) override;
   absl::Status PutWorkerOwner(std::string_view worker, std::string_view owner) override;
 
+  // What users have uploaded: sqlite_uploads.cc.
+  absl::StatusOr<std::optional<Upload>> FindUpload(std::string_view tenant,
+                                                   std::string_view name) override;
+  absl::StatusOr<std::vector<Upload>> ListUploads(std::string_view tenant,
+                                                  std::string_view collection,
+                                                  std::string_view after, int limit) override;
+  absl::StatusOr<std::vector<Upload>> StaleUploads(absl::Time changed_before, int limit) override;
+  absl::StatusOr<std::optional<Content>> FindContent(std::string_view tenant,
+                                                     std::string_view sha256) override;
+  absl::StatusOr<int64_t> UploadedBytes(std::string_view tenant) override;
+  absl::StatusOr<bool> IsBlobOfContent(std::string_view blob) override;
+  absl::StatusOr<std::optional<std::string>> OpenJobUsing(std::string_view tenant,
+                                                          std::string_view name) override;
+  absl::Status InsertUpload(const Upload& upload) override;
+  absl::Status UpdateUpload(const Upload& upload) override;
+  absl::StatusOr<std::vector<Content>> DeleteUpload(std::string_view tenant,
+                                                    std::string_view name) override;
+  absl::Status PutContent(const Content& content) override;
+  absl::Status PutUploadUse(std::string_view tenant, std::string_view name,
+                            int64_t job_number) override;
+
   // Writing: sqlite_write.cc.
   absl::Status InsertJob(Job& job, const JobDetail& detail) override;
   absl::Status UpdateJob(const Job& job) override;
   absl::Status SetResultDetail(const Job& job, std::string_view result) override;
   absl::Status DeleteJob(std::string_view id) override;
   absl::Status InsertRequest(const RequestRecord& record) override;
+  absl::Status InsertResult(const Job& job, std::string_view key) override;
   absl::Status AppendEvent(Job& job, Event event) override;
   absl::Status PutArtifactFile(const Job& job, const ArtifactFile& file) override;
   absl::Status DeleteArtifactFiles(const Job& job) override;
@@ -83,6 +107,7 @@ class SqliteTransaction final : public StoreTransaction {
   absl::StatusOr<std::vector<Task>> ReadTasks(SqliteStatement& statement);
   absl::StatusOr<std::vector<Lease>> ReadLeases(SqliteStatement& statement);
   absl::StatusOr<std::vector<Worker>> ReadWorkers(SqliteStatement& statement);
+  absl::Status ReadUploadFiles(Upload& upload);
 
   SqliteConnection& connection_;
 };

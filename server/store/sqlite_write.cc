@@ -105,6 +105,13 @@ absl::Status SqliteTransaction::InsertRequest(const RequestRecord& record) {
       .Run();
 }
 
+absl::Status SqliteTransaction::InsertResult(const Job& job, std::string_view key) {
+  QD_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("INSERT INTO results (tenant, key, job) VALUES (?, ?, ?)"));
+  return statement.Bind(std::string_view(job.tenant)).Bind(key).Bind(job.number).Run();
+}
+
 absl::Status SqliteTransaction::AppendEvent(Job& job, Event event) {
   event.sequence = ++job.last_sequence;
   const std::string failure = TextOf(event.failure);

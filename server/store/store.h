@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "server/job.h"
 #include "server/store/access_store.h"
+#include "server/store/upload_store.h"
 
 namespace quantd {
 
@@ -74,7 +75,7 @@ struct RequestRecord {
 };
 
 // A consistent view. Not thread-safe; valid only within the function it was given to.
-class StoreReader : public AccessReader {
+class StoreReader : public AccessReader, public UploadReader {
  public:
   // JOB_NOT_FOUND if there is none. For what the server does itself; calls of users: GetJobIn.
   virtual absl::StatusOr<Job> GetJob(std::string_view id) = 0;
@@ -89,6 +90,10 @@ class StoreReader : public AccessReader {
   virtual absl::StatusOr<std::vector<std::string>> JobsEndedBy(absl::Time time, int limit) = 0;
   virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(std::string_view tenant,
                                                                    std::string_view request_id) = 0;
+
+  // The newest job of the tenant's with that result key which is open or has succeeded.
+  virtual absl::StatusOr<std::optional<std::string>> FindResult(std::string_view tenant,
+                                                                std::string_view key) = 0;
 
   // In order of sequence; at most `limit`, and the page ends once it holds `max_bytes`.
   virtual absl::StatusOr<std::vector<Event>> ListEvents(const Job& job, int64_t after_sequence,
@@ -132,7 +137,7 @@ class StoreReader : public AccessReader {
                                                std::string_view session) = 0;
 };
 
-class StoreTransaction : public StoreReader, public AccessWriter {
+class StoreTransaction : public StoreReader, public AccessWriter, public UploadWriter {
  public:
   // Sets number. ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertJob(Job& job, const JobDetail& detail) = 0;
@@ -143,6 +148,9 @@ class StoreTransaction : public StoreReader, public AccessWriter {
   virtual absl::Status DeleteJob(std::string_view id) = 0;
   // ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertRequest(const RequestRecord& record) = 0;
+
+  // What identical requests find the job by, as long as there is the job.
+  virtual absl::Status InsertResult(const Job& job, std::string_view key) = 0;
 
   // Gives the event the job's next sequence, and writes both.
   virtual absl::Status AppendEvent(Job& job, Event event) = 0;

@@ -20,13 +20,14 @@ class ServerProcess:
     """One data folder and the server that runs on it. Restarting keeps the folder."""
 
     def __init__(self, folder, workers=1, model_roots=(MODELS,), arguments=(),
-                 credentials=None):
+                 credentials=None, result_cache=False):
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "quantd.log"
         self.workers = workers
         self.model_roots = model_roots
         self.arguments = list(arguments)
+        self.result_cache = result_cache  # off: tests make many jobs of one request
         self.credentials = credentials  # what a client needs, of a server with TLS
         self.process = None
         self.address = self.metrics = None
@@ -39,6 +40,8 @@ class ServerProcess:
                    "--data", str(self.data), "--local-workers", str(self.workers)]
         for root in self.model_roots:
             command += ["--model-root", str(root)]
+        if not self.result_cache:
+            command.append("--no-result-cache")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command + self.arguments, stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, start_new_session=True,

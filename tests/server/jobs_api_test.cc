@@ -34,8 +34,8 @@ class JobsApiTest : public RunningServerTest {
 };
 
 TEST_F(JobsApiTest, AModelThatMakesPlanningThrowIsRefusedAndTheServerLivesOn) {
-  options_.plan =
-      [](const QuantizeRequest&) -> absl::StatusOr<std::unique_ptr<PlannedQuantization>> {
+  options_.plan = [](const QuantizeRequest&, std::shared_ptr<const ModelFiles>)
+      -> absl::StatusOr<std::unique_ptr<PlannedQuantization>> {
     throw std::length_error("vector::_M_default_append");
   };
   StartServer();
@@ -221,7 +221,9 @@ std::vector<Refusal> Refusals() {
        },
        Reason::kModelNotFound, "job.spec.model.path"},
       {"upload", [](auto& r) { SpecOf(r)->mutable_model()->set_uploaded("models/a"); },
-       Reason::kUnimplemented, "uploaded"},
+       Reason::kUploadNotFound, "job.spec.model.uploaded"},
+      {"upload's name", [](auto& r) { SpecOf(r)->mutable_model()->set_uploaded("datasets/a"); },
+       Reason::kInvalidField, "models/{id}"},
       {"method", [](auto& r) { SchemeOf(r)->set_method("awqq"); }, Reason::kRecipeInvalid,
        "wanted one of rtn"},
       {"bits", [](auto& r) { SchemeOf(r)->set_bits(99); }, Reason::kInvalidField,

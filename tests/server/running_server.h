@@ -39,6 +39,7 @@ class RunningServerTest : public testing::Test {
     options_.model_roots = {SourcePath("models")};
     options_.reaper_period = absl::Milliseconds(20);
     options_.threads = 4;
+    options_.result_cache = false;  // most tests make many jobs of one request
     options_.limits.retry_delay = absl::ZeroDuration();
     // What the server does in a transaction may be done again: every test is one of that.
     options_.wrap_store = [](std::unique_ptr<Store> store) -> std::unique_ptr<Store> {

@@ -54,7 +54,7 @@ ZONES = [
     ("proto", ["proto/*"], ["base", "engine/types", "engine/plan", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),
     # Plain structs that store, scheduler and api share.
-    ("server/types", ["server/job.*", "server/limits.*", "server/caller.*",
+    ("server/types", ["server/job.*", "server/limits.*", "server/caller.*", "server/upload.h",
                       "server/id.*"], ["base"]),
     ("server/store", ["server/store/*"], ["base", "server/types"]),
     ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),

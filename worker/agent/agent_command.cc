@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
@@ -25,6 +26,7 @@
 #include "worker/agent/scratch.h"
 #include "worker/agent/synchronizer.h"
 #include "worker/runner/exit_codes.h"
+#include "worker/runner/sandbox.h"
 
 namespace quantd {
 namespace {
@@ -35,7 +37,7 @@ struct Options {
   std::string token_file;
   ChannelSecurity security;
   bool insecure = false;
-  std::string log_format = "text", log_level = "info";
+  std::string log_format = "text", log_level = "info", sandbox = "auto";
   int threads = 0;
   int64_t memory_limit = 0;
   int64_t grace_seconds = 20;
@@ -110,7 +112,8 @@ AgentOptions OptionsFor(const Options& options, const std::vector<std::string>& 
                      .threads = options.threads,
                      .memory_bytes = options.memory_limit,
                      // Leaves time to tell the server.
-                     .cancel_grace = agent.shutdown_grace / 2};
+                     .cancel_grace = agent.shutdown_grace / 2,
+                     .sandbox = options.sandbox != "off"};
   return agent;
 }
 
@@ -189,6 +192,13 @@ class AgentCommand : public WorkerCommand {
         ->envname("QUANTD_WORKER_GRACE")
         ->check(CLI::Range(1, 3600))
         ->capture_default_str();
+    command_
+        .add_option("--sandbox", options_.sandbox,
+                    "Whether tasks give up the network and all files but their own: auto (as far "
+                    "as this kernel can), require, or off")
+        ->envname("QUANTD_WORKER_SANDBOX")
+        ->check(CLI::IsMember({"auto", "require", "off"}))
+        ->capture_default_str();
     command_.add_option("--log-format", options_.log_format, "text or json")
         ->envname("QUANTD_LOG_FORMAT")
         ->check(CLI::IsMember({"text", "json"}))
@@ -236,6 +246,7 @@ class AgentCommand : public WorkerCommand {
     if (auto violations = Check(options_, backends); !violations.empty()) {
       return Refuse(MakeError(Reason::kInvalidField, "refused", std::move(violations)));
     }
+    if (const absl::Status status = CheckSandbox(); !status.ok()) return Refuse(status);
     SignalThread signals;
     const auto scratch = Scratch::Open(options_.scratch, options_.name);
     if (!scratch.ok()) return Refuse(scratch.status());
@@ -255,6 +266,20 @@ class AgentCommand : public WorkerCommand {
   }
 
  private:
+  absl::Status CheckSandbox() const {
+    const std::vector<std::string> missing = MissingForSandbox();
+    if (options_.sandbox == "off" || missing.empty()) return absl::OkStatus();
+    if (options_.sandbox == "require") {
+      return MakeError(Reason::kInvalidField, "refused",
+                       Violation{.where = "--sandbox",
+                                 .got = "a kernel without " + absl::StrJoin(missing, " and "),
+                                 .wanted = "Linux 5.13 with Landlock and seccomp, or auto"});
+    }
+    spdlog::warn("this kernel cannot shut tasks in as they should be: no {}",
+                 absl::StrJoin(missing, ", no "));
+    return absl::OkStatus();
+  }
+
   static int Refuse(const absl::Status& status) {
     fmt::print(stderr, "quantd-worker: {}: {}\n",
                RowOf(ReasonOf(status).value_or(Reason::kInternal)).name,

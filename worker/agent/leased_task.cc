@@ -15,6 +15,7 @@
 #include "proto/convert.h"
 #include "proto/convert_time.h"
 #include "spdlog/spdlog.h"
+#include "worker/agent/task_inputs.h"
 #include "worker/runner/memory_limit.h"
 
 namespace quantd {
@@ -23,6 +24,7 @@ namespace {
 constexpr char kRequestFile[] = "request.json";
 constexpr char kOutputFolder[] = "out";
 constexpr char kJournalFolder[] = "journal";
+constexpr char kInputFolder[] = "inputs";
 
 // The smaller of two limits of which 0 means none.
 template <typename Number>
@@ -127,7 +129,9 @@ absl::Status LeasedTask::Prepare(const std::string& blob_store_uri) {
   QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(blob_store_uri));
   QD_RETURN_IF_ERROR(RemoveTree(folder_));
   QD_RETURN_IF_ERROR(MakeFolders(folder_));
-  QD_ASSIGN_OR_RETURN(const QuantizeRequest request, Request());
+  QD_ASSIGN_OR_RETURN(QuantizeRequest request, Request());
+  QD_RETURN_IF_ERROR(
+      FetchInputs(*blobs_, assignment_, absl::StrCat(folder_, "/", kInputFolder), request));
   const std::string file = absl::StrCat(folder_, "/", kRequestFile);
   QD_RETURN_IF_ERROR(WriteFileAtomic(file, DumpJson(ToJson(request))).status());
   QD_ASSIGN_OR_RETURN(const int64_t free_bytes, FreeBytes(folder_));
@@ -141,6 +145,7 @@ absl::Status LeasedTask::Prepare(const std::string& blob_store_uri) {
   }
   std::vector<std::string> arguments = {"quantize", "--request-file", file, "--events-fd",
                                         absl::StrCat(Child::kEventsDescriptor)};
+  if (resources_.sandbox) arguments.insert(arguments.end(), {"--sandbox", folder_});
   OpenCheckpoint();
   if (checkpoint_ != nullptr) {
     arguments.insert(arguments.end(), {"--journal", absl::StrCat(folder_, "/", kJournalFolder)});

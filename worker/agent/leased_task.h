@@ -29,6 +29,7 @@ struct TaskResources {
   int threads = 0;
   int64_t memory_bytes = 0;
   absl::Duration cancel_grace = absl::Seconds(10);
+  bool sandbox = true;  // the child gives up what it does not need (sandbox.h)
 };
 
 // Runs the child in a scratch folder of its own, from where the attempts before it were, stores

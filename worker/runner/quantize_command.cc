@@ -33,6 +33,7 @@
 #include "worker/runner/interruption.h"
 #include "worker/runner/journal_flags.h"
 #include "worker/runner/memory_limit.h"
+#include "worker/runner/sandbox.h"
 
 namespace quantd {
 namespace {
@@ -40,7 +41,7 @@ namespace {
 constexpr int64_t kMaxRequestBytes = int64_t{4} << 20;
 
 struct Options {
-  std::string model, out, request_file, statistics, save_statistics;
+  std::string model, out, request_file, statistics, save_statistics, sandbox;
   std::optional<int> threads;
   int events_descriptor = -1;
   bool json = false, dry_run = false, quiet = false, verbose = false, no_sync = false,
@@ -212,6 +213,11 @@ class QuantizeCommand : public WorkerCommand {
                         "Take the request from this JSON file; flags override it");
     command_.add_option("--events-fd", options_.events_descriptor,
                         "Write events as JSON lines to this open descriptor");
+    command_
+        .add_option("--sandbox", options_.sandbox,
+                    "Give up the network, other processes and all files but those of this "
+                    "folder, and of the model and texts to read")
+        ->type_name("DIR");
     command_.footer(
         "Exit codes: 0 done; 1 failed; 2 bad usage or refused; 4 gate missed; 5 out of memory; "
         "130 interrupted.");
@@ -276,6 +282,10 @@ class QuantizeCommand : public WorkerCommand {
   int RunFor(Audience& audience) {
     auto request = ReadRequest();
     if (!request.ok()) return Fail(audience, request.status(), true);
+    if (!options_.sandbox.empty()) {
+      const absl::Status entered = EnterSandbox(FoldersOf(*request));
+      if (!entered.ok()) return Fail(audience, entered, false);
+    }
     if (request->resources.max_memory_bytes > 0) {
       const int threads =
           request->resources.threads > 0 ? request->resources.threads : AvailableCpus();
@@ -320,6 +330,17 @@ class QuantizeCommand : public WorkerCommand {
       return code;
     }
     return ShowResult(audience, *report, request->output_folder);
+  }
+
+  // Where a server names roots, links may lead anywhere below them.
+  SandboxFolders FoldersOf(const QuantizeRequest& request) const {
+    SandboxFolders folders{.readable = request.model_roots, .writable = {options_.sandbox}};
+    const std::filesystem::path model(request.model_folder);
+    folders.readable.push_back(IsFolder(model) ? model.string() : model.parent_path().string());
+    for (const std::string& text : {request.calibration.text, request.evaluation.text}) {
+      if (!text.starts_with("builtin:")) folders.readable.push_back(text);
+    }
+    return folders;
   }
 
   // No mixture of two results: an older one is refused or goes. What a run that did not end has

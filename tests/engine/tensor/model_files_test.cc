@@ -54,7 +54,15 @@ const Place kBlobs = {
       ASSERT_TRUE(WriteFileAtomic(path, text).ok());
       ASSERT_TRUE(StoreIn(folder)->PutFile("jobs/tiny/" + file, path).ok());
     },
-    [](const TemporaryFolder& folder) { return OpenModelBlobs(StoreIn(folder), "jobs/tiny"); }};
+    [](const TemporaryFolder& folder) {
+      std::map<std::string, std::string, std::less<>> blobs;
+      const std::vector<std::string> all = *StoreIn(folder)->List("jobs/tiny");
+      for (const std::string& blob : all) {
+        const std::string name = blob.substr(sizeof("jobs/tiny"));
+        if (name.find('/') == std::string::npos) blobs[name] = blob;
+      }
+      return OpenModelBlobs(StoreIn(folder), "models/tiny", std::move(blobs));
+    }};
 
 class ModelFilesTest : public ::testing::TestWithParam<Place> {
  protected:
