@@ -14,8 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# In the order in which they need each other. Workers speak worker_service.proto; users do not.
-MODULES = ("recipe", "job", "capabilities", "events", "quantization_service")
+NOT_FOR_USERS = ("worker_service",)
 GENERATED = '"""Generated from quantd/v1/{name}.proto at build time."""\n\n'
 
 MESSAGES = (
@@ -27,7 +26,7 @@ load.define(globals(), (
 {data}))
 """
 )
-RPCS = GENERATED + "{imports}from quantd.rpc import StreamRpc, UnaryRpc\n\n{rpcs}"
+RPCS = GENERATED + "{imports}from quantd.rpc import SendRpc, StreamRpc, UnaryRpc\n\n{rpcs}"
 
 
 class StubsHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -49,8 +48,13 @@ class StubsHook(BuildHookInterface):  # type: ignore[type-arg]
 
 def source_files(protos: pathlib.Path) -> list[pathlib.Path]:
     """What the modules are made from."""
-    own = [protos / "quantd" / "v1" / f"{name}.proto" for name in MODULES]
-    return own + sorted((protos / "google" / "api").glob("*.proto"))
+    return own_files(protos) + sorted((protos / "google" / "api").glob("*.proto"))
+
+
+def own_files(protos: pathlib.Path) -> list[pathlib.Path]:
+    """Those that become modules."""
+    found = (protos / "quantd" / "v1").glob("*.proto")
+    return sorted(path for path in found if path.stem not in NOT_FOR_USERS)
 
 
 def generate(protos: pathlib.Path, out: pathlib.Path) -> None:
@@ -61,7 +65,7 @@ def generate(protos: pathlib.Path, out: pathlib.Path) -> None:
     known = resources.files("grpc_tools") / "_proto"
     with tempfile.TemporaryDirectory(prefix="quantd-stubs-") as scratch:
         descriptors = pathlib.Path(scratch) / "descriptors"
-        files = [str(protos / "quantd" / "v1" / f"{name}.proto") for name in MODULES]
+        files = [str(path) for path in own_files(protos)]
         code = protoc.main(["protoc", f"-I{protos}", f"-I{known}", f"--pyi_out={scratch}",
                             f"--descriptor_set_out={descriptors}", "--include_imports", *files])
         if code != 0:
@@ -113,5 +117,6 @@ def rpcs_module(name: str, file: Any, files: Any) -> str:
             path = f"/{file.package}.{service.name}/{method.name}"
             types = f"{type_of(method.input_type)}, {type_of(method.output_type)}"
             kind = "StreamRpc" if method.server_streaming else "UnaryRpc"
+            kind = "SendRpc" if method.client_streaming else kind
             rpcs.append(f'{method.name} = {kind}(\n    "{path}", {types}\n)\n')
     return RPCS.format(name=name, imports="".join(sorted(imports)), rpcs="".join(rpcs))

@@ -53,6 +53,7 @@ from quantd.report import Report
 from quantd.retry import RetryPolicy
 from quantd.scheme import Scheme
 from quantd.snapshot import ArtifactFile, JobSnapshot, JobState, Plan, Progress, Result
+from quantd.upload import Upload
 from quantd.worker import Worker
 
 __version__ = "0.1.0"
@@ -63,6 +64,6 @@ __all__ = [
     "JobError", "JobFailed", "JobSnapshot", "JobState", "LayerDone", "NotFound", "Override",
     "PermissionDenied", "Plan", "Progress", "Progressed", "QualityGateMissed", "QuantdError",
     "Recipe", "Report", "ResourceExhausted", "Result", "RetryPolicy", "Scheme", "StateChanged",
-    "Unauthenticated", "Unavailable", "UnknownEvent", "Unsupported", "Violation", "WaitTimeout",
-    "Warned", "Worker", "WrongState", "__version__",
+    "Unauthenticated", "Unavailable", "UnknownEvent", "Unsupported", "Upload", "Violation",
+    "WaitTimeout", "Warned", "Worker", "WrongState", "__version__",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, AsyncIterator, List, Mapping, Optional
+import os
+from typing import TYPE_CHECKING, Any, AsyncIterator, List, Mapping, Optional, Union
 
-from quantd import calls
+from quantd import calls, upload
 from quantd.async_connection import AsyncConnection
 from quantd.async_job import AsyncJob
 from quantd.capabilities import Capabilities
@@ -13,6 +14,7 @@ from quantd.retry import RetryPolicy
 from quantd.snapshot import JobState, Plan
 from quantd.source import Model
 from quantd.steps import Steps, Value
+from quantd.upload import Collection, OnSent, Upload
 from quantd.worker import Worker
 
 if TYPE_CHECKING:
@@ -114,6 +116,36 @@ class AsyncClient:
         condition = calls.job_filter(state, labels, filter)
         async for snapshot in self.iterate(calls.list_jobs(condition, limit, self.retry)):
             yield AsyncJob(self, snapshot)
+
+    async def push_model(
+        self,
+        path: Union[str, os.PathLike[str]],
+        name: Optional[str] = None,
+        on_bytes: Optional[OnSent] = None,
+    ) -> Upload:
+        """Sends a model folder or .gguf file of this machine; `quantize` takes what it returns.
+
+        What the server holds already is not sent, what broke off is gone on with. `name`:
+        lower-case letters, digits and "-"; default: made of the path's last part.
+        """
+        return await self.run(upload.push("models", path, name, self.retry, on_bytes))
+
+    async def push_dataset(
+        self,
+        path: Union[str, os.PathLike[str]],
+        name: Optional[str] = None,
+        on_bytes: Optional[OnSent] = None,
+    ) -> Upload:
+        """The same for a text, JSONL, JSON or CSV file, to calibrate or evaluate with."""
+        return await self.run(upload.push("datasets", path, name, self.retry, on_bytes))
+
+    async def uploads(self, collection: Collection = "models") -> List[Upload]:
+        """What has been sent, in order of name."""
+        return await self.run(upload.list_uploads(collection, self.retry))
+
+    async def delete_upload(self, name: str) -> None:
+        """Removes "models/{id}" or "datasets/{id}"; no open job may use it."""
+        await self.run(upload.delete(name, self.retry))
 
     async def workers(self) -> List[Worker]:
         """Who runs jobs, for admins."""

@@ -11,7 +11,7 @@ import grpc.aio
 from quantd.connection import Outcome, channel_options
 from quantd.credentials import Credentials
 from quantd.errors import error_from_rpc
-from quantd.steps import Call, Close, Emit, Open, Receive, Sleep, Step, Steps, Value, Work
+from quantd.steps import Call, Close, Emit, Open, Receive, Send, Sleep, Step, Steps, Value, Work
 
 _END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
@@ -85,6 +85,12 @@ class AsyncConnection:
                     step.request, timeout=self._deadline, metadata=self._metadata)
             except grpc.RpcError as error:
                 raise error_from_rpc(error) from None
+        if isinstance(step, Send):
+            try:
+                return await self._callable(step.rpc, self._channel.stream_unary)(
+                    iter(step.requests), metadata=self._metadata)
+            except grpc.RpcError as error:
+                raise error_from_rpc(error, stream=True) from None
         if isinstance(step, Open):
             stream = self._callable(step.rpc, self._channel.unary_stream)(
                 step.request, timeout=step.timeout, metadata=self._metadata)

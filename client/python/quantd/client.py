@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional
+import os
+from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional, Union
 
-from quantd import calls
+from quantd import calls, upload
 from quantd.capabilities import Capabilities
 from quantd.connection import Connection
 from quantd.credentials import Credentials, find_credentials, server_address
@@ -13,6 +14,7 @@ from quantd.retry import RetryPolicy
 from quantd.snapshot import JobState, Plan
 from quantd.source import Model
 from quantd.steps import Steps, Value
+from quantd.upload import Collection, OnSent, Upload
 from quantd.worker import Worker
 
 if TYPE_CHECKING:
@@ -115,6 +117,36 @@ class Client:
         condition = calls.job_filter(state, labels, filter)
         for snapshot in self.iterate(calls.list_jobs(condition, limit, self.retry)):
             yield Job(self, snapshot)
+
+    def push_model(
+        self,
+        path: Union[str, os.PathLike[str]],
+        name: Optional[str] = None,
+        on_bytes: Optional[OnSent] = None,
+    ) -> Upload:
+        """Sends a model folder or .gguf file of this machine; `quantize` takes what it returns.
+
+        What the server holds already is not sent, what broke off is gone on with. `name`:
+        lower-case letters, digits and "-"; default: made of the path's last part.
+        """
+        return self.run(upload.push("models", path, name, self.retry, on_bytes))
+
+    def push_dataset(
+        self,
+        path: Union[str, os.PathLike[str]],
+        name: Optional[str] = None,
+        on_bytes: Optional[OnSent] = None,
+    ) -> Upload:
+        """The same for a text, JSONL, JSON or CSV file, to calibrate or evaluate with."""
+        return self.run(upload.push("datasets", path, name, self.retry, on_bytes))
+
+    def uploads(self, collection: Collection = "models") -> List[Upload]:
+        """What has been sent, in order of name."""
+        return self.run(upload.list_uploads(collection, self.retry))
+
+    def delete_upload(self, name: str) -> None:
+        """Removes "models/{id}" or "datasets/{id}"; no open job may use it."""
+        self.run(upload.delete(name, self.retry))
 
     def workers(self) -> List[Worker]:
         """Who runs jobs, for admins."""

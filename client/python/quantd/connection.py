@@ -9,7 +9,7 @@ import grpc
 
 from quantd.credentials import Credentials, is_this_machine
 from quantd.errors import error_from_rpc
-from quantd.steps import Call, Close, Emit, Open, Receive, Sleep, Step, Steps, Value, Work
+from quantd.steps import Call, Close, Emit, Open, Receive, Send, Sleep, Step, Steps, Value, Work
 
 # Larger than any message that the server sends (limits.message_bytes is 4 MiB by default).
 _MAX_MESSAGE_BYTES = 64 << 20
@@ -103,6 +103,12 @@ class Connection:
                     step.request, timeout=self._deadline, metadata=self._metadata)
             except grpc.RpcError as error:
                 raise error_from_rpc(error) from None
+        if isinstance(step, Send):
+            try:
+                return self._callable(step.rpc, self._channel.stream_unary)(
+                    iter(step.requests), metadata=self._metadata)
+            except grpc.RpcError as error:
+                raise error_from_rpc(error, stream=True) from None
         if isinstance(step, Open):
             stream = self._callable(step.rpc, self._channel.unary_stream)(
                 step.request, timeout=step.timeout, metadata=self._metadata)

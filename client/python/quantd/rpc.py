@@ -19,6 +19,15 @@ class UnaryRpc(Generic[Request, Reply]):
 
 
 @dataclass(frozen=True)
+class SendRpc(Generic[Request, Reply]):
+    """A call with a stream of requests and one answer."""
+
+    path: str
+    request: Type[Request]
+    reply: Type[Reply]
+
+
+@dataclass(frozen=True)
 class StreamRpc(Generic[Request, Reply]):
     """A call with a stream of answers."""
 

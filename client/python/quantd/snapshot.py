@@ -212,6 +212,11 @@ class JobSnapshot:
         return self.message.tenant
 
     @property
+    def reused(self) -> bool:
+        """In the answer to `quantize`: an earlier, identical request made this job."""
+        return self.message.reused
+
+    @property
     def attempts(self) -> int:
         """How often it was begun."""
         return self.message.attempts

@@ -90,6 +90,8 @@ class QuantizeOptions(TypedDict, total=False):
     """Higher runs sooner, -100 to 100."""
     max_run_time: datetime.timedelta
     max_queue_time: datetime.timedelta
+    no_cache: bool
+    """Do the work even if an identical request was made before (`JobSnapshot.reused`)."""
     labels: Mapping[str, str]
     """To find the job by."""
     request_id: str
@@ -120,7 +122,7 @@ _GATES = {"gate_kl": "max_mean_kl", "gate_ppl_ratio": "max_perplexity_ratio",
           "gate_top1": "min_top1_agreement"}
 _ENUMS = {"backend": job_pb2.BackendKind, "compute": job_pb2.ComputeType}
 _DURATIONS = ("max_run_time", "max_queue_time")
-_OWN_WAYS = ("recipe", "calibration", "evaluation", "evaluate", "labels", "request_id")
+_OWN_WAYS = ("recipe", "calibration", "evaluation", "evaluate", "labels", "request_id", "no_cache")
 KEYWORDS = (*_SCHEME, *_FIELDS, *_GATES, *_ENUMS, *_DURATIONS, *_OWN_WAYS)
 
 
@@ -142,7 +144,8 @@ def create_request(
     said = {key: value for key, value in said.items() if value is not None}
     _check_keywords(said)
     wrong: List[Violation] = []
-    request = api.CreateJobRequest(validate_only=validate_only)
+    no_cache = said.get("no_cache", False)
+    request = api.CreateJobRequest(validate_only=validate_only, no_cache=no_cache)
     if not validate_only:
         request.request_id = said.get("request_id") or str(uuid.uuid4())
     request.job.labels.update(said.get("labels", {}))

@@ -8,11 +8,11 @@ so retries, watching and downloading are written once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Generator, Optional, TypeVar, Union
+from typing import Any, Callable, Generator, Iterable, Optional, TypeVar, Union
 
 from quantd.errors import QuantdError, is_transient
 from quantd.retry import Backoff, RetryPolicy
-from quantd.rpc import Reply, Request, StreamRpc, UnaryRpc
+from quantd.rpc import Reply, Request, SendRpc, StreamRpc, UnaryRpc
 
 Value = TypeVar("Value")
 
@@ -23,6 +23,14 @@ class Call:
 
     rpc: UnaryRpc[Any, Any]
     request: Any
+
+
+@dataclass(frozen=True)
+class Send:
+    """One try of a call with many requests; the outcome is its answer."""
+
+    rpc: SendRpc[Any, Any]
+    requests: Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Emit:
     value: Any
 
 
-Step = Union[Call, Open, Receive, Close, Sleep, Work, Emit]
+Step = Union[Call, Send, Open, Receive, Close, Sleep, Work, Emit]
 Steps = Generator[Step, Any, Value]
 
 

@@ -15,6 +15,8 @@ class CutOff:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.limits = []
         """Bytes after which the next connections break; empty: they live."""
+        self.upward = []
+        """The same for bytes to the server."""
         self.connections = 0
         self._sockets = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -27,7 +29,8 @@ class CutOff:
                 self._sockets += [client, server]
                 self.connections += 1
                 limit = self.limits.pop(0) if self.limits else None
-                threading.Thread(target=self._pump, args=(client, server, None),
+                upward = self.upward.pop(0) if self.upward else None
+                threading.Thread(target=self._pump, args=(client, server, upward),
                                  daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, limit),
                                  daemon=True).start()

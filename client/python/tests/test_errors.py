@@ -76,9 +76,9 @@ def test_a_job_that_fails_says_why(client, server):
 
 
 def test_nobody_there(unused_address):
-    with Client(unused_address, retry=RetryPolicy(patience=0.3)) as client:
-        with pytest.raises(quantd.Unavailable) as caught:
-            client.capabilities()
+    client = Client(unused_address, retry=RetryPolicy(patience=0.3))
+    with client, pytest.raises(quantd.Unavailable) as caught:
+        client.capabilities()
     assert isinstance(caught.value, ConnectionError) and caught.value.reason == "UNAVAILABLE"
 
 
@@ -96,11 +96,11 @@ def test_a_full_queue_is_waited_for(make_server):
     with Client(server.address, retry=RetryPolicy(patience=0.0)) as impatient:
         first = impatient.quantize(MODEL, **TINY)
         with pytest.raises(quantd.ResourceExhausted) as caught:
-            impatient.quantize(MODEL, **TINY)
+            impatient.quantize(MODEL, **TINY, no_cache=True)
         assert caught.value.reason == "QUEUE_FULL"
         assert caught.value.retry_after.total_seconds() == 1
         import threading
 
         threading.Timer(0.5, first.cancel).start()
         with Client(server.address, retry=RetryPolicy(patience=30.0)) as patient:
-            assert patient.quantize(MODEL, **TINY).name != first.name
+            assert patient.quantize(MODEL, **TINY, no_cache=True).name != first.name
