@@ -21,6 +21,7 @@ OLDEST = "3.9"
 
 sys.path.insert(0, str(ROOT / "tests" / "style"))
 import note  # noqa: E402
+from wheel import build  # noqa: E402
 
 
 def say(what):
@@ -43,15 +44,6 @@ def find_python(uv, version):
         if done.returncode == 0 and command[0] == "find":
             return pathlib.Path(done.stdout.strip())
     return None
-
-
-def build(uv, out):
-    """The wheel that is made from the sdist, as who installs from it would."""
-    shutil.rmtree(out, ignore_errors=True)
-    run(uv, "build", "-q", "--sdist", "-o", out, PACKAGE)
-    (sdist,) = out.glob("*.tar.gz")
-    run(uv, "build", "-q", "--wheel", "-o", out, sdist)
-    return next(iter(out.glob("*.whl")))
 
 
 class Environment:
@@ -113,7 +105,8 @@ def main():
     parser.add_argument("--note", help="page that gets the table")
     options, rest = parser.parse_known_args()
     say("sdist and wheel")
-    wheel = build(options.uv, options.out.resolve() / "dist")
+    options.out = options.out.resolve()
+    wheel = build(options.uv, options.out / "dist")
     rows, status = [], 0
     for version in PYTHONS:
         python = find_python(options.uv, version)
