@@ -20,8 +20,8 @@ sys.path[:0] = [str(ROOT / "client/python/tests"), str(ROOT / "tests/style"),
 
 import note  # noqa: E402
 from programs import MODEL, binaries  # noqa: E402
-from wheel import build  # noqa: E402
 from server import QuantdServer  # noqa: E402
+from wheel import build  # noqa: E402
 
 PYTHON = "3.11"
 # Example and the package that its row names.

@@ -1,8 +1,10 @@
-"""Words of people for enums of the wire: "weighted-mse" for SCALE_RULE_WEIGHTED_MSE."""
+"""What people say for fields of the wire: "weighted-mse" for SCALE_RULE_WEIGHTED_MSE."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List
+
+from google.protobuf.descriptor import FieldDescriptor
 
 from quantd.errors import Violation
 
@@ -41,3 +43,18 @@ def enum_number(enum: Any, word: str, where: str, wrong: List[Violation]) -> int
     if not number:
         wrong.append(Violation(where, str(word), f"one of {', '.join(words)}"))
     return number
+
+
+def set_field(message: Any, name: str, value: Any, where: str, wrong: List[Violation]) -> None:
+    """Sets a field; a violation in `wrong` if it does not take such a value.
+
+    A whole number may come as a float: what has been JSON in a pipeline often does.
+    """
+    if isinstance(value, float) and value.is_integer():
+        kind = message.DESCRIPTOR.fields_by_name[name].cpp_type
+        if kind not in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
+            value = int(value)
+    try:
+        setattr(message, name, value)
+    except (TypeError, ValueError) as error:
+        wrong.append(Violation(where, repr(value), str(error)))

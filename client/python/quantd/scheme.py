@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, TypedDict, Union
 
-from quantd.choices import enum_number
+from quantd.choices import enum_number, set_field
 from quantd.errors import InvalidRequest, Violation
 from quantd.v1 import recipe_pb2
 
@@ -131,6 +131,7 @@ class Scheme:
     def to_proto(self) -> recipe_pb2.Scheme:
         """As the wire has it; what is not said is not set."""
         message = recipe_pb2.Scheme()
+        wrong: List[Violation] = []
         for name, value in self.to_dict().items():
             if name == "options":
                 for option, said in value.items():
@@ -139,7 +140,9 @@ class Scheme:
                 number = enum_number(_enum_of(name), _WIRE_NAMES.get(value, value), name, [])
                 setattr(message, name, number)
             else:
-                setattr(message, name, value)
+                set_field(message, name, value, name, wrong)
+        if wrong:
+            raise recipe_error(wrong)
         return message
 
 

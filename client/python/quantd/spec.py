@@ -6,7 +6,7 @@ import difflib
 import uuid
 from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, TypedDict
 
-from quantd.choices import enum_number
+from quantd.choices import enum_number, set_field
 from quantd.errors import InvalidRequest, Violation
 from quantd.recipe import Recipe
 from quantd.scheme import (
@@ -162,9 +162,9 @@ def create_request(
         spec.evaluation.disabled = True
     for key in said:
         for section, name in _FIELDS.get(key, ()):
-            setattr(getattr(spec, section), name, said[key])
+            set_field(getattr(spec, section), name, said[key], key, wrong)
         if key in _GATES:
-            setattr(spec.evaluation.gate, _GATES[key], said[key])
+            set_field(spec.evaluation.gate, _GATES[key], said[key], key, wrong)
         if key in _ENUMS:
             setattr(spec.resources, key, enum_number(_ENUMS[key], said[key], key, wrong))
         if key in _DURATIONS:

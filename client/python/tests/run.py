@@ -92,7 +92,9 @@ def check(tools, python):
         capture_output=True, text=True, cwd=TESTS).stdout.strip())
     for path in [*stubs.glob("*_pb2.py*"), *stubs.glob("*_rpc.py")]:
         shutil.copy(path, PACKAGE / "quantd" / "v1")
-    run(tools / "bin" / "ruff", "check", "-q", PACKAGE)
+    ruff = [tools / "bin" / "ruff", "check", "-q", "--no-cache"]
+    run(*ruff, ".", cwd=PACKAGE)
+    run(*ruff, "--config", PACKAGE / "pyproject.toml", ".", cwd=ROOT / "examples" / "pipelines")
     run(tools / "bin" / "mypy", cwd=PACKAGE)
 
 
@@ -102,13 +104,14 @@ def main():
     parser.add_argument("--tools", required=True, type=pathlib.Path)
     parser.add_argument("--cache", required=True, type=pathlib.Path)
     parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--pythons", default=",".join(PYTHONS), help="versions, by commas")
     parser.add_argument("--note", help="page that gets the table")
     options, rest = parser.parse_known_args()
     say("sdist and wheel")
     options.out = options.out.resolve()
     wheel = build(options.uv, options.out / "dist")
     rows, status = [], 0
-    for version in PYTHONS:
+    for version in options.pythons.split(","):
         python = find_python(options.uv, version)
         if python is None:
             say(f"Python {version} is not there and cannot be had")

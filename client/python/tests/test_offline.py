@@ -117,6 +117,39 @@ def test_recipes_from_files(tmp_path):
     assert Recipe.load(tmp_path / "r.json").skip == ()
 
 
+def test_values_of_another_type():
+    from quantd.spec import create_request
+
+    spec = create_request("/m", {"bits": 4.0, "group_size": 64.0, "eval_windows": 2.0}).job.spec
+    assert spec.evaluation.windows == 2 and spec.recipe.default_scheme.group_size == 64
+    with pytest.raises(quantd.InvalidRequest) as caught:
+        create_request("/m", {"samples": "many", "threads": 1.5})
+    assert [one.field for one in caught.value.violations] == ["samples", "threads"]
+    with pytest.raises(quantd.InvalidRequest):
+        create_request("/m", {"group_size": 64.5})
+
+
+def test_every_field_of_a_request_has_a_keyword():
+    """A field that comes to the API comes to `quantize`."""
+    from quantd import spec
+    from quantd.v1 import job_pb2
+
+    said = {place for places in spec._FIELDS.values() for place in places}
+    said |= {("resources", name) for name in (*spec._ENUMS, *spec._DURATIONS)}
+    said |= {("calibration", "dataset"), ("evaluation", "dataset"), ("evaluation", "disabled"),
+             ("evaluation", "gate")}
+    # One value each, and what the server refuses but for its default.
+    without = {("calibration", "long_samples"), ("evaluation", "metrics"), ("output", "server"),
+               ("output", "s3")}
+    there = {(section.name, field.name) for section in job_pb2.JobSpec.DESCRIPTOR.fields
+             if section.name not in ("model", "recipe") for field in section.message_type.fields}
+    assert there == said | without
+    gates = {field.name for field in job_pb2.QualityGate.DESCRIPTOR.fields}
+    assert gates == set(spec._GATES.values())
+    assert set(spec.KEYWORDS) == set(spec.QuantizeOptions.__annotations__)
+    assert len({*spec.KEYWORDS}) == len(spec.KEYWORDS)
+
+
 def test_sources(tmp_path, monkeypatch):
     from quantd.source import model_source
 

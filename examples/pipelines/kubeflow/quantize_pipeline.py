@@ -19,7 +19,7 @@ def quantize(
     report: dsl.Output[dsl.HTML],
     quantized: dsl.Output[dsl.Model],
 ) -> float:
-    """Quantizes a model of the server; the mean KL to the original. A missed gate fails the step."""
+    """Quantizes a model; returns the mean KL to the original. A missed gate fails the step."""
     import quantd
 
     with quantd.Client(server) as client:

@@ -35,9 +35,10 @@ def test_a_component_gives_metrics_report_and_model():
     assert task.outputs["quantized"].metadata["format"] == "compressed-tensors"
 
 
-def test_a_missed_gate_fails_the_step():
-    with pytest.raises(RuntimeError):
+def test_a_missed_gate_fails_the_step(capfd):
+    with pytest.raises(RuntimeError, match="FAILURE"):
         quantize(server=SERVER, model=MODEL, options={**TINY, "gate_kl": 0.0001})
+    assert "QualityGateMissed" in "".join(capfd.readouterr())
 
 
 def test_the_pipeline_runs():
@@ -51,4 +52,4 @@ def test_it_compiles(tmp_path):
     spec = yaml.safe_load((tmp_path / "quantize.yaml").read_text("utf-8"))
     (executor,) = spec["deploymentSpec"]["executors"].values()
     assert QUANTD in " ".join(executor["container"]["command"])
-    assert QUANTD == f"quantd=={quantd.__version__}"
+    assert f"quantd=={quantd.__version__}" == QUANTD

@@ -8,7 +8,6 @@ import pathlib
 import tempfile
 
 import mlflow
-
 import quantd
 
 

@@ -5,10 +5,10 @@ import pathlib
 import subprocess
 import sys
 
-import mlflow
 import pytest
 from log_quantization import quantize_run
 
+import mlflow
 import quantd
 
 MODEL = os.environ["QUANTD_MODEL"]

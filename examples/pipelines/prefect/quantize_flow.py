@@ -2,10 +2,10 @@
 
 import pathlib
 
-from prefect import flow, task
 from prefect.logging import get_run_logger
 
 import quantd
+from prefect import flow, task
 from quantd import event
 
 

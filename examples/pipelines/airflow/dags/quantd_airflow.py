@@ -1,4 +1,4 @@
-"""quantd in Airflow: an operator that submits, a deferrable sensor that waits without a worker slot.
+"""quantd in Airflow: an operator that submits, a deferrable sensor that holds no worker slot.
 
 Lies beside the DAGs, or anywhere on the Python path of scheduler, workers and triggerer.
 """
@@ -19,8 +19,8 @@ import quantd
 class QuantizeOperator(BaseOperator):
     """Submits a job and pushes its name to XCom.
 
-    `options`: the keywords of `quantd.Client.quantize`. Identical requests share a job, so a retried
-    task does not start a second one. What the server refuses fails without retries.
+    `options`: the keywords of `quantd.Client.quantize`. Identical requests share a job, so a
+    retried task does not start a second one. What the server refuses fails without retries.
     """
 
     template_fields = ("model", "options")

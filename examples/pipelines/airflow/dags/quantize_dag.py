@@ -1,4 +1,4 @@
-"""Quantizes the model of the run's configuration: `airflow dags test quantize --conf '{"model": …}'`."""
+"""Quantizes the model of the run's configuration: `airflow dags test quantize --conf '{…}'`."""
 
 from __future__ import annotations
 
