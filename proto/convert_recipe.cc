@@ -125,6 +125,9 @@ v1::Recipe ToProto(const Recipe& recipe) {
   for (const std::string& glob : recipe.skip) skip->add_globs(glob);
   message.set_propagate(ToWire(kPropagates, recipe.propagate, v1::PROPAGATE_UNSPECIFIED));
   // Said only where it is one: servers from before the field take the rest.
+  if (recipe.rotate != Rotate::kNone) {
+    message.set_rotate(ToWire(kRotations, recipe.rotate, v1::ROTATE_UNSPECIFIED));
+  }
   if (recipe.kv_cache != KvCache::kNone) {
     message.set_kv_cache(ToWire(kKvCaches, recipe.kv_cache, v1::KV_CACHE_UNSPECIFIED));
   }
@@ -145,6 +148,7 @@ absl::StatusOr<Recipe> FromProto(const v1::Recipe& message, std::string_view pat
   }
   recipe.propagate =
       ReadEnum(checks, "propagate", kPropagates, message.propagate()).value_or(recipe.propagate);
+  recipe.rotate = ReadEnum(checks, "rotate", kRotations, message.rotate()).value_or(recipe.rotate);
   recipe.kv_cache =
       ReadEnum(checks, "kv_cache", kKvCaches, message.kv_cache()).value_or(recipe.kv_cache);
   QD_RETURN_IF_ERROR(checks.Finish());

@@ -31,6 +31,8 @@ inline constexpr EnumMap<ActivationScheme, v1::Activations, 3> kActivations = {
 inline constexpr EnumMap<Propagate, v1::Propagate, 2> kPropagates = {
     {{Propagate::kOriginal, v1::PROPAGATE_ORIGINAL},
      {Propagate::kQuantized, v1::PROPAGATE_QUANTIZED}}};
+inline constexpr EnumMap<Rotate, v1::Rotate, 2> kRotations = {
+    {{Rotate::kNone, v1::ROTATE_NONE}, {Rotate::kHadamard, v1::ROTATE_HADAMARD}}};
 inline constexpr EnumMap<KvCache, v1::KvCache, 2> kKvCaches = {
     {{KvCache::kNone, v1::KV_CACHE_NONE}, {KvCache::kFp8, v1::KV_CACHE_FP8}}};
 inline constexpr EnumMap<ComputeType, v1::ComputeType, 3> kComputeTypes = {

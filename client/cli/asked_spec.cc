@@ -22,6 +22,7 @@ constexpr Key kKeys[] = {
     {"recipe", "skip", "skip"},
     {"recipe", "propagate", "propagate"},
     {"recipe", "kv_cache", "kv_cache"},
+    {"recipe", "rotate", "rotate"},
     {"calibration", "text", "dataset"},
     {"calibration", "text_field", "text_field"},
     {"calibration", "chat_template", "chat_template"},

@@ -16,8 +16,8 @@ absl::StatusOr<std::optional<LayerAnalysis>> AnalyzeResolved(const ResolvedLinea
   const int64_t channels = entry.linear->in_features;
   const auto read = [&](int64_t row, float* to) -> absl::Status {
     QD_RETURN_IF_ERROR(inputs.source.ReadF32(row, 1, to));
-    if (inputs.transform.empty()) return absl::OkStatus();
-    return inputs.transform.Apply(row, 1, channels, to);
+    if (!inputs.transform.empty()) inputs.transform.Apply(row, 1, channels, to);
+    return absl::OkStatus();
   };
   std::vector<float> x = inputs.samples.x;
   const std::vector<float>& columns = inputs.transform.columns;

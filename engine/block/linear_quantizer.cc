@@ -117,7 +117,7 @@ absl::StatusOr<WeightRows> ReadPanel(const LinearInputs& inputs, int64_t row, in
   }
   auto* values = reinterpret_cast<float*>(bytes.data());
   QD_RETURN_IF_ERROR(source.ReadF32(row, count, values));
-  QD_RETURN_IF_ERROR(inputs.transform->Apply(row, count, columns, values));
+  inputs.transform->Apply(row, count, columns, values);
   return rows;
 }
 

@@ -38,7 +38,7 @@ absl::StatusOr<float> AbsmaxOf(const WeightSource& source, const Transform* tran
     AlignedBuffer<float> values(count * columns);
     QD_RETURN_IF_ERROR(source.ReadF32(row, count, values.data()));
     if (transform != nullptr) {
-      QD_RETURN_IF_ERROR(transform->Apply(row, count, columns, values.data()));
+      transform->Apply(row, count, columns, values.data());
     }
     float& own = most[static_cast<size_t>(panel)];
     for (const float value : values.span()) {

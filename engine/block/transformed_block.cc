@@ -12,7 +12,7 @@ namespace {
 
 // As it was where the transform leaves it alone.
 SharedVector TransformedBias(const SharedVector& bias, const Transform& transform) {
-  if (!transform.changes_bias() || bias == nullptr) return bias;
+  if (transform.rows.empty() || bias == nullptr) return bias;
   AlignedBuffer<float> values(bias->size());
   std::copy(bias->span().begin(), bias->span().end(), values.data());
   transform.ApplyToBias(values.span());
@@ -41,7 +41,7 @@ absl::Status WriteBias(const Block& block, size_t index, const Checkpoint& check
   if (!linear.has_bias) return absl::OkStatus();
   const Transform& transform = block.transform.linears[index];
   const std::string tensor = linear.name + ".bias";
-  if (!transform.changes_bias()) return tensors.Copy(checkpoint, tensor);
+  if (transform.rows.empty()) return tensors.Copy(checkpoint, tensor);
   QD_ASSIGN_OR_RETURN(AlignedBuffer<float> bias, checkpoint.ReadF32(tensor));
   transform.ApplyToBias(bias.span());
   return tensors.WriteValues(tensor, bias.span());

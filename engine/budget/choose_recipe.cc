@@ -230,6 +230,11 @@ constexpr int64_t kMaxChoiceBytes = 64 << 20;
 absl::StatusOr<Json> ChoiceKey(const QuantizeRequest& request) {
   QuantizeRequest asked = request;
   asked.output_folder.clear();
+  // Known by their contents: an attempt on another worker has them in another folder.
+  asked.model_folder.clear();
+  asked.model_roots.clear();
+  asked.calibration.text.clear();
+  asked.evaluation.text.clear();
   asked.resources = {.backend = request.resources.backend, .compute = request.resources.compute};
   QD_ASSIGN_OR_RETURN(auto files, OpenModel(request.model_folder, {.roots = request.model_roots}));
   QD_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(files));

@@ -37,7 +37,7 @@ std::string AbsoluteText(const std::string& text) {
 struct QuantizeFlags::Values {
   std::string recipe_file;
   std::optional<std::string> method, number_format, scale_rule, granularity, activations, propagate,
-      kv_cache;
+      kv_cache, rotate;
   std::optional<double> bits;
   std::optional<int64_t> group_size;
   bool symmetric = false, asymmetric = false;
@@ -104,6 +104,7 @@ absl::Status ApplyRecipe(const Values& values, Recipe& recipe) {
   }
   if (values.propagate) json["propagate"] = *values.propagate;
   if (values.kv_cache) json["kv_cache"] = *values.kv_cache;
+  if (values.rotate) json["rotate"] = *values.rotate;
   QD_ASSIGN_OR_RETURN(recipe, RecipeFromJson(json, "recipe"));
   for (const std::string& text : values.overrides) {
     QD_ASSIGN_OR_RETURN(Override entry, ParseOverride(text));
@@ -144,6 +145,9 @@ void AddSchemeFlags(CLI::App& command, Values& values) {
       ->allow_extra_args(false);
   command.add_option("--propagate", values.propagate,
                      "Weights that compute the activations of later blocks: original or quantized");
+  command.add_option("--rotate", values.rotate,
+                     "none, or hadamard: turn the residual stream first, so that outliers are "
+                     "spread over all channels");
   command.add_option("--kv-cache", values.kv_cache,
                      "How the engine keeps keys and values: none (as computed) or fp8, with "
                      "calibrated scales");
@@ -241,6 +245,7 @@ Json QuantizeFlags::Said() const {
   if (whole || !values.skip.empty()) said["recipe"]["skip"] = true;
   if (whole || values.propagate) said["recipe"]["propagate"] = true;
   if (whole || values.kv_cache) said["recipe"]["kv_cache"] = true;
+  if (whole || values.rotate) said["recipe"]["rotate"] = true;
   if (values.calibration) said["calibration"]["text"] = AbsoluteText(*values.calibration);
   SayRecords(values, said);
   set("calibration", "samples", values.samples);

@@ -1,7 +1,6 @@
 #include "engine/gguf_source/gguf_model.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <set>
 #include <string_view>
@@ -26,29 +25,12 @@ constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kTokenizer = "tokenizer.json";
 
-class TextFile : public RandomAccessFile {
- public:
-  TextFile(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {}
-
-  absl::Status Read(int64_t offset, std::span<std::byte> out) const override {
-    QD_RETURN_IF_ERROR(CheckRange(*this, offset, out.size()));
-    std::memcpy(out.data(), text_.data() + offset, out.size());
-    return absl::OkStatus();
-  }
-  int64_t size() const override { return static_cast<int64_t>(text_.size()); }
-  const std::string& name() const override { return name_; }
-
- private:
-  const std::string name_;
-  const std::string text_;
-};
-
 class GgufModel : public ModelFiles {
  public:
   struct Contents {
     std::string location;
     std::map<std::string, std::string, std::less<>> texts;  // made from the metadata, by name
-    std::shared_ptr<const ShownWeights> weights;
+    std::shared_ptr<const ShownTensors> weights;
     StoredWeights stored;
     std::set<std::string, std::less<>> beside;  // of `files`, seen as they are
   };
@@ -72,10 +54,10 @@ class GgufModel : public ModelFiles {
 
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(std::string_view name) const override {
     QD_RETURN_IF_ERROR(CheckName(name));
-    if (name == kWeights) return OpenShownWeights(contents_.weights);
+    if (name == kWeights) return quantd::Open(contents_.weights);
     const auto text = contents_.texts.find(name);
     if (text != contents_.texts.end()) {
-      return std::make_unique<TextFile>(Where(name), text->second);
+      return ShowText(Where(name), text->second);
     }
     if (contents_.beside.contains(name)) return files_->Open(name);
     return NoSuchFile(name);
@@ -175,8 +157,8 @@ absl::StatusOr<std::shared_ptr<const ModelFiles>> ShowGgufModel(
     }
   }
   contents.stored = Describe(tensors);
-  QD_ASSIGN_OR_RETURN(contents.weights, ShownWeights::Create(files->Where(name), std::move(parts),
-                                                             std::move(tensors)));
+  QD_ASSIGN_OR_RETURN(contents.weights,
+                      ShowWeights(files->Where(name), std::move(parts), std::move(tensors)));
   return std::make_shared<const GgufModel>(std::move(files), std::move(contents));
 }
 

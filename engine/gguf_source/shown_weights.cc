@@ -2,13 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "engine/tensor/shard_writer.h"
 
 namespace quantd {
 namespace {
@@ -16,69 +13,28 @@ namespace {
 // Elements that are decoded at a time: what is held beside the reader's own memory.
 constexpr int64_t kPieceElements = 32 << 10;
 
-class WeightsFile : public RandomAccessFile {
+// Thread-safe.
+class Weights {
  public:
-  explicit WeightsFile(std::shared_ptr<const ShownWeights> weights)
-      : weights_(std::move(weights)) {}
-
-  absl::Status Read(int64_t offset, std::span<std::byte> out) const override {
-    QD_RETURN_IF_ERROR(CheckRange(*this, offset, out.size()));
-    return weights_->Read(offset, out);
+  Weights(std::vector<GgufPart> parts, std::vector<ShownTensor> tensors)
+      : tensors_(std::move(tensors)) {
+    for (GgufPart& part : parts) parts_.push_back(std::move(part.file));
   }
-  int64_t size() const override { return weights_->size(); }
-  const std::string& name() const override { return weights_->name(); }
+
+  // Bytes [begin, begin + out.size()) of the tensor as it is shown.
+  absl::Status Read(size_t index, int64_t begin, std::span<std::byte> out) const;
 
  private:
-  const std::shared_ptr<const ShownWeights> weights_;
+  // Elements [first, first + count) as they are stored, decoded.
+  absl::Status Decode(const ShownTensor& tensor, int64_t first, int64_t count,
+                      std::vector<float>& to) const;
+
+  std::vector<std::unique_ptr<RandomAccessFile>> parts_;
+  std::vector<ShownTensor> tensors_;
 };
 
-}  // namespace
-
-ShownWeights::ShownWeights(LaidOutFile file, std::vector<GgufPart> parts,
-                           std::vector<ShownTensor> tensors)
-    : file_(std::move(file)), tensors_(std::move(tensors)), by_place_(tensors_.size()) {
-  for (GgufPart& part : parts) parts_.push_back(std::move(part.file));
-  std::iota(by_place_.begin(), by_place_.end(), size_t{0});
-  std::sort(by_place_.begin(), by_place_.end(),
-            [&](size_t a, size_t b) { return file_.places[a].begin < file_.places[b].begin; });
-}
-
-absl::StatusOr<std::shared_ptr<const ShownWeights>> ShownWeights::Create(
-    std::string name, std::vector<GgufPart> parts, std::vector<ShownTensor> tensors) {
-  std::vector<TensorInfo> infos;
-  infos.reserve(tensors.size());
-  for (const ShownTensor& tensor : tensors) infos.push_back(tensor.info);
-  QD_ASSIGN_OR_RETURN(LaidOutFile file, ShardWriter::LayOut(name, std::move(infos)));
-  return std::shared_ptr<const ShownWeights>(
-      new ShownWeights(std::move(file), std::move(parts), std::move(tensors)));
-}
-
-absl::Status ShownWeights::Read(int64_t offset, std::span<std::byte> out) const {
-  const auto header_bytes = static_cast<int64_t>(file_.header.size());
-  while (!out.empty()) {
-    int64_t count = static_cast<int64_t>(out.size());
-    if (offset < header_bytes) {
-      count = std::min(count, header_bytes - offset);
-      std::memcpy(out.data(), file_.header.data() + offset, static_cast<size_t>(count));
-    } else {
-      // The last tensor that begins at or before the offset; data have no holes.
-      const auto after = std::upper_bound(
-          by_place_.begin(), by_place_.end(), offset,
-          [&](int64_t at, size_t index) { return at < file_.places[index].begin; });
-      const size_t index = *(after - 1);
-      const TensorPlace& place = file_.places[index];
-      count = std::min(count, place.begin + place.bytes - offset);
-      QD_RETURN_IF_ERROR(
-          ReadTensor(tensors_[index], offset - place.begin, out.first(static_cast<size_t>(count))));
-    }
-    offset += count;
-    out = out.subspan(static_cast<size_t>(count));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ShownWeights::ReadTensor(const ShownTensor& tensor, int64_t begin,
-                                      std::span<std::byte> out) const {
+absl::Status Weights::Read(size_t index, int64_t begin, std::span<std::byte> out) const {
+  const ShownTensor& tensor = tensors_[index];
   const int64_t size = SizeOf(tensor.info.dtype);
   const int64_t end = begin + static_cast<int64_t>(out.size());
   // Rows that keep their order are as good as one.
@@ -107,8 +63,8 @@ absl::Status ShownWeights::ReadTensor(const ShownTensor& tensor, int64_t begin,
   return absl::OkStatus();
 }
 
-absl::Status ShownWeights::Decode(const ShownTensor& tensor, int64_t first, int64_t count,
-                                  std::vector<float>& to) const {
+absl::Status Weights::Decode(const ShownTensor& tensor, int64_t first, int64_t count,
+                             std::vector<float>& to) const {
   const BlockType& type = *tensor.type;
   const int64_t first_block = first / type.elements;
   const int64_t blocks = DivideRoundingUp(first + count, type.elements) - first_block;
@@ -123,19 +79,19 @@ absl::Status ShownWeights::Decode(const ShownTensor& tensor, int64_t first, int6
   return absl::OkStatus();
 }
 
-absl::Status CheckRange(const RandomAccessFile& file, int64_t offset, size_t bytes) {
-  const int64_t size = file.size();
-  if (offset >= 0 && offset <= size && static_cast<int64_t>(bytes) <= size - offset) {
-    return absl::OkStatus();
-  }
-  return MakeError(Reason::kModelCorrupt, "cannot read",
-                   Violation{.where = file.name(),
-                             .got = absl::StrCat("the end after ", size, " bytes"),
-                             .wanted = absl::StrCat(bytes, " bytes at ", offset)});
-}
+}  // namespace
 
-std::unique_ptr<RandomAccessFile> OpenShownWeights(std::shared_ptr<const ShownWeights> weights) {
-  return std::make_unique<WeightsFile>(std::move(weights));
+absl::StatusOr<std::shared_ptr<const ShownTensors>> ShowWeights(std::string name,
+                                                                std::vector<GgufPart> parts,
+                                                                std::vector<ShownTensor> tensors) {
+  std::vector<TensorInfo> infos;
+  infos.reserve(tensors.size());
+  for (const ShownTensor& tensor : tensors) infos.push_back(tensor.info);
+  const auto weights = std::make_shared<const Weights>(std::move(parts), std::move(tensors));
+  return ShownTensors::Create(std::move(name), std::move(infos),
+                              [weights](size_t index, int64_t begin, std::span<std::byte> out) {
+                                return weights->Read(index, begin, out);
+                              });
 }
 
 }  // namespace quantd

@@ -34,12 +34,6 @@ Embedding Embedding::WithRows(std::shared_ptr<const QuantizedRows> rows) const {
   return embedding;
 }
 
-Embedding Embedding::WithRotation(std::shared_ptr<const Rotation> rotation) const {
-  Embedding embedding = *this;
-  embedding.rotation_ = std::move(rotation);
-  return embedding;
-}
-
 absl::Status Embedding::Embed(std::span<const int32_t> ids, float* x) const {
   const int64_t rows = rows_ != nullptr ? rows_->rows : table_.shape[0];
   const int64_t width = rows_ != nullptr ? rows_->columns : table_.shape[1];
@@ -54,7 +48,6 @@ absl::Status Embedding::Embed(std::span<const int32_t> ids, float* x) const {
       rows_->Dequantize(id, x);
     } else {
       QD_RETURN_IF_ERROR(checkpoint_->ReadRowsF32(table_.name, id, 1, x));
-      if (rotation_ != nullptr) rotation_->ApplyToRows(x, 1);
     }
     for (int64_t i = 0; scale_ != 1.0F && i < width; ++i) x[i] *= scale_;
     if (!positions_.name.empty()) {

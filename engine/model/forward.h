@@ -14,7 +14,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
-#include "engine/model/rotation.h"
 #include "engine/model/weight_source.h"
 #include "engine/tensor/checkpoint.h"
 #include "engine/types/kv_cache.h"
@@ -100,9 +99,6 @@ class Embedding {
   static absl::StatusOr<Embedding> Load(const ModelSpec& model, const Checkpoint& checkpoint);
   // The same with a quantized table.
   Embedding WithRows(std::shared_ptr<const QuantizedRows> rows) const;
-  // The same with its rows rotated; a quantized table is taken to be so already. For a model that
-  // CheckRotatable lets pass.
-  Embedding WithRotation(std::shared_ptr<const Rotation> rotation) const;
   // x[T, D] = the rows of `ids`, scaled, with those of their positions added where the family has
   // them. DATASET_INVALID for an id outside the vocabulary. Thread-safe; a read or two per token.
   absl::Status Embed(std::span<const int32_t> ids, float* x) const;
@@ -113,7 +109,6 @@ class Embedding {
   int64_t first_position_ = 0;
   float scale_ = 1;
   std::shared_ptr<const QuantizedRows> rows_;  // instead of the table, where quantized
-  std::shared_ptr<const Rotation> rotation_;   // of the table's rows; null: none
 };
 
 // Final norm and output projection: logits[T, V] of x[T, D]; x is left as it was. The model spec

@@ -6,14 +6,6 @@
 #include "base/error.h"
 
 namespace quantd {
-namespace {
-
-absl::Status Gone(const std::string& tensor) {
-  return MakeError(Reason::kInternal, "an edited weight that was released is read: " + tensor);
-}
-
-}  // namespace
-
 WeightSource::WeightSource(const Checkpoint& checkpoint, const LinearSpec& linear,
                            std::string tensor)
     : checkpoint_(&checkpoint), linear_(&linear), tensor_(std::move(tensor)) {
@@ -24,16 +16,6 @@ absl::Status WeightSource::Hold() {
   AlignedBuffer<std::byte> all(bytes());
   QD_RETURN_IF_ERROR(Read(0, linear_->out_features, all.span()));
   held_ = std::move(all);
-  return absl::OkStatus();
-}
-
-absl::Status WeightSource::HoldEdited(const std::function<absl::Status(float* values)>& edit) {
-  AlignedBuffer<std::byte> all(linear_->parameters() * SizeOf(DType::kF32));
-  auto* values = reinterpret_cast<float*>(all.data());
-  QD_RETURN_IF_ERROR(ReadF32(0, linear_->out_features, values));
-  QD_RETURN_IF_ERROR(edit(values));
-  held_ = std::move(all);
-  edited_ = true;
   return absl::OkStatus();
 }
 
@@ -51,7 +33,6 @@ absl::Status WeightSource::Read(int64_t row, int64_t count, std::span<std::byte>
     std::copy_n(held_.data() + row * row_bytes, count * row_bytes, out.data());
     return absl::OkStatus();
   }
-  if (edited_) return Gone(tensor_);
   return linear_->transposed ? checkpoint_->ReadColumns(tensor_, row, count, out)
                              : checkpoint_->ReadRows(tensor_, row, count, out);
 }
@@ -63,7 +44,6 @@ absl::Status WeightSource::ReadF32(int64_t row, int64_t count, float* out) const
     WidenToF32(from, dtype(), values, out);
     return absl::OkStatus();
   }
-  if (edited_) return Gone(tensor_);
   if (!linear_->transposed) return checkpoint_->ReadRowsF32(tensor_, row, count, out);
   AlignedBuffer<std::byte> stored(values * SizeOf(dtype_));
   QD_RETURN_IF_ERROR(checkpoint_->ReadColumns(tensor_, row, count, stored.span()));

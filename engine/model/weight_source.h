@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,18 +23,14 @@ class WeightSource {
 
   const LinearSpec& linear() const { return *linear_; }
   const std::string& tensor() const { return tensor_; }
-  // Of what is read: f32 once it was edited.
-  DType dtype() const { return edited_ ? DType::kF32 : dtype_; }
+  DType dtype() const { return dtype_; }
   // In the checkpoint.
   int64_t bytes() const { return linear_->parameters() * SizeOf(dtype_); }
 
   // Reads all of it now, once, and keeps it: what follows copies out of memory. Not while others
   // read. Memory: the weight as it is stored.
   absl::Status Hold();
-  // The same in f32, with what `edit` makes of values[N, K]. Memory: 4 bytes per weight.
-  absl::Status HoldEdited(const std::function<absl::Status(float* values)>& edit);
-  // Gives the memory back; reads go to the checkpoint again. What was edited is gone: reading it is
-  // INTERNAL.
+  // Gives the memory back; reads go to the checkpoint again.
   void Release() { held_ = {}; }
   // All N rows; nothing unless held.
   std::optional<WeightRows> Held() const;
@@ -51,7 +46,6 @@ class WeightSource {
   const LinearSpec* linear_;
   std::string tensor_;
   DType dtype_ = DType::kF32;
-  bool edited_ = false;
   AlignedBuffer<std::byte> held_;
 };
 

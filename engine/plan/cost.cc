@@ -8,6 +8,7 @@
 #include "engine/calibrate/gatherer.h"
 #include "engine/calibrate/statistics.h"
 #include "engine/method/registry.h"
+#include "engine/model/residual_stream.h"
 
 namespace quantd {
 namespace {
@@ -103,6 +104,15 @@ int64_t WholeLinearBytes(const Plan& plan) {
   return most;
 }
 
+// Weights of the largest linear that writes to the residual stream.
+int64_t LargestWriter(const ModelSpec& model) {
+  int64_t most = 0;
+  for (const LinearSpec* linear : model.Linears()) {
+    if (SideOf(linear->role) == ResidualSide::kWrites) most = std::max(most, linear->parameters());
+  }
+  return most;
+}
+
 // Without statistics. Sets plan.estimated_seconds on the way.
 MemoryParts CountWork(const QuantizeRequest& request, int64_t threads, Plan& plan) {
   const ModelSpec& model = plan.model;
@@ -118,6 +128,10 @@ MemoryParts CountWork(const QuantizeRequest& request, int64_t threads, Plan& pla
   parts.quantize = threads * panel * kPanelBytesPerWeight + WholeLinearBytes(plan);
   // The codes of one linear.
   if (plan.format->pack == nullptr) parts.quantize += largest;
+  // A weight that is rotated as a whole, in f32, and two as they are shown.
+  if (request.recipe.rotate != Rotate::kNone) {
+    parts.always += LargestWriter(model) * (4 + 2 * SizeOf(model.dtype));
+  }
   plan.estimated_seconds =
       static_cast<double>(plan.bytes_original + plan.bytes_quantized) / kBytesPerSecond +
       weights / kWeightsPerSecond;

@@ -21,11 +21,15 @@
 #include "engine/plan/pick_format.h"
 #include "engine/plan/resolve.h"
 #include "engine/plan/side_files.h"
+#include "engine/rotated_source/rotated_model.h"
 #include "engine/text/token_stream.h"
 #include "engine/text/windows.h"
 
 namespace quantd {
 namespace {
+
+// One matrix for all: results do not depend on what nobody would try to choose.
+constexpr uint64_t kRotationSeed = 0;
 
 // The tensors that stand for one linear: packed ones, or its weight as it was.
 std::vector<TensorInfo> TensorsOf(const ResolvedLinear& entry, const Format& format,
@@ -365,6 +369,9 @@ absl::StatusOr<std::unique_ptr<PlannedQuantization>> MakePlan(
   auto planned = std::make_unique<PlannedQuantization>();
   planned->request = request;
   QD_ASSIGN_OR_RETURN(planned->files, ShowModel(std::move(files)));
+  if (request.recipe.rotate == Rotate::kHadamard) {
+    QD_ASSIGN_OR_RETURN(planned->files, ShowRotated(planned->files, HadamardRule(kRotationSeed)));
+  }
   QD_ASSIGN_OR_RETURN(planned->checkpoint, Checkpoint::Open(planned->files));
   Plan& plan = planned->plan;
   WarnOfQuantizedSource(planned->checkpoint, plan.warnings);

@@ -288,6 +288,7 @@ absl::StatusOr<AlignedBuffer<float>> Checkpoint::ReadF32(std::string_view name) 
 }
 
 absl::StatusOr<std::string> Checkpoint::Fingerprint() const {
+  if (auto identity = model_->identity(); identity.has_value()) return *std::move(identity);
   if (!model_->Has(kConfig)) {
     return Corrupt(model_->Where(kConfig), "no such file", "the configuration of the model");
   }

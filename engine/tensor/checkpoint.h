@@ -78,8 +78,9 @@ class Checkpoint {
 
   // SHA-256 over config.json, the size of every shard and, per tensor in name order, name, dtype,
   // shape, file offsets and the 512 bytes in its middle: tells models apart, fine-tunings of one
-  // model too, without reading all weights. The exact bytes are in README.md. Errors: those of
-  // reading; MODEL_CORRUPT without a config.json.
+  // model too, without reading all weights. The exact bytes are in README.md. What knows its files
+  // in another way says so (ModelFiles::identity). Errors: those of reading; MODEL_CORRUPT without
+  // a config.json.
   absl::StatusOr<std::string> Fingerprint() const;
 
  private:

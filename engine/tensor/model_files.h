@@ -40,6 +40,10 @@ class ModelFiles {
   // Nothing: the files are what is stored.
   virtual std::optional<StoredWeights> stored() const { return std::nullopt; }
 
+  // What the contents are known by where the files only show them in another way, and reading them
+  // costs more than reading does. Nothing: by what is read.
+  virtual std::optional<std::string> identity() const { return std::nullopt; }
+
   // "location/name", as errors say it.
   std::string Where(std::string_view name) const;
   // The whole file as text. MODEL_CORRUPT if it is larger than `max_bytes`.

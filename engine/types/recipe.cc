@@ -43,6 +43,7 @@ constexpr std::array kScaleRules = {ScaleRule::kAbsmax, ScaleRule::kMse, ScaleRu
                                     ScaleRule::kHessian};
 constexpr std::array kActivations = {ActivationScheme::kNone, ActivationScheme::kDynamicToken,
                                      ActivationScheme::kStatic};
+constexpr std::array kRotations = {Rotate::kNone, Rotate::kHadamard};
 constexpr std::array kKvCaches = {KvCache::kNone, KvCache::kFp8};
 // The fields of a scheme that every method may have.
 constexpr std::array<std::string_view, 8> kSchemeFields = {
@@ -195,6 +196,8 @@ absl::StatusOr<Recipe> ParseRecipe(std::string_view text) {
   return RecipeFromJson(json);
 }
 
+std::string_view NameOf(Rotate rotate) { return rotate == Rotate::kHadamard ? "hadamard" : "none"; }
+
 absl::StatusOr<Recipe> RecipeFromJson(const Json& json, std::string_view path) {
   const std::string at(path);
   JsonFields fields(json, path);
@@ -225,6 +228,7 @@ absl::StatusOr<Recipe> RecipeFromJson(const Json& json, std::string_view path) {
     fields.Wrong("propagate", propagate, "original or quantized");
   }
   recipe.kv_cache = EnumField(fields, "kv_cache", kKvCaches).value_or(recipe.kv_cache);
+  recipe.rotate = EnumField(fields, "rotate", kRotations).value_or(recipe.rotate);
   collect(fields.Finish());
   if (!violations.empty())
     return MakeError(Reason::kInvalidField, "refused", std::move(violations));
@@ -242,6 +246,7 @@ Json ToJson(const Recipe& recipe) {
   }
   json["propagate"] = recipe.propagate == Propagate::kOriginal ? "original" : "quantized";
   if (recipe.kv_cache != KvCache::kNone) json["kv_cache"] = NameOf(recipe.kv_cache);
+  if (recipe.rotate != Rotate::kNone) json["rotate"] = NameOf(recipe.rotate);
   return json;
 }
 

@@ -50,12 +50,18 @@ struct Override {
 // Which weights compute the activations that calibrate later blocks.
 enum class Propagate { kOriginal, kQuantized };
 
+// By what the residual stream is turned before anything else is done (engine/rotated_source):
+// nothing, or random signs and Hadamard matrices.
+enum class Rotate { kNone, kHadamard };
+std::string_view NameOf(Rotate rotate);  // "none", "hadamard"
+
 struct Recipe {
   SchemeRequest default_scheme;
   std::vector<Override> overrides;              // later ones win
   std::vector<std::string> skip = {"lm_head"};  // globs
   Propagate propagate = Propagate::kOriginal;
   KvCache kv_cache = KvCache::kNone;  // of the whole model
+  Rotate rotate = Rotate::kNone;      // likewise
   bool operator==(const Recipe&) const = default;
 };
 

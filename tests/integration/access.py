@@ -72,7 +72,9 @@ def call(channel, path, method, request):
     reply = message_factory.GetMessageClass(method.output_type)
     serialize, parse = type(request).SerializeToString, reply.FromString
     try:
-        if method.client_streaming:
+        if method.client_streaming and not method.server_streaming:
+            channel.stream_unary(f"/{path}", serialize, parse)(iter([request]), timeout=30)
+        elif method.client_streaming:
             answers = channel.stream_stream(f"/{path}", serialize, parse)(iter(()), timeout=30)
             list(answers)
         elif method.server_streaming:

@@ -81,7 +81,8 @@ def refusal(call, *arguments, **options):
     raise AssertionError(f"not refused: {reply}")
 
 
-class WithHeaders(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class WithHeaders(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
+                  grpc.StreamUnaryClientInterceptor):
     """Puts headers into every call."""
 
     def __init__(self, headers):
@@ -96,6 +97,9 @@ class WithHeaders(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterc
 
     def intercept_unary_stream(self, continuation, client_call_details, request):
         return continuation(self._more(client_call_details), request)
+
+    def intercept_stream_unary(self, continuation, client_call_details, request_iterator):
+        return continuation(self._more(client_call_details), request_iterator)
 
 
 def open_channel(address, credentials=None, token=None, tenant=None):

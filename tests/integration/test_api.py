@@ -11,7 +11,9 @@ from client import refusal, tiny_spec
 from quantd.v1 import job_pb2, quantization_service_pb2 as api
 
 BUILT = {"GetCapabilities", "CreateJob", "GetJob", "ListJobs", "CancelJob", "DeleteJob",
-         "WatchJob", "ListArtifactFiles", "ReadArtifactFile", "ListWorkers", "DrainWorker"}
+         "WatchJob", "ListArtifactFiles", "ReadArtifactFile", "CreateUpload", "GetUpload",
+         "WriteUploadFile", "CommitUpload", "ListUploads", "DeleteUpload", "ListWorkers",
+         "DrainWorker"}
 
 
 @pytest.fixture

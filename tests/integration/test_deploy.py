@@ -108,7 +108,8 @@ def test_a_job_runs_and_every_panel_has_data(composed):
     until(seen, "a scrape that has the first job")
     # Rates are of what comes after it.
     for method in ("rtn", "int8"):
-        quantctl.ok("quantize", MODELS / "books-3m", "--method", method, "--out", method, *TINY)
+        quantctl.ok("quantize", MODELS / "books-3m", "--method", method, "--out", method,
+                    "--no-cache", *TINY)
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "overview.json").read_text("utf-8"))
     queries = [(panel["title"], target["expr"])
                for panel in dashboard["panels"] for target in panel["targets"]]

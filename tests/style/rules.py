@@ -4,7 +4,7 @@
 # (zone, path patterns, zones it may include)
 ENGINE_ALL = ["engine/types", "engine/tensor", "engine/text", "engine/calibrate", "engine/backend",
               "engine/model", "engine/method", "engine/format", "engine/evaluate", "engine/gguf",
-              "engine/gguf_source"]
+              "engine/gguf_source", "engine/rotated_source"]
 
 ZONES = [
     ("base", ["base/*"], []),
@@ -50,6 +50,8 @@ ZONES = [
     # GGUF as Hugging Face's files.
     ("engine/gguf_source", ["engine/gguf_source/*"],
      ["base", "engine/types", "engine/tensor", "engine/model", "engine/gguf"]),
+    ("engine/rotated_source", ["engine/rotated_source/*"],
+     ["base", "engine/types", "engine/tensor", "engine/model"]),
     ("terminal", ["terminal/*"], ["base", "engine/types"]),
     ("proto", ["proto/*"], ["base", "engine/types", "engine/plan", "engine/model",
                             "engine/method", "engine/format", "engine/backend"]),
