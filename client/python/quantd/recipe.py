@@ -28,7 +28,10 @@ __all__ = ["Override", "Recipe", "awq", "rtn"]
 
 Propagate = Literal["original", "quantized"]
 KvCache = Literal["none", "fp8"]
-_KEYS = ("default", "overrides", "skip", "propagate", "kv_cache")
+Rotate = Literal["none", "hadamard"]
+_ENUMS = {"propagate": recipe_pb2.Propagate, "kv_cache": recipe_pb2.KvCache,
+          "rotate": recipe_pb2.Rotate}
+_KEYS = ("default", "overrides", "skip", *_ENUMS)
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,17 @@ class Recipe:
     """Weights that compute the activations which calibrate later blocks."""
     kv_cache: Optional[KvCache] = None
     """How the engine that serves the model keeps keys and values."""
+    rotate: Optional[Rotate] = None
+    """By what the residual stream is turned before it is quantized, to spread outliers."""
 
     def __post_init__(self) -> None:
         wrong: List[Violation] = []
         for i, override in enumerate(self.overrides):
             if not override.match:
                 wrong.append(Violation(f"overrides[{i}].match", "nothing", "a glob"))
-        if self.propagate is not None:
-            enum_number(recipe_pb2.Propagate, self.propagate, "propagate", wrong)
-        if self.kv_cache is not None:
-            enum_number(recipe_pb2.KvCache, self.kv_cache, "kv_cache", wrong)
+        for name, enum in _ENUMS.items():
+            if getattr(self, name) is not None:
+                enum_number(enum, getattr(self, name), name, wrong)
         if wrong:
             raise recipe_error(wrong)
 
@@ -86,10 +90,9 @@ class Recipe:
             ]
         if self.skip is not None:
             found["skip"] = list(self.skip)
-        if self.propagate is not None:
-            found["propagate"] = self.propagate
-        if self.kv_cache is not None:
-            found["kv_cache"] = self.kv_cache
+        for name in _ENUMS:
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)
         return found
 
     @classmethod
@@ -109,8 +112,7 @@ class Recipe:
             default=None if default is None else Scheme.from_dict(default),
             overrides=tuple(overrides),
             skip=None if skip is None else tuple(skip),
-            propagate=data.get("propagate"),
-            kv_cache=data.get("kv_cache"),
+            **{name: data.get(name) for name in _ENUMS},
         )
 
     @classmethod
@@ -137,12 +139,9 @@ class Recipe:
                 entry.scheme.CopyFrom(override.scheme.to_proto())
         if self.skip is not None:
             message.skip.CopyFrom(recipe_pb2.SkipList(globs=self.skip))
-        if self.propagate is not None:
-            number = enum_number(recipe_pb2.Propagate, self.propagate, "propagate", [])
-            message.propagate = number  # type: ignore[assignment]
-        if self.kv_cache is not None:
-            number = enum_number(recipe_pb2.KvCache, self.kv_cache, "kv_cache", [])
-            message.kv_cache = number  # type: ignore[assignment]
+        for name, enum in _ENUMS.items():
+            if getattr(self, name) is not None:
+                setattr(message, name, enum_number(enum, getattr(self, name), name, []))
         return message
 
     def check(self, capabilities: Capabilities) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, TypedDict
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, Sequence, TypedDict
 
 from quantd.choices import enum_number, set_field
 from quantd.errors import InvalidRequest, Violation
-from quantd.recipe import Recipe
+from quantd.recipe import KvCache, Propagate, Recipe, Rotate
 from quantd.scheme import (
     Activations,
     Granularity,
@@ -34,7 +34,7 @@ class QuantizeOptions(TypedDict, total=False):
     """The keywords of `quantize` and `validate`. What is left out is the server's default."""
 
     recipe: Recipe
-    """A whole recipe; instead of the next nine."""
+    """A whole recipe; instead of the next thirteen."""
     method: MethodName
     bits: float
     """1 to 8, or 1.58 for three levels."""
@@ -47,6 +47,12 @@ class QuantizeOptions(TypedDict, total=False):
     activations: Activations
     options: Mapping[str, OptionValue]
     """Options of the method alone."""
+    skip: Sequence[str]
+    """Globs of modules that stay in 16 bit; default lm_head."""
+    propagate: Propagate
+    """Weights that compute the activations which calibrate later blocks."""
+    kv_cache: KvCache
+    rotate: Rotate
     calibration: Text
     """Text that methods measure activations on."""
     samples: int
@@ -100,6 +106,7 @@ class QuantizeOptions(TypedDict, total=False):
 
 _SCHEME = ("method", "bits", "number_format", "group_size", "granularity", "symmetric",
            "scale_rule", "activations", "options")
+_RECIPE = ("skip", "propagate", "kv_cache", "rotate")
 # keyword -> section of the spec, field
 _FIELDS = {
     "samples": [("calibration", "samples")],
@@ -123,7 +130,7 @@ _GATES = {"gate_kl": "max_mean_kl", "gate_ppl_ratio": "max_perplexity_ratio",
 _ENUMS = {"backend": job_pb2.BackendKind, "compute": job_pb2.ComputeType}
 _DURATIONS = ("max_run_time", "max_queue_time")
 _OWN_WAYS = ("recipe", "calibration", "evaluation", "evaluate", "labels", "request_id", "no_cache")
-KEYWORDS = (*_SCHEME, *_FIELDS, *_GATES, *_ENUMS, *_DURATIONS, *_OWN_WAYS)
+KEYWORDS = (*_SCHEME, *_RECIPE, *_FIELDS, *_GATES, *_ENUMS, *_DURATIONS, *_OWN_WAYS)
 
 
 def create_request(
@@ -184,12 +191,15 @@ def _check_keywords(said: Mapping[str, Any]) -> None:
 
 def _recipe(said: Mapping[str, Any]) -> Optional[Recipe]:
     scheme: Dict[str, Any] = {key: said[key] for key in _SCHEME if key in said}
+    whole: Dict[str, Any] = {key: said[key] for key in _RECIPE if key in said}
     if "recipe" not in said:
-        return Recipe(Scheme(**scheme)) if scheme else None
-    if scheme:
+        if "skip" in whole:
+            whole["skip"] = tuple(whole["skip"])
+        return Recipe(Scheme(**scheme) if scheme else None, **whole) if scheme or whole else None
+    if scheme or whole:
         raise InvalidRequest(
             "the request is wrong", reason="INVALID_FIELD",
             violations=[Violation(key, str(value), "said in the recipe alone")
-                        for key, value in scheme.items()])
+                        for key, value in {**scheme, **whole}.items()])
     recipe = said["recipe"]
     return recipe if isinstance(recipe, Recipe) else Recipe(recipe)

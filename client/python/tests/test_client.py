@@ -108,6 +108,16 @@ def test_a_recipe_arrives_as_it_was_said(client):
     assert plan.schemes["model.layers.1.mlp.up_proj"] == "rtn 4"
 
 
+def test_parts_of_a_recipe_arrive(client):
+    plan = client.validate(MODEL, method="rtn", bits=4, rotate="hadamard",
+                           skip=["lm_head", "model.layers.0.*"])
+    assert plan.schemes["model.layers.0.mlp.up_proj"] is None
+    assert plan.schemes["model.layers.1.mlp.up_proj"] == "rtn 4"
+    # The rotation makes a tied output projection a tensor of its own.
+    assert plan.artifact_bytes > client.validate(
+        MODEL, method="rtn", bits=4, skip=["lm_head", "model.layers.0.*"]).artifact_bytes
+
+
 def test_three_levels(client):
     plan = client.validate(MODEL, method="hqq", bits=1.58, options={"weighted": False})
     assert set(plan.schemes.values()) - {None} == {"hqq 2"}

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import sys
+from dataclasses import fields
 
 import pytest
 from server import ROOT
@@ -129,10 +130,22 @@ def test_values_of_another_type():
         create_request("/m", {"group_size": 64.5})
 
 
+def test_a_whole_recipe_or_its_parts():
+    from quantd.spec import create_request
+
+    parts = {"skip": ["lm_head", "*.0.*"], "propagate": "quantized", "kv_cache": "fp8",
+             "rotate": "hadamard"}
+    said = create_request("/m", {"method": "awq", **parts}).job.spec.recipe
+    whole = Recipe(quantd.Scheme("awq"), (), tuple(parts["skip"]), "quantized", "fp8", "hadamard")
+    assert said == whole.to_proto() and Recipe.from_dict(whole.to_dict()) == whole
+    with pytest.raises(quantd.InvalidRequest, match="kv_cache"):
+        create_request("/m", {"recipe": whole, "kv_cache": "none"})
+
+
 def test_every_field_of_a_request_has_a_keyword():
     """A field that comes to the API comes to `quantize`."""
     from quantd import spec
-    from quantd.v1 import job_pb2
+    from quantd.v1 import job_pb2, recipe_pb2
 
     said = {place for places in spec._FIELDS.values() for place in places}
     said |= {("resources", name) for name in (*spec._ENUMS, *spec._DURATIONS)}
@@ -144,6 +157,11 @@ def test_every_field_of_a_request_has_a_keyword():
     there = {(section.name, field.name) for section in job_pb2.JobSpec.DESCRIPTOR.fields
              if section.name not in ("model", "recipe") for field in section.message_type.fields}
     assert there == said | without
+    assert [field.name for field in recipe_pb2.Recipe.DESCRIPTOR.fields] == [
+        "default_scheme" if one.name == "default" else one.name for one in fields(Recipe)]
+    assert {field.name for field in recipe_pb2.Scheme.DESCRIPTOR.fields} == set(spec._SCHEME)
+    assert set(spec._SCHEME) == {one.name for one in fields(quantd.Scheme)}
+    assert {one.name for one in fields(Recipe)} == {"default", "overrides", *spec._RECIPE}
     gates = {field.name for field in job_pb2.QualityGate.DESCRIPTOR.fields}
     assert gates == set(spec._GATES.values())
     assert set(spec.KEYWORDS) == set(spec.QuantizeOptions.__annotations__)
