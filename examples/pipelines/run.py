@@ -1,4 +1,4 @@
-"""./dev pipelines: each example with its own library, in an environment of its own.
+"""./dev pipelines: each example with its own library, in an environment of its own; Go's too.
 
     python examples/pipelines/run.py --uv UV --cache FOLDER --out FOLDER [--note FILE] [NAME…]
 """
@@ -26,7 +26,13 @@ from wheel import build  # noqa: E402
 PYTHON = "3.11"
 # Example and the package that its row names.
 EXAMPLES = {"ci-gate": None, "mlflow": "mlflow", "prefect": "prefect", "airflow": "apache-airflow",
-            "kubeflow": "kfp", "argo": "hera"}
+            "kubeflow": "kfp", "argo": "hera", "go": None}
+PROGRAMS = {"ci-gate": "bash", "go": "go"}
+
+
+def folder_of(name):
+    """Where an example lies."""
+    return HERE.parent / "go" if name == "go" else HERE / name
 
 
 def say(what):
@@ -39,7 +45,7 @@ def prepare(uv, cache, name, wheel):
     subprocess.run([uv, "venv", "-q", "--clear", "--python", PYTHON, folder], check=True)
     python = folder / "bin" / "python"
     subprocess.run([uv, "pip", "install", "-q", "--python", python, "-r",
-                    HERE / name / "requirements.txt", wheel], check=True)
+                    folder_of(name) / "requirements.txt", wheel], check=True)
     return python
 
 
@@ -60,7 +66,7 @@ def test(python, name, server, out):
     with tempfile.TemporaryDirectory(prefix="quantd-home-") as home:
         done = subprocess.run(
             [python, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-             f"--junitxml={out / f'{name}.xml'}", "."], cwd=HERE / name,
+             f"--junitxml={out / f'{name}.xml'}", "."], cwd=folder_of(name),
             env={**environment, "HOME": home}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, check=False)
     print(done.stdout, flush=True)
@@ -90,7 +96,7 @@ def main():
                 code, words, seconds = test(python, name, server, out)
                 status = status or code
                 package = EXAMPLES[name]
-                having = f"{package} {version(options.uv, python, package)}" if package else "bash"
+                having = PROGRAMS.get(name) or f"{package} {version(options.uv, python, package)}"
                 rows.append(f"| {name} | {having} | {words} | {seconds:.0f} s |")
         finally:
             server.stop()
