@@ -47,7 +47,9 @@ class Display:
         elif isinstance(event, Progressed):
             progress = event.progress
             if self._bar is not None:
-                self._bar.total = progress.blocks_total or None
+                if progress.blocks_total and self._bar.total != progress.blocks_total:
+                    # Of a notebook's bar the width too.
+                    self._bar.reset(total=progress.blocks_total)
                 self._bar.n = progress.blocks_done
                 self._say(progress.stage)
             elif progress.blocks_total:
