@@ -40,7 +40,8 @@ class BlobStore {
 // INVALID_FIELD for a name that breaks the rule above.
 absl::Status CheckBlobName(std::string_view name);
 
-// Opens the store at `uri`: today "file:///absolute/folder". The folder is made if missing.
+// Opens the store at `uri`: "file:///absolute/folder", which is made if missing, or "s3://…"
+// (s3_blob_store.h).
 absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const std::string& uri);
 
 }  // namespace quantd

@@ -1,4 +1,4 @@
-// A blob store in a local folder: one file per blob, moved into place by rename.
+#include "blob/local_blob_store.h"
 
 #include <unistd.h>
 
@@ -7,11 +7,9 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "base/durable.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "blob/blob_store.h"
 
 namespace quantd {
 namespace {
@@ -90,39 +88,11 @@ class LocalBlobStore : public BlobStore {
   std::string root_;
 };
 
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
-
 }  // namespace
 
-absl::Status CheckBlobName(std::string_view name) {
-  const auto refuse = [&](std::string_view wanted) {
-    return MakeError(
-        Reason::kInvalidField, "bad blob name",
-        Violation{.where = "name", .got = std::string(name), .wanted = std::string(wanted)});
-  };
-  if (name.empty() || name.size() > 1024) return refuse("1 to 1024 characters");
-  for (const absl::string_view part : absl::StrSplit(ToAbsl(name), '/')) {
-    if (part.empty() || part == "." || part == "..") return refuse("no empty part, no . and no ..");
-    for (const char c : part) {
-      if (!IsNameCharacter(c)) return refuse("letters, digits, '.', '_' and '-' between slashes");
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<BlobStore>> OpenBlobStore(const std::string& uri) {
-  constexpr std::string_view kFile = "file://";
-  if (!uri.starts_with(kFile) || uri.size() <= kFile.size() || uri[kFile.size()] != '/') {
-    return MakeError(
-        Reason::kInvalidField, "unknown blob store",
-        Violation{.where = "blob_store", .got = uri, .wanted = "file:///absolute/folder"});
-  }
-  const std::string root = uri.substr(kFile.size());
-  QD_RETURN_IF_ERROR(MakeFoldersDurable(root));
-  return std::make_unique<LocalBlobStore>(root);
+absl::StatusOr<std::unique_ptr<BlobStore>> OpenLocalBlobStore(const std::string& folder) {
+  QD_RETURN_IF_ERROR(MakeFoldersDurable(folder));
+  return std::make_unique<LocalBlobStore>(folder);
 }
 
 }  // namespace quantd

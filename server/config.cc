@@ -18,6 +18,7 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "server/store/open_store.h"
 
 namespace quantd {
 namespace {
@@ -114,6 +115,18 @@ std::string CheckAddress(const std::string& address) {
                     absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 0 &&
                     port <= 65535;
   return good ? "" : "HOST:PORT, port 0 to 65535";
+}
+
+std::string CheckStore(const std::string& uri) {
+  return IsStoreUri(uri) ? ""
+                         : "sqlite, or postgresql://USER@HOST/DATABASE, the password in PGPASSWORD "
+                           "or PGPASSFILE";
+}
+
+std::string CheckBlobs(const std::string& uri) {
+  return uri.starts_with("file:///") || uri.starts_with("s3://")
+             ? ""
+             : "file:///absolute/folder or s3://bucket/prefix";
 }
 
 std::string CheckNotEmpty(const std::string& text) { return text.empty() ? "a path" : ""; }
@@ -250,6 +263,14 @@ const std::vector<Row>& Table() {
                 CheckAddress),
         TextRow("data", "DIR", "folder for the database and the artifacts", &Config::data,
                 CheckNotEmpty),
+        TextRow("store", "URI",
+                "where jobs are kept: sqlite (in data), or postgresql://USER@HOST/DATABASE, which "
+                "several servers may share",
+                &Config::store, CheckStore),
+        TextRow("blobs", "URI",
+                "where the files of jobs are kept, for servers and workers: file:///DIR, or "
+                "s3://BUCKET/PREFIX?endpoint=URL&region=REGION; default: in data",
+                &Config::blobs, CheckBlobs),
         IntegerRow<int>(
             "local-workers", "worker processes to start and supervise",
             +[](Config& config) -> int& { return config.local_workers; }, 0, 256),

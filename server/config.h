@@ -20,6 +20,8 @@ struct Config {
   std::string listen = "127.0.0.1:8470";
   std::string metrics = "127.0.0.1:8471";
   std::string data = "quantd-data";
+  std::string store = "sqlite";
+  std::string blobs = {};  // empty: in data
   int local_workers = 0;
   std::vector<std::string> model_roots;
   LogFormat log_format = LogFormat::kText;

@@ -31,6 +31,12 @@ void EventHub::Announce(std::string_view topic) {
   for (const Ticket ticket : woken) Release(ticket);
 }
 
+void EventHub::AnnounceAll() {
+  absl::MutexLock lock(&mutex_);
+  for (uint64_t& counter : counters_) ++counter;
+  ReleaseAll();
+}
+
 EventHub::Ticket EventHub::Wait(const std::string& topic, uint64_t seen, absl::Duration timeout,
                                 std::function<void()> wake) {
   absl::MutexLock lock(&mutex_);
@@ -57,10 +63,14 @@ void EventHub::WakeNow(Ticket ticket) {
 void EventHub::Stop() {
   absl::MutexLock lock(&mutex_);
   stopped_ = true;
+  ReleaseAll();
+  deadlines_changed_ = true;
+}
+
+void EventHub::ReleaseAll() {
   std::vector<Ticket> all;
   for (const auto& [ticket, waiter] : waiters_) all.push_back(ticket);
   for (const Ticket ticket : all) Release(ticket);
-  deadlines_changed_ = true;
 }
 
 bool EventHub::stopped() const {

@@ -41,6 +41,8 @@ class EventHub {
   uint64_t Seen(std::string_view topic) const;
   // Something changed: call it after the commit.
   void Announce(std::string_view topic);
+  // Anything may have changed, as when what was announced elsewhere was not heard.
+  void AnnounceAll();
 
   // Runs `wake` exactly once, on the executor: when something is announced on the topic after
   // `seen`, when the timeout is over (infinite: never), by WakeNow, or by Stop.
@@ -62,6 +64,7 @@ class EventHub {
   static size_t CounterOf(std::string_view topic);
 
   void Release(Ticket ticket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReleaseAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WatchDeadlines();
 
   Executor& executor_;

@@ -99,7 +99,7 @@ std::vector<pid_t> LocalWorkers::pids() const {
 }
 
 pid_t LocalWorkers::Spawn(int index) {
-  const std::string name = absl::StrCat("local-", index + 1);
+  const std::string name = absl::StrCat(options_.name, "-", index + 1);
   std::vector<std::string> words = {options_.program, "agent",
                                     "--server",       options_.server,
                                     "--name",         name,

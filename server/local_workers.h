@@ -20,8 +20,10 @@ namespace quantd {
 
 struct LocalWorkerOptions {
   int count = 1;
-  std::string program = {};     // path of quantd-worker; empty: beside the running program
-  std::string server = {};      // host:port to connect to
+  std::string name =
+      "local";               // of worker 1: "local-1"; servers of one store need names of their own
+  std::string program = {};  // path of quantd-worker; empty: beside the running program
+  std::string server = {};   // host:port to connect to
   std::string token_file = {};  // what they say to be let in; empty: nothing
   std::string scratch = {};     // folder; each worker gets one below it
   std::string log_format = "text";
@@ -33,7 +35,7 @@ struct LocalWorkerOptions {
 // Thread-safe.
 class LocalWorkers {
  public:
-  // Starts them, named local-1, local-2, … UNAVAILABLE if the program is not there. `clock` must
+  // Starts them, named NAME-1, NAME-2, … UNAVAILABLE if the program is not there. `clock` must
   // outlive them.
   static absl::StatusOr<std::unique_ptr<LocalWorkers>> Start(LocalWorkerOptions options,
                                                              const Clock& clock = Clock::System());

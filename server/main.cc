@@ -16,6 +16,7 @@
 #include "base/secret_file.h"
 #include "server/api/server.h"
 #include "server/config.h"
+#include "server/id.h"
 #include "server/local_workers.h"
 #include "server/tokens_command.h"
 
@@ -73,7 +74,11 @@ absl::StatusOr<std::unique_ptr<LocalWorkers>> StartWorkers(const Config& config,
   if (config.local_workers == 0) return nullptr;
   const std::string token_file = config.data + "/local-workers.token";
   QD_RETURN_IF_ERROR(WriteSecretFile(token_file, server.LocalWorkerSecret() + "\n"));
+  // Of several servers, each time they are started, others: a name that comes back ends the leases
+  // of who had it.
+  const bool shared = config.store != "sqlite";
   return LocalWorkers::Start({.count = config.local_workers,
+                              .name = shared ? "local-" + NewId().substr(0, 6) : "local",
                               .server = server.LocalAddress(),
                               .token_file = token_file,
                               .scratch = config.data + "/scratch",
@@ -85,6 +90,8 @@ int Serve(const Config& config, const sigset_t& signals) {
   ServerOptions options{.listen = config.listen,
                         .metrics = config.metrics,
                         .data = config.data,
+                        .store = config.store,
+                        .blobs = config.blobs,
                         .model_roots = config.model_roots,
                         .limits = config.limits,
                         .result_cache = !config.no_result_cache,

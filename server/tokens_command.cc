@@ -19,7 +19,7 @@
 #include "server/access/audit_log.h"
 #include "server/access/token_secret.h"
 #include "server/id.h"
-#include "server/store/sqlite_store.h"
+#include "server/store/open_store.h"
 
 namespace quantd {
 namespace {
@@ -81,6 +81,8 @@ class Tokens final : public TokensCommand {
         revoke_(*command_.add_subcommand("revoke", "Make a token worthless, at once")) {
     command_.require_subcommand(1);
     for (CLI::App* one : {&create_, &list_, &revoke_}) {
+      one->add_option("--store", store_, "The server's store, if it is not in its folder")
+          ->envname("QUANTD_STORE");
       one->add_option("--data", data_, "The server's folder")
           ->envname("QUANTD_DATA")
           ->type_name("DIR")
@@ -120,13 +122,13 @@ class Tokens final : public TokensCommand {
   }
 
   absl::StatusOr<std::unique_ptr<Store>> OpenExisting() const {
-    if (!PathExists(database())) {
+    if (store_ == "sqlite" && !PathExists(database())) {
       return MakeError(Reason::kInvalidField, "refused",
                        Violation{.where = "--data",
                                  .got = data_ + ", without a database",
                                  .wanted = "the folder that quantd was given as --data"});
     }
-    return OpenSqliteStore({.path = database(), .readers = 1});
+    return OpenStore(store_, database());
   }
 
   absl::StatusOr<Token> Asked(const std::string& secret) const {
@@ -155,7 +157,7 @@ class Tokens final : public TokensCommand {
     QD_ASSIGN_OR_RETURN(const Token token, Asked(secret));
     // May be made before the server first runs.
     QD_RETURN_IF_ERROR(MakeFolders(data_));
-    QD_ASSIGN_OR_RETURN(const auto store, OpenSqliteStore({.path = database(), .readers = 1}));
+    QD_ASSIGN_OR_RETURN(const auto store, OpenStore(store_, database()));
     if (!file_.empty()) QD_RETURN_IF_ERROR(WriteSecretFile(file_, secret + "\n"));
     QD_RETURN_IF_ERROR(
         store->Write([&](StoreTransaction& write) { return write.InsertToken(token); }));
@@ -208,7 +210,7 @@ class Tokens final : public TokensCommand {
   CLI::App& create_;
   CLI::App& list_;
   CLI::App& revoke_;
-  std::string data_ = "quantd-data", tenant_ = kDefaultTenant, roles_ = "user";
+  std::string store_ = "sqlite", data_ = "quantd-data", tenant_ = kDefaultTenant, roles_ = "user";
   std::string name_, expires_, file_, id_;
   bool json_ = false;
 };

@@ -6,6 +6,9 @@ namespace quantd {
 
 void ApiContext::Committed(const AfterCommit& after) {
   for (const std::string& topic : after.topics) hub.Announce(topic);
+  if (!after.topics.empty()) {
+    executor.Run([this, topics = after.topics] { store.Announce(topics); });
+  }
   if (after.blob_prefixes.empty()) return;
   executor.Run([this, prefixes = after.blob_prefixes] {
     for (const std::string& prefix : prefixes) {

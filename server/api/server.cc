@@ -17,7 +17,7 @@
 #include "server/blob_sweep.h"
 #include "server/data_folder.h"
 #include "server/reaper.h"
-#include "server/store/sqlite_store.h"
+#include "server/store/open_store.h"
 
 namespace quantd {
 namespace {
@@ -52,9 +52,10 @@ class RunningServer final : public Server {
 
   absl::Status Open() {
     QD_ASSIGN_OR_RETURN(folder_, DataFolder::Open(options_.data));
-    QD_ASSIGN_OR_RETURN(store_, OpenSqliteStore({.path = folder_->database_path()}));
+    QD_ASSIGN_OR_RETURN(store_, OpenStore(options_.store, folder_->database_path()));
     if (options_.wrap_store != nullptr) store_ = options_.wrap_store(std::move(store_));
-    QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(folder_->blob_uri()));
+    const std::string blob_uri = options_.blobs.empty() ? folder_->blob_uri() : options_.blobs;
+    QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(blob_uri));
     QD_RETURN_IF_ERROR(SweepBlobs(*store_, *blobs_));
     staging_ = std::make_unique<Staging>(folder_->staging_path());
     QD_ASSIGN_OR_RETURN(std::vector<std::string> roots, ResolveRoots(options_.model_roots));
@@ -68,7 +69,7 @@ class RunningServer final : public Server {
                               .access = *access_,
                               .audit = *audit_,
                               .blobs = *blobs_,
-                              .blob_uri = folder_->blob_uri(),
+                              .blob_uri = blob_uri,
                               .staging = *staging_,
                               .clock = *options_.clock,
                               .limits = options_.limits,
@@ -83,6 +84,9 @@ class RunningServer final : public Server {
         std::make_unique<Reaper>(*store_, *blobs_, *staging_, *options_.clock, api_->limits,
                                  ReaperOptions{.sweep_period = options_.sweep_period},
                                  [this](const AfterCommit& after) { api_->Committed(after); });
+    store_->Listen([this](std::string_view topic) {
+      topic.empty() ? hub_.AnnounceAll() : hub_.Announce(topic);
+    });
     QD_RETURN_IF_ERROR(reaper_->ExtendLeases());
     QD_RETURN_IF_ERROR(Listen());
     reaper_->Start(options_.reaper_period);
@@ -113,6 +117,7 @@ class RunningServer final : public Server {
       }
     }
     hub_.Stop();
+    if (store_ != nullptr) store_->StopListening();
     if (reaper_ != nullptr) reaper_->Stop();
     planner_.Stop();
     executor_.Stop();

@@ -26,7 +26,9 @@ namespace quantd {
 struct ServerOptions {
   std::string listen = "127.0.0.1:0";  // host:port; port 0 takes a free one
   std::string metrics = "127.0.0.1:0";
-  std::string data = {};  // folder; made if missing, locked while the server runs
+  std::string data = {};         // folder; made if missing, locked while the server runs
+  std::string store = "sqlite";  // open_store.h; of several servers, one for all
+  std::string blobs = {};        // OpenBlobStore; empty: in the folder. Likewise one for all
   std::vector<std::string> model_roots = {};  // folders that requests may name
   Limits limits = {};
   bool result_cache = true;

@@ -6,6 +6,7 @@
 
 namespace quantd {
 
-std::span<const char* const> Migrations();
+std::span<const char* const> SqliteMigrations();
+std::span<const char* const> PostgresMigrations();
 
 }  // namespace quantd

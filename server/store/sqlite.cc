@@ -29,82 +29,52 @@ absl::Status SqliteError(sqlite3* database, std::string_view what) {
   }
 }
 
-}  // namespace
-
-SqliteStatement::SqliteStatement(SqliteStatement&& other) noexcept
-    : database_(other.database_),
-      statement_(other.statement_),
-      parameter_(other.parameter_),
-      column_(other.column_) {
-  other.statement_ = nullptr;
-}
-
-SqliteStatement::~SqliteStatement() {
-  if (statement_ == nullptr) return;
-  sqlite3_reset(statement_);
-  sqlite3_clear_bindings(statement_);
-}
-
-SqliteStatement& SqliteStatement::Bind(int64_t value) {
-  sqlite3_bind_int64(statement_, ++parameter_, value);
-  return *this;
-}
-
-SqliteStatement& SqliteStatement::Bind(std::string_view text) {
-  sqlite3_bind_text64(statement_, ++parameter_, text.data() == nullptr ? "" : text.data(),
-                      text.size(), SQLITE_STATIC, SQLITE_UTF8);
-  return *this;
-}
-
-SqliteStatement& SqliteStatement::BindBlob(std::string_view bytes) {
-  sqlite3_bind_blob64(statement_, ++parameter_, bytes.data() == nullptr ? "" : bytes.data(),
-                      bytes.size(), SQLITE_STATIC);
-  return *this;
-}
-
-SqliteStatement& SqliteStatement::Bind(absl::Time time) { return Bind(absl::ToUnixMicros(time)); }
-
-SqliteStatement& SqliteStatement::BindNull() {
-  sqlite3_bind_null(statement_, ++parameter_);
-  return *this;
-}
-
-SqliteStatement& SqliteStatement::Bind(const std::optional<absl::Time>& time) {
-  return time.has_value() ? Bind(*time) : BindNull();
-}
-
-absl::StatusOr<bool> SqliteStatement::Step() {
-  column_ = 0;
-  const int code = sqlite3_step(statement_);
-  if (code == SQLITE_ROW) return true;
-  if (code == SQLITE_DONE) return false;
-  return SqliteError(database_, sqlite3_sql(statement_));
-}
-
-absl::Status SqliteStatement::Run() { return Step().status(); }
-
-int64_t SqliteStatement::Int() { return sqlite3_column_int64(statement_, column_++); }
-
-std::string SqliteStatement::Text() {
-  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column_));
-  const auto size = static_cast<size_t>(sqlite3_column_bytes(statement_, column_));
-  ++column_;
-  return bytes == nullptr ? std::string() : std::string(bytes, size);
-}
-
-absl::Time SqliteStatement::Time() { return absl::FromUnixMicros(Int()); }
-
-std::optional<absl::Time> SqliteStatement::OptionalTime() {
-  if (NextIsNull()) {
-    Skip();
-    return std::nullopt;
+// Resets the statement when it goes: it is used again.
+class SqliteCursor final : public SqlCursor {
+ public:
+  SqliteCursor(sqlite3* database, sqlite3_stmt* statement)
+      : database_(database), statement_(statement) {}
+  ~SqliteCursor() override {
+    sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
   }
-  return Time();
-}
+  SqliteCursor(const SqliteCursor&) = delete;
+  SqliteCursor& operator=(const SqliteCursor&) = delete;
 
-bool SqliteStatement::NextIsNull() const {
-  return sqlite3_column_type(statement_, column_) == SQLITE_NULL;
-}
+  void BindInt(int64_t value) override { sqlite3_bind_int64(statement_, ++parameter_, value); }
+  void BindText(std::string_view text) override {
+    sqlite3_bind_text64(statement_, ++parameter_, text.data() == nullptr ? "" : text.data(),
+                        text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  }
+  void BindBlob(std::string_view bytes) override {
+    sqlite3_bind_blob64(statement_, ++parameter_, bytes.data() == nullptr ? "" : bytes.data(),
+                        bytes.size(), SQLITE_STATIC);
+  }
+  void BindNull() override { sqlite3_bind_null(statement_, ++parameter_); }
+
+  absl::StatusOr<bool> Step() override {
+    const int code = sqlite3_step(statement_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    return SqliteError(database_, sqlite3_sql(statement_));
+  }
+  int64_t Int(int column) const override { return sqlite3_column_int64(statement_, column); }
+  std::string Text(int column) const override {
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    const auto size = static_cast<size_t>(sqlite3_column_bytes(statement_, column));
+    return bytes == nullptr ? std::string() : std::string(bytes, size);
+  }
+  bool IsNull(int column) const override {
+    return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+  }
+
+ private:
+  sqlite3* const database_;
+  sqlite3_stmt* const statement_;
+  int parameter_ = 0;
+};
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path,
                                                                          Access access) {
@@ -134,7 +104,7 @@ void SqliteConnection::Trim() {
   if (statements_.size() > kMaxStatements) FinalizeAll();
 }
 
-absl::StatusOr<SqliteStatement> SqliteConnection::Prepare(const std::string& sql) {
+absl::StatusOr<SqlStatement> SqliteConnection::Prepare(const std::string& sql) {
   sqlite3_stmt*& statement = statements_[sql];
   if (statement == nullptr &&
       sqlite3_prepare_v3(database_, sql.data(), static_cast<int>(sql.size()),
@@ -142,7 +112,7 @@ absl::StatusOr<SqliteStatement> SqliteConnection::Prepare(const std::string& sql
     statements_.erase(sql);
     return SqliteError(database_, sql);
   }
-  return SqliteStatement(database_, statement);
+  return SqlStatement(std::make_unique<SqliteCursor>(database_, statement));
 }
 
 absl::Status SqliteConnection::Execute(const std::string& sql) {
@@ -152,7 +122,10 @@ absl::Status SqliteConnection::Execute(const std::string& sql) {
   return absl::OkStatus();
 }
 
-int64_t SqliteConnection::LastInsertId() const { return sqlite3_last_insert_rowid(database_); }
 int64_t SqliteConnection::RowsChanged() const { return sqlite3_changes64(database_); }
+
+std::string SqliteConnection::ByIndex(std::string_view name) const {
+  return absl::StrCat(" INDEXED BY ", ToAbsl(name));
+}
 
 }  // namespace quantd

@@ -181,6 +181,15 @@ class Store {
   virtual absl::Status Read(const std::function<absl::Status(StoreReader&)>& work) = 0;
   // Commits if `work` returns OK, else leaves everything as it was. Writers take turns.
   virtual absl::Status Write(const std::function<absl::Status(StoreTransaction&)>& work) = 0;
+
+  // Of a store that several servers share: tells the others that something has changed (topics of
+  // the EventHub). It may get lost; whoever waits looks from time to time.
+  virtual void Announce(const std::vector<std::string>& /*topics*/) {}
+  // Calls `heard`, on a thread of the store's, with what other servers announce, until the store
+  // goes or StopListening; "": anything may have changed. Call it at most once.
+  virtual void Listen(std::function<void(std::string_view topic)> /*heard*/) {}
+  // `heard` is not called any more when this returns.
+  virtual void StopListening() {}
 };
 
 // What `work` returns, a StatusOr, as it was in the run that counts; or the store's own error.

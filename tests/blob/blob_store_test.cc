@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/blob/s3_server.h"
 
 namespace quantd {
 namespace {
@@ -16,9 +17,24 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
+// Opens a new, empty store; `folder` is the test's own. Null: there is none here.
+using OpenStore = std::unique_ptr<BlobStore> (*)(const TemporaryFolder& folder);
+
+std::unique_ptr<BlobStore> OpenLocal(const TemporaryFolder& folder) {
+  return *OpenBlobStore("file://" + folder.path() + "/blobs");
+}
+std::unique_ptr<BlobStore> OpenS3(const TemporaryFolder& /*folder*/) {
+  S3Server* server = S3Server::Get();
+  return server == nullptr ? nullptr : *OpenBlobStore(server->NewUri());
+}
+
 // Runs against every store there is.
-class BlobStoreTest : public ::testing::Test {
+class BlobStoreTest : public ::testing::TestWithParam<OpenStore> {
  protected:
+  void SetUp() override {
+    store_ = GetParam()(folder_);
+    if (store_ == nullptr) GTEST_SKIP() << "no S3 server here: ./dev setup";
+  }
   std::string File(const std::string& text) {
     const std::string path = folder_.path() + "/file";
     EXPECT_TRUE(WriteFileAtomic(path, text).ok());
@@ -33,10 +49,10 @@ class BlobStoreTest : public ::testing::Test {
     return text;
   }
   TemporaryFolder folder_ = *TemporaryFolder::Create("blob-test");
-  std::unique_ptr<BlobStore> store_ = *OpenBlobStore("file://" + folder_.path() + "/blobs");
+  std::unique_ptr<BlobStore> store_;
 };
 
-TEST_F(BlobStoreTest, PutConsumesTheFileAndOpenFindsIt) {
+TEST_P(BlobStoreTest, PutConsumesTheFileAndOpenFindsIt) {
   const std::string path = File("one");
   ASSERT_TRUE(store_->PutFile("jobs/j1/1/model.safetensors", path).ok());
   EXPECT_FALSE(PathExists(path));
@@ -45,7 +61,7 @@ TEST_F(BlobStoreTest, PutConsumesTheFileAndOpenFindsIt) {
   EXPECT_EQ(Content("jobs/j1/1/model.safetensors"), "two");
 }
 
-TEST_F(BlobStoreTest, CopiesLeaveWhatTheyAreOf) {
+TEST_P(BlobStoreTest, CopiesLeaveWhatTheyAreOf) {
   const std::string path = File("one");
   ASSERT_TRUE(store_->PutCopy("jobs/j1/checkpoints/t1/1/block-00000.json", path).ok());
   EXPECT_EQ(ReadFile(path, 100).value(), "one");
@@ -63,7 +79,7 @@ TEST_F(BlobStoreTest, CopiesLeaveWhatTheyAreOf) {
   EXPECT_FALSE(store_->GetCopy("jobs/j1/checkpoints/t1/1/block-00000.json", back).ok());
 }
 
-TEST_F(BlobStoreTest, ListAndDeleteTakeWholeParts) {
+TEST_P(BlobStoreTest, ListAndDeleteTakeWholeParts) {
   for (const std::string name : {"jobs/a/1/x", "jobs/a/2/y", "jobs/ab/1/z"}) {
     ASSERT_TRUE(store_->PutFile(name, File(name)).ok());
   }
@@ -74,11 +90,11 @@ TEST_F(BlobStoreTest, ListAndDeleteTakeWholeParts) {
   EXPECT_TRUE(store_->DeleteAll("jobs/none").ok());
 }
 
-TEST_F(BlobStoreTest, MissingBlobsAreNotFound) {
+TEST_P(BlobStoreTest, MissingBlobsAreNotFound) {
   EXPECT_EQ(ReasonOf(store_->Open("jobs/none").status()), Reason::kArtifactNotFound);
 }
 
-TEST_F(BlobStoreTest, NamesCannotLeaveTheStore) {
+TEST_P(BlobStoreTest, NamesCannotLeaveTheStore) {
   for (const std::string name :
        {"", "/etc/passwd", "a//b", "../x", "a/../../x", "a/.", "a b", "a\nb", "a/"}) {
     EXPECT_FALSE(store_->PutFile(name, File("x")).ok()) << name;
@@ -88,7 +104,7 @@ TEST_F(BlobStoreTest, NamesCannotLeaveTheStore) {
   EXPECT_FALSE(CheckBlobName(std::string(2000, 'a')).ok());
 }
 
-TEST_F(BlobStoreTest, ReadsBeyondTheEndAreErrors) {
+TEST_P(BlobStoreTest, ReadsBeyondTheEndAreErrors) {
   ASSERT_TRUE(store_->PutFile("a", File("12345")).ok());
   const auto reader = store_->Open("a");
   std::array<std::byte, 3> bytes{};
@@ -96,9 +112,36 @@ TEST_F(BlobStoreTest, ReadsBeyondTheEndAreErrors) {
   EXPECT_FALSE((*reader)->Read(3, bytes).ok());
 }
 
+// More than one part, and reads of every size.
+TEST_P(BlobStoreTest, ALargeBlobIsReadInPieces) {
+  std::string text;
+  for (int i = 0; text.size() < size_t{40} << 20; ++i) absl::StrAppend(&text, i, ",");
+  ASSERT_TRUE(store_->PutFile("large", File(text)).ok());
+  const auto blob = store_->Open("large");
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  ASSERT_EQ((*blob)->size(), static_cast<int64_t>(text.size()));
+  for (const int64_t offset : {int64_t{0}, int64_t{17} << 20, (*blob)->size() - 3'000'000}) {
+    for (const size_t count : {size_t{1}, size_t{1000}, size_t{3'000'000}}) {
+      std::string piece(count, '\0');
+      ASSERT_TRUE(
+          (*blob)->Read(offset, std::as_writable_bytes(std::span(piece.data(), count))).ok());
+      EXPECT_EQ(piece, text.substr(static_cast<size_t>(offset), count));
+    }
+  }
+  const std::string back = folder_.path() + "/back";
+  ASSERT_TRUE(store_->GetCopy("large", back).ok());
+  EXPECT_EQ(*ReadFile(back, int64_t{1} << 30), text);
+}
+
+INSTANTIATE_TEST_SUITE_P(Local, BlobStoreTest, ::testing::Values(&OpenLocal));
+INSTANTIATE_TEST_SUITE_P(S3, BlobStoreTest, ::testing::Values(&OpenS3));
+
+class LocalBlobStoreTest : public BlobStoreTest {};
+INSTANTIATE_TEST_SUITE_P(Local, LocalBlobStoreTest, ::testing::Values(&OpenLocal));
+
 // What PutFile has answered for survives a loss of power: the bytes are synced before the name is
 // given, and each folder that got a new name before the answer.
-TEST_F(BlobStoreTest, PutSyncsTheBytesTheNameAndTheNewFolders) {
+TEST_P(LocalBlobStoreTest, PutSyncsTheBytesTheNameAndTheNewFolders) {
   const std::string path = File("one");
   const std::string blobs = folder_.path() + "/blobs";
   const FileFaults faults;
@@ -109,7 +152,7 @@ TEST_F(BlobStoreTest, PutSyncsTheBytesTheNameAndTheNewFolders) {
                                           "sync-folder " + blobs + "/jobs/j1/1"));
 }
 
-TEST_F(BlobStoreTest, AcrossFileSystemsTheBytesAreCopied) {
+TEST_P(LocalBlobStoreTest, AcrossFileSystemsTheBytesAreCopied) {
   const std::string path = File("one");
   const FileFaults faults({.faults = {{.call = FileCall::kRename, .error_number = EXDEV}}});
   ASSERT_TRUE(store_->PutFile("jobs/j1/1/a", path).ok());
@@ -119,7 +162,7 @@ TEST_F(BlobStoreTest, AcrossFileSystemsTheBytesAreCopied) {
 
 // Every call that PutFile makes, with a plain move and with a copy, fails once; and the process is
 // killed at every one of them.
-TEST_F(BlobStoreTest, WhateverFailsABlobIsWholeOrNotThere) {
+TEST_P(LocalBlobStoreTest, WhateverFailsABlobIsWholeOrNotThere) {
   const FileFault across = {.call = FileCall::kRename, .error_number = EXDEV};
   for (const std::vector<FileFault>& faults : {std::vector<FileFault>{}, {across}}) {
     for (int at = 1;; ++at) {
@@ -141,7 +184,7 @@ TEST_F(BlobStoreTest, WhateverFailsABlobIsWholeOrNotThere) {
   }
 }
 
-TEST_F(BlobStoreTest, AFullDiskIsSaidSo) {
+TEST_P(LocalBlobStoreTest, AFullDiskIsSaidSo) {
   const FileFaults faults({.faults = {{.call = FileCall::kSync, .error_number = ENOSPC}}});
   std::string path = folder_.path() + "/plain";
   {

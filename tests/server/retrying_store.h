@@ -27,6 +27,11 @@ class RetryingStore final : public Store {
         .IgnoreError();
     return inner_->Write(work);
   }
+  void Announce(const std::vector<std::string>& topics) override { inner_->Announce(topics); }
+  void Listen(std::function<void(std::string_view)> heard) override {
+    inner_->Listen(std::move(heard));
+  }
+  void StopListening() override { inner_->StopListening(); }
 
  private:
   const std::unique_ptr<Store> inner_;

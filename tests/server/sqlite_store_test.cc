@@ -30,7 +30,7 @@ void MakeOlder(const std::string& folder, size_t steps, const char* rows) {
   ASSERT_TRUE(connection.ok()) << connection.status();
   ASSERT_TRUE((*connection)->Execute("CREATE TABLE schema_version (version INTEGER)").ok());
   for (size_t step = 0; step < steps; ++step) {
-    ASSERT_TRUE((*connection)->Execute(Migrations()[step]).ok());
+    ASSERT_TRUE((*connection)->Execute(SqliteMigrations()[step]).ok());
     ASSERT_TRUE(
         (*connection)
             ->Execute("INSERT INTO schema_version VALUES (" + std::to_string(step + 1) + ")")
@@ -102,7 +102,7 @@ TEST(SqliteStoreTest, JobsAndRequestsOfBeforeThereWereTenantsAreTheDefaultOnes) 
         SqliteConnection::Open(folder->path() + "/quantd.db", SqliteConnection::Access::kReadWrite);
     ASSERT_TRUE(connection.ok());
     std::string sql = "CREATE TABLE schema_version (version INTEGER NOT NULL);";
-    for (size_t step = 0; step < kBefore; ++step) sql += Migrations()[step];
+    for (size_t step = 0; step < kBefore; ++step) sql += SqliteMigrations()[step];
     sql +=
         "INSERT INTO schema_version VALUES (3);"
         "INSERT INTO jobs (id, state, method, model, create_time, attempts, last_sequence, worker, "

@@ -95,6 +95,7 @@ HEADERS = [
     (["*.pb.h", "*.grpc.pb.h", "grpc/*", "grpcpp/*", "grpc*", "google/protobuf/*"],
      ["proto", "server/api", "worker/agent", "client"]),
     (["sqlite3.h", "pqxx/*", "libpq-fe.h"], ["server/store"]),
+    (["curl/*", "pugixml*"], ["blob"]),
     (["dnnl*", "oneapi/*"], ["engine/backend"]),
     (["prometheus/*"], ["server", "server/api", "server/main"]),
     (["yaml-cpp/*"], ["engine/types", "server", "server/main", "worker", "client"]),

@@ -50,7 +50,9 @@ TEST(QuantizeFlagsTest, SaidIsWhatTheCommandLineHas) {
                   {"gate", {{"max_mean_kl", 0.1}}}}));
   EXPECT_EQ(SaidBy({"--propagate", "original"}), (Json{{"recipe", {{"propagate", true}}}}));
   EXPECT_EQ(SaidBy({"--recipe", "r.yaml"}),
-            (Json{{"recipe", {{"skip", true}, {"propagate", true}, {"kv_cache", true}}}}));
+            (Json{{"recipe",
+                   {{"skip", true}, {"propagate", true}, {"kv_cache", true}, {"rotate", true}}}}));
+  EXPECT_EQ(SaidBy({"--rotate", "hadamard"}), (Json{{"recipe", {{"rotate", true}}}}));
   EXPECT_EQ(SaidBy({"--kv-cache", "none"}), (Json{{"recipe", {{"kv_cache", true}}}}));
   // Of both texts where none is named, else of those that are.
   EXPECT_EQ(SaidBy({"--text-field", "body"}), (Json{{"calibration", {{"text_field", "body"}}},

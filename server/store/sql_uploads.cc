@@ -1,13 +1,15 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "server/store/sqlite_transaction.h"
+#include "server/store/sql_transaction.h"
 
 namespace quantd {
 namespace {
 
 constexpr char kUploadColumns[] = "tenant, name, ready, create_time, change_time";
 
-Upload ReadUpload(SqliteStatement& row) {
+Upload ReadUpload(SqlStatement& row) {
   Upload upload;
   upload.tenant = row.Text();
   upload.name = row.Text();
@@ -19,8 +21,8 @@ Upload ReadUpload(SqliteStatement& row) {
 
 }  // namespace
 
-absl::Status SqliteTransaction::ReadUploadFiles(Upload& upload) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::Status SqlTransaction::ReadUploadFiles(Upload& upload) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT path, bytes, sha256 FROM upload_files "
                                           "WHERE tenant = ? AND name = ? ORDER BY path"));
   statement.Bind(std::string_view(upload.tenant)).Bind(std::string_view(upload.name));
@@ -34,11 +36,11 @@ absl::Status SqliteTransaction::ReadUploadFiles(Upload& upload) {
   }
 }
 
-absl::StatusOr<std::optional<Upload>> SqliteTransaction::FindUpload(std::string_view tenant,
-                                                                    std::string_view name) {
+absl::StatusOr<std::optional<Upload>> SqlTransaction::FindUpload(std::string_view tenant,
+                                                                 std::string_view name) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kUploadColumns, " FROM uploads WHERE tenant = ? AND name = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Bind(name).Step());
   if (!found) return std::optional<Upload>();
   Upload upload = ReadUpload(statement);
@@ -46,22 +48,20 @@ absl::StatusOr<std::optional<Upload>> SqliteTransaction::FindUpload(std::string_
   return std::optional<Upload>(std::move(upload));
 }
 
-absl::StatusOr<std::vector<Upload>> SqliteTransaction::ListUploads(std::string_view tenant,
-                                                                   std::string_view collection,
-                                                                   std::string_view after,
-                                                                   int limit) {
+absl::StatusOr<std::vector<Upload>> SqlTransaction::ListUploads(std::string_view tenant,
+                                                                std::string_view collection,
+                                                                std::string_view after, int limit) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kUploadColumns,
-                   " FROM uploads WHERE tenant = ? AND substr(name, 1, ?) = ? AND name > ? "
+                   " FROM uploads WHERE tenant = ? AND name > ? AND name < ? "
                    "ORDER BY name LIMIT ?");
+  // Names that begin with "models/" lie between it and "models0", '0' being next to '/'.
+  const std::string_view first = std::max(collection, after);
+  const std::string end = absl::StrCat(ToAbsl(collection.substr(0, collection.size() - 1)), "0");
   std::vector<Upload> uploads;
   {
-    QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
-    statement.Bind(tenant)
-        .Bind(static_cast<int64_t>(collection.size()))
-        .Bind(collection)
-        .Bind(after)
-        .Bind(int64_t{limit});
+    QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
+    statement.Bind(tenant).Bind(first).Bind(std::string_view(end)).Bind(int64_t{limit});
     while (true) {
       QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
       if (!found) break;
@@ -72,12 +72,12 @@ absl::StatusOr<std::vector<Upload>> SqliteTransaction::ListUploads(std::string_v
   return uploads;
 }
 
-absl::StatusOr<std::vector<Upload>> SqliteTransaction::StaleUploads(absl::Time changed_before,
-                                                                    int limit) {
+absl::StatusOr<std::vector<Upload>> SqlTransaction::StaleUploads(absl::Time changed_before,
+                                                                 int limit) {
   static const std::string kSql = absl::StrCat(
       "SELECT ", kUploadColumns,
       " FROM uploads WHERE ready = 0 AND change_time < ? ORDER BY change_time LIMIT ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   statement.Bind(changed_before).Bind(int64_t{limit});
   std::vector<Upload> uploads;
   while (true) {
@@ -87,10 +87,10 @@ absl::StatusOr<std::vector<Upload>> SqliteTransaction::StaleUploads(absl::Time c
   }
 }
 
-absl::StatusOr<std::optional<Content>> SqliteTransaction::FindContent(std::string_view tenant,
-                                                                      std::string_view sha256) {
+absl::StatusOr<std::optional<Content>> SqlTransaction::FindContent(std::string_view tenant,
+                                                                   std::string_view sha256) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare(
           "SELECT bytes, blob, held FROM contents WHERE tenant = ? AND sha256 = ?"));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Bind(sha256).Step());
@@ -104,25 +104,25 @@ absl::StatusOr<std::optional<Content>> SqliteTransaction::FindContent(std::strin
   return std::optional<Content>(std::move(content));
 }
 
-absl::StatusOr<int64_t> SqliteTransaction::UploadedBytes(std::string_view tenant) {
+absl::StatusOr<int64_t> SqlTransaction::UploadedBytes(std::string_view tenant) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("SELECT COALESCE(SUM(bytes), 0) FROM contents WHERE tenant = ?"));
   QD_RETURN_IF_ERROR(statement.Bind(tenant).Step().status());
   return statement.Int();
 }
 
-absl::StatusOr<bool> SqliteTransaction::IsBlobOfContent(std::string_view blob) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::StatusOr<bool> SqlTransaction::IsBlobOfContent(std::string_view blob) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT EXISTS (SELECT 1 FROM contents WHERE blob = ?)"));
   QD_RETURN_IF_ERROR(statement.Bind(blob).Step().status());
   return statement.Int() != 0;
 }
 
-absl::StatusOr<std::optional<std::string>> SqliteTransaction::OpenJobUsing(std::string_view tenant,
-                                                                           std::string_view name) {
+absl::StatusOr<std::optional<std::string>> SqlTransaction::OpenJobUsing(std::string_view tenant,
+                                                                        std::string_view name) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("SELECT jobs.id FROM upload_uses JOIN jobs ON jobs.number = job "
                           "WHERE upload_uses.tenant = ? AND name = ? AND state IN (0, 1, 2) "
                           "ORDER BY jobs.number LIMIT 1"));
@@ -131,7 +131,7 @@ absl::StatusOr<std::optional<std::string>> SqliteTransaction::OpenJobUsing(std::
   return std::optional<std::string>(statement.Text());
 }
 
-absl::Status SqliteTransaction::InsertUpload(const Upload& upload) {
+absl::Status SqlTransaction::InsertUpload(const Upload& upload) {
   QD_ASSIGN_OR_RETURN(const auto known, FindUpload(upload.tenant, upload.name));
   if (known.has_value()) {
     return MakeError(Reason::kAlreadyExists, "the name is taken",
@@ -139,7 +139,7 @@ absl::Status SqliteTransaction::InsertUpload(const Upload& upload) {
   }
   static const std::string kSql =
       absl::StrCat("INSERT INTO uploads (", kUploadColumns, ") VALUES (?, ?, ?, ?, ?)");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_RETURN_IF_ERROR(statement.Bind(std::string_view(upload.tenant))
                          .Bind(std::string_view(upload.name))
                          .Bind(int64_t{upload.ready})
@@ -148,7 +148,7 @@ absl::Status SqliteTransaction::InsertUpload(const Upload& upload) {
                          .Run());
   for (const UploadFile& file : upload.files) {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement insert,
+        SqlStatement insert,
         connection_.Prepare("INSERT INTO upload_files (tenant, name, path, bytes, sha256) "
                             "VALUES (?, ?, ?, ?, ?)"));
     QD_RETURN_IF_ERROR(insert.Bind(std::string_view(upload.tenant))
@@ -161,9 +161,9 @@ absl::Status SqliteTransaction::InsertUpload(const Upload& upload) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteTransaction::UpdateUpload(const Upload& upload) {
+absl::Status SqlTransaction::UpdateUpload(const Upload& upload) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare(
           "UPDATE uploads SET ready = ?, change_time = ? WHERE tenant = ? AND name = ?"));
   return statement.Bind(int64_t{upload.ready})
@@ -173,18 +173,18 @@ absl::Status SqliteTransaction::UpdateUpload(const Upload& upload) {
       .Run();
 }
 
-absl::StatusOr<std::vector<Content>> SqliteTransaction::DeleteUpload(std::string_view tenant,
-                                                                     std::string_view name) {
+absl::StatusOr<std::vector<Content>> SqlTransaction::DeleteUpload(std::string_view tenant,
+                                                                  std::string_view name) {
   for (const char* sql : {"DELETE FROM upload_uses WHERE tenant = ? AND name = ?",
                           "DELETE FROM upload_files WHERE tenant = ? AND name = ?",
                           "DELETE FROM uploads WHERE tenant = ? AND name = ?"}) {
-    QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(sql));
+    QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(sql));
     QD_RETURN_IF_ERROR(statement.Bind(tenant).Bind(name).Run());
   }
   std::vector<Content> unnamed;
   {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement statement,
+        SqlStatement statement,
         connection_.Prepare(
             "SELECT sha256, bytes, blob, held FROM contents WHERE tenant = ? AND NOT EXISTS "
             "(SELECT 1 FROM upload_files WHERE upload_files.tenant = contents.tenant AND "
@@ -203,18 +203,17 @@ absl::StatusOr<std::vector<Content>> SqliteTransaction::DeleteUpload(std::string
   }
   for (const Content& content : unnamed) {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement statement,
+        SqlStatement statement,
         connection_.Prepare("DELETE FROM contents WHERE tenant = ? AND sha256 = ?"));
     QD_RETURN_IF_ERROR(statement.Bind(tenant).Bind(std::string_view(content.sha256)).Run());
   }
   return unnamed;
 }
 
-absl::Status SqliteTransaction::PutContent(const Content& content) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("INSERT OR REPLACE INTO contents (tenant, sha256, bytes, blob, held) "
-                          "VALUES (?, ?, ?, ?, ?)"));
+absl::Status SqlTransaction::PutContent(const Content& content) {
+  static const std::string kSql =
+      UpsertSql("contents", {"tenant", "sha256"}, {"bytes", "blob", "held"});
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(std::string_view(content.tenant))
       .Bind(std::string_view(content.sha256))
       .Bind(content.bytes)
@@ -223,12 +222,12 @@ absl::Status SqliteTransaction::PutContent(const Content& content) {
       .Run();
 }
 
-absl::Status SqliteTransaction::PutUploadUse(std::string_view tenant, std::string_view name,
-                                             int64_t job_number) {
+absl::Status SqlTransaction::PutUploadUse(std::string_view tenant, std::string_view name,
+                                          int64_t job_number) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare(
-          "INSERT OR IGNORE INTO upload_uses (tenant, name, job) VALUES (?, ?, ?)"));
+      SqlStatement statement,
+      connection_.Prepare("INSERT INTO upload_uses (tenant, name, job) VALUES (?, ?, ?) "
+                          "ON CONFLICT DO NOTHING"));
   return statement.Bind(tenant).Bind(name).Bind(job_number).Run();
 }
 

@@ -1,6 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "server/store/sqlite_transaction.h"
+#include "server/store/sql_transaction.h"
 
 namespace quantd {
 namespace {
@@ -8,7 +8,7 @@ namespace {
 constexpr char kTokenColumns[] =
     "id, digest, name, tenant, roles, create_time, expire_time, revoke_time, last_used_time";
 
-Token ReadToken(SqliteStatement& row) {
+Token ReadToken(SqlStatement& row) {
   Token token;
   token.id = row.Text();
   token.digest = row.Text();
@@ -24,32 +24,33 @@ Token ReadToken(SqliteStatement& row) {
 
 }  // namespace
 
-absl::StatusOr<Job> SqliteTransaction::GetJobIn(const TenantScope& scope, std::string_view id) {
+absl::StatusOr<Job> SqlTransaction::GetJobIn(const TenantScope& scope, std::string_view id) {
   if (!scope.tenant().has_value()) return GetJob(id);
   // By this index a name of another tenant is looked for, and missed, like one that never was; by
   // that of the ids its row would be read first.
-  static const std::string kSql = absl::StrCat(
-      "SELECT ", kJobColumns, " FROM jobs INDEXED BY jobs_of_tenant WHERE tenant = ? AND id = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
+                      connection_.Prepare(absl::StrCat("SELECT ", kJobColumns, " FROM jobs",
+                                                       connection_.ByIndex("jobs_of_tenant"),
+                                                       " WHERE tenant = ? AND id = ?")));
   statement.Bind(std::string_view(*scope.tenant())).Bind(id);
   QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
   if (!found) return NoSuchJob(id);
   return ReadJob(statement);
 }
 
-absl::StatusOr<std::optional<Token>> SqliteTransaction::FindToken(std::string_view digest) {
+absl::StatusOr<std::optional<Token>> SqlTransaction::FindToken(std::string_view digest) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTokenColumns, " FROM tokens WHERE digest = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(digest).Step());
   if (!found) return std::optional<Token>();
   return std::optional<Token>(ReadToken(statement));
 }
 
-absl::StatusOr<std::vector<Token>> SqliteTransaction::ListTokens() {
+absl::StatusOr<std::vector<Token>> SqlTransaction::ListTokens() {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTokenColumns, " FROM tokens ORDER BY create_time, id");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   std::vector<Token> tokens;
   while (true) {
     QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
@@ -58,26 +59,26 @@ absl::StatusOr<std::vector<Token>> SqliteTransaction::ListTokens() {
   }
 }
 
-absl::StatusOr<bool> SqliteTransaction::HasTokens() {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::StatusOr<bool> SqlTransaction::HasTokens() {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT EXISTS (SELECT 1 FROM tokens)"));
   QD_RETURN_IF_ERROR(statement.Step().status());
   return statement.Int() != 0;
 }
 
-absl::StatusOr<std::optional<std::string>> SqliteTransaction::FindWorkerOwner(
+absl::StatusOr<std::optional<std::string>> SqlTransaction::FindWorkerOwner(
     std::string_view worker) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT owner FROM worker_owners WHERE worker = ?"));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(worker).Step());
   if (!found) return std::optional<std::string>();
   return std::optional<std::string>(statement.Text());
 }
 
-absl::Status SqliteTransaction::InsertToken(const Token& token) {
+absl::Status SqlTransaction::InsertToken(const Token& token) {
   static const std::string kSql =
       absl::StrCat("INSERT INTO tokens (", kTokenColumns, ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(std::string_view(token.id))
       .Bind(std::string_view(token.digest))
       .Bind(std::string_view(token.name))
@@ -90,24 +91,23 @@ absl::Status SqliteTransaction::InsertToken(const Token& token) {
       .Run();
 }
 
-absl::StatusOr<bool> SqliteTransaction::RevokeToken(std::string_view id, absl::Time now) {
+absl::StatusOr<bool> SqlTransaction::RevokeToken(std::string_view id, absl::Time now) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("UPDATE tokens SET revoke_time = COALESCE(revoke_time, ?) WHERE id = ?"));
   QD_RETURN_IF_ERROR(statement.Bind(now).Bind(id).Run());
   return connection_.RowsChanged() > 0;
 }
 
-absl::Status SqliteTransaction::NoteTokenUse(std::string_view id, absl::Time now) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::Status SqlTransaction::NoteTokenUse(std::string_view id, absl::Time now) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("UPDATE tokens SET last_used_time = ? WHERE id = ?"));
   return statement.Bind(now).Bind(id).Run();
 }
 
-absl::Status SqliteTransaction::PutWorkerOwner(std::string_view worker, std::string_view owner) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("INSERT OR REPLACE INTO worker_owners (worker, owner) VALUES (?, ?)"));
+absl::Status SqlTransaction::PutWorkerOwner(std::string_view worker, std::string_view owner) {
+  static const std::string kSql = UpsertSql("worker_owners", {"worker"}, {"owner"});
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(worker).Bind(owner).Run();
 }
 

@@ -5,14 +5,14 @@
 #include <string_view>
 #include <vector>
 
-#include "server/store/sqlite.h"
+#include "server/store/sql.h"
 #include "server/store/store.h"
 
 namespace quantd {
 
-class SqliteTransaction final : public StoreTransaction {
+class SqlTransaction final : public StoreTransaction {
  public:
-  explicit SqliteTransaction(SqliteConnection& connection) : connection_(connection) {}
+  explicit SqlTransaction(SqlConnection& connection) : connection_(connection) {}
 
   // Reading: sqlite_read.cc, sqlite_list_jobs.cc.
   absl::StatusOr<Job> GetJob(std::string_view id) override;
@@ -104,12 +104,12 @@ class SqliteTransaction final : public StoreTransaction {
   absl::Status ForgetWorkers(absl::Time not_seen_since) override;
 
  private:
-  absl::StatusOr<std::vector<Task>> ReadTasks(SqliteStatement& statement);
-  absl::StatusOr<std::vector<Lease>> ReadLeases(SqliteStatement& statement);
-  absl::StatusOr<std::vector<Worker>> ReadWorkers(SqliteStatement& statement);
+  absl::StatusOr<std::vector<Task>> ReadTasks(SqlStatement& statement);
+  absl::StatusOr<std::vector<Lease>> ReadLeases(SqlStatement& statement);
+  absl::StatusOr<std::vector<Worker>> ReadWorkers(SqlStatement& statement);
   absl::Status ReadUploadFiles(Upload& upload);
 
-  SqliteConnection& connection_;
+  SqlConnection& connection_;
 };
 
 // The columns of a job, in the order in which ReadJob takes them.
@@ -117,7 +117,7 @@ inline constexpr char kJobColumns[] =
     "number, id, state, method, model, create_time, start_time, end_time, attempts, last_sequence, "
     "worker, labels, "
     "failure, spec, plan, progress, result, tenant";
-absl::StatusOr<Job> ReadJob(SqliteStatement& row);
+absl::StatusOr<Job> ReadJob(SqlStatement& row);
 absl::Status NoSuchJob(std::string_view id);
 
 }  // namespace quantd

@@ -2,7 +2,7 @@
 // condition has an index, so the cost of a page does not grow with the number of jobs.
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "server/store/sqlite_transaction.h"
+#include "server/store/sql_transaction.h"
 
 namespace quantd {
 namespace {
@@ -44,10 +44,10 @@ std::string ConditionSql(const JobCondition& condition) {
                               : "number IN",
                           " (SELECT job FROM job_labels WHERE key = ? AND value = ?)");
   }
-  return "1";
+  return "TRUE";
 }
 
-void BindCondition(const JobCondition& condition, SqliteStatement& statement) {
+void BindCondition(const JobCondition& condition, SqlStatement& statement) {
   switch (condition.field) {
     case JobCondition::Field::kState:
       statement.Bind(static_cast<int64_t>(condition.state));
@@ -67,7 +67,7 @@ void BindCondition(const JobCondition& condition, SqliteStatement& statement) {
 
 std::string ListSql(const JobQuery& query) {
   const bool newest = query.order == JobOrder::kNewestFirst;
-  std::string sql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE 1",
+  std::string sql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE TRUE",
                                  query.scope.tenant().has_value() ? " AND tenant = ?" : "");
   for (const JobCondition& condition : query.conditions) {
     absl::StrAppend(&sql, " AND ", ConditionSql(condition));
@@ -82,8 +82,8 @@ std::string ListSql(const JobQuery& query) {
 
 }  // namespace
 
-absl::StatusOr<JobPage> SqliteTransaction::ListJobs(const JobQuery& query) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(ListSql(query)));
+absl::StatusOr<JobPage> SqlTransaction::ListJobs(const JobQuery& query) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(ListSql(query)));
   if (query.scope.tenant().has_value()) statement.Bind(std::string_view(*query.scope.tenant()));
   for (const JobCondition& condition : query.conditions) BindCondition(condition, statement);
   if (query.after.has_value()) {

@@ -2,14 +2,14 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "server/store/failure_text.h"
-#include "server/store/sqlite_transaction.h"
+#include "server/store/sql_transaction.h"
 
 namespace quantd {
 namespace {
 
 // The text must outlive the statement's use.
 void BindFailure(const std::optional<Failure>& failure, const std::string& text,
-                 SqliteStatement& statement) {
+                 SqlStatement& statement) {
   if (failure.has_value()) {
     statement.Bind(std::string_view(text));
   } else {
@@ -23,16 +23,17 @@ std::string TextOf(const std::optional<Failure>& failure) {
 
 }  // namespace
 
-absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
+absl::Status SqlTransaction::InsertJob(Job& job, const JobDetail& detail) {
   const std::string labels = LabelsToText(job.labels);
   const std::string failure = TextOf(job.failure);
   {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement statement,
+        SqlStatement statement,
         connection_.Prepare(
             "INSERT INTO jobs (id, state, method, model, create_time, start_time, end_time, "
             "attempts, last_sequence, worker, labels, failure, spec, plan, progress, result, "
-            "tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+            "tenant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "RETURNING number"));
     statement.Bind(std::string_view(job.id)).Bind(static_cast<int64_t>(job.state));
     statement.Bind(std::string_view(job.method)).Bind(std::string_view(job.model));
     statement.Bind(job.create_time).Bind(job.start_time).Bind(job.end_time);
@@ -42,15 +43,15 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
     statement.BindBlob(job.spec).BindBlob(job.plan).BindBlob(job.progress).BindBlob(job.result);
     statement.Bind(std::string_view(job.tenant));
     QD_RETURN_IF_ERROR(statement.Run());
+    job.number = statement.Int();
   }
-  job.number = connection_.LastInsertId();
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement details,
+      SqlStatement details,
       connection_.Prepare("INSERT INTO job_details (job, plan, result) VALUES (?, ?, ?)"));
   QD_RETURN_IF_ERROR(details.Bind(job.number).BindBlob(detail.plan).BindBlob(detail.result).Run());
   for (const auto& [key, value] : job.labels) {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement label,
+        SqlStatement label,
         connection_.Prepare("INSERT INTO job_labels (job, key, value) VALUES (?, ?, ?)"));
     QD_RETURN_IF_ERROR(
         label.Bind(job.number).Bind(std::string_view(key)).Bind(std::string_view(value)).Run());
@@ -58,10 +59,10 @@ absl::Status SqliteTransaction::InsertJob(Job& job, const JobDetail& detail) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteTransaction::UpdateJob(const Job& job) {
+absl::Status SqlTransaction::UpdateJob(const Job& job) {
   const std::string failure = TextOf(job.failure);
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("UPDATE jobs SET state = ?, start_time = ?, end_time = ?, attempts = ?, "
                           "last_sequence = ?, worker = ?, failure = ?, progress = ?, result = ? "
                           "WHERE number = ?"));
@@ -77,15 +78,14 @@ absl::Status SqliteTransaction::UpdateJob(const Job& job) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteTransaction::SetResultDetail(const Job& job, std::string_view result) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::Status SqlTransaction::SetResultDetail(const Job& job, std::string_view result) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("UPDATE job_details SET result = ? WHERE job = ?"));
   return statement.BindBlob(result).Bind(job.number).Run();
 }
 
-absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
-                      connection_.Prepare("DELETE FROM jobs WHERE id = ?"));
+absl::Status SqlTransaction::DeleteJob(std::string_view id) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare("DELETE FROM jobs WHERE id = ?"));
   QD_RETURN_IF_ERROR(statement.Bind(id).Run());
   if (connection_.RowsChanged() == 0) {
     return NoSuchJob(id);
@@ -93,9 +93,9 @@ absl::Status SqliteTransaction::DeleteJob(std::string_view id) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteTransaction::InsertRequest(const RequestRecord& record) {
+absl::Status SqlTransaction::InsertRequest(const RequestRecord& record) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("INSERT INTO requests (tenant, request_id, job, job_id, body_sha256) "
                           "SELECT ?, ?, number, id, ? FROM jobs WHERE id = ?"));
   return statement.Bind(std::string_view(record.tenant))
@@ -105,19 +105,19 @@ absl::Status SqliteTransaction::InsertRequest(const RequestRecord& record) {
       .Run();
 }
 
-absl::Status SqliteTransaction::InsertResult(const Job& job, std::string_view key) {
+absl::Status SqlTransaction::InsertResult(const Job& job, std::string_view key) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("INSERT INTO results (tenant, key, job) VALUES (?, ?, ?)"));
   return statement.Bind(std::string_view(job.tenant)).Bind(key).Bind(job.number).Run();
 }
 
-absl::Status SqliteTransaction::AppendEvent(Job& job, Event event) {
+absl::Status SqlTransaction::AppendEvent(Job& job, Event event) {
   event.sequence = ++job.last_sequence;
   const std::string failure = TextOf(event.failure);
   {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement statement,
+        SqlStatement statement,
         connection_.Prepare("INSERT INTO events (job, sequence, time, attempt, kind, state, "
                             "worker, failure, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
     statement.Bind(job.number).Bind(event.sequence).Bind(event.time);
@@ -127,16 +127,15 @@ absl::Status SqliteTransaction::AppendEvent(Job& job, Event event) {
     statement.BindBlob(event.body);
     QD_RETURN_IF_ERROR(statement.Run());
   }
-  QD_ASSIGN_OR_RETURN(SqliteStatement update,
+  QD_ASSIGN_OR_RETURN(SqlStatement update,
                       connection_.Prepare("UPDATE jobs SET last_sequence = ? WHERE number = ?"));
   return update.Bind(job.last_sequence).Bind(job.number).Run();
 }
 
-absl::Status SqliteTransaction::PutArtifactFile(const Job& job, const ArtifactFile& file) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("INSERT OR REPLACE INTO artifact_files (job, path, bytes, sha256, blob) "
-                          "VALUES (?, ?, ?, ?, ?)"));
+absl::Status SqlTransaction::PutArtifactFile(const Job& job, const ArtifactFile& file) {
+  static const std::string kSql =
+      UpsertSql("artifact_files", {"job", "path"}, {"bytes", "sha256", "blob"});
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(job.number)
       .Bind(std::string_view(file.path))
       .Bind(file.bytes)
@@ -145,22 +144,22 @@ absl::Status SqliteTransaction::PutArtifactFile(const Job& job, const ArtifactFi
       .Run();
 }
 
-absl::Status SqliteTransaction::DeleteArtifactFiles(const Job& job) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::Status SqlTransaction::DeleteArtifactFiles(const Job& job) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("DELETE FROM artifact_files WHERE job = ?"));
   return statement.Bind(job.number).Run();
 }
 
-absl::Status SqliteTransaction::InsertTask(Task& task) {
+absl::Status SqlTransaction::InsertTask(Task& task) {
   {
     QD_ASSIGN_OR_RETURN(
-        SqliteStatement statement,
+        SqlStatement statement,
         connection_.Prepare(
             "INSERT INTO tasks (id, job, job_id, state, priority, queued_time, fencing_token, "
             "failures, backend, memory_bytes, max_run_time, tenant, not_before, sealed_parts, "
             "failed_attempts, stall_limit, max_queue_time, queue_deadline) "
             "SELECT ?, number, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
-            "FROM jobs WHERE id = ?"));
+            "FROM jobs WHERE id = ? RETURNING number"));
     const std::string failed_attempts = ViolationsToText(task.failed_attempts);
     statement.Bind(std::string_view(task.id)).Bind(static_cast<int64_t>(task.state));
     statement.Bind(static_cast<int64_t>(task.priority)).Bind(task.queued_time);
@@ -177,14 +176,14 @@ absl::Status SqliteTransaction::InsertTask(Task& task) {
       statement.BindNull().BindNull();
     }
     QD_RETURN_IF_ERROR(statement.Bind(std::string_view(task.job_id)).Run());
+    task.order = statement.Int();
   }
-  task.order = connection_.LastInsertId();
   return absl::OkStatus();
 }
 
-absl::Status SqliteTransaction::UpdateTask(const Task& task) {
+absl::Status SqlTransaction::UpdateTask(const Task& task) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("UPDATE tasks SET state = ?, queued_time = ?, fencing_token = ?, "
                           "failures = ?, not_before = ?, sealed_parts = ?, failed_attempts = ?, "
                           "queue_deadline = ? WHERE id = ?"));
@@ -200,12 +199,12 @@ absl::Status SqliteTransaction::UpdateTask(const Task& task) {
   return statement.Bind(std::string_view(task.id)).Run();
 }
 
-absl::Status SqliteTransaction::PutLease(const Lease& lease) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("INSERT OR REPLACE INTO leases (task_id, job_id, worker, session, "
-                          "fencing_token, expire_time, acknowledged_event, reported, "
-                          "sealed_parts, stuck_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+absl::Status SqlTransaction::PutLease(const Lease& lease) {
+  static const std::string kSql =
+      UpsertSql("leases", {"task_id"},
+                {"job_id", "worker", "session", "fencing_token", "expire_time",
+                 "acknowledged_event", "reported", "sealed_parts", "stuck_time"});
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(std::string_view(lease.task_id))
       .Bind(std::string_view(lease.job_id))
       .Bind(std::string_view(lease.worker))
@@ -219,20 +218,19 @@ absl::Status SqliteTransaction::PutLease(const Lease& lease) {
       .Run();
 }
 
-absl::Status SqliteTransaction::DeleteLease(std::string_view task_id) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::Status SqlTransaction::DeleteLease(std::string_view task_id) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("DELETE FROM leases WHERE task_id = ?"));
   return statement.Bind(task_id).Run();
 }
 
-absl::Status SqliteTransaction::PutWorker(const Worker& worker) {
+absl::Status SqlTransaction::PutWorker(const Worker& worker) {
   const std::string backends = absl::StrJoin(worker.backends, ",");
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare(
-          "INSERT OR REPLACE INTO workers (name, session, last_seen, backends, "
-          "threads, memory_bytes, free_memory_bytes, engine_version, isa, draining, drain_asked) "
-          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  static const std::string kSql =
+      UpsertSql("workers", {"name"},
+                {"session", "last_seen", "backends", "threads", "memory_bytes", "free_memory_bytes",
+                 "engine_version", "isa", "draining", "drain_asked"});
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(std::string_view(worker.name))
       .Bind(std::string_view(worker.session))
       .Bind(worker.last_seen)
@@ -247,23 +245,21 @@ absl::Status SqliteTransaction::PutWorker(const Worker& worker) {
       .Run();
 }
 
-absl::Status SqliteTransaction::EndSession(std::string_view worker, std::string_view session,
-                                           absl::Time now) {
-  QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare(
-          "INSERT OR REPLACE INTO ended_sessions (worker, session, time) VALUES (?, ?, ?)"));
+absl::Status SqlTransaction::EndSession(std::string_view worker, std::string_view session,
+                                        absl::Time now) {
+  static const std::string kSql = UpsertSql("ended_sessions", {"worker", "session"}, {"time"});
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return statement.Bind(worker).Bind(session).Bind(now).Run();
 }
 
-absl::Status SqliteTransaction::ForgetWorkers(absl::Time not_seen_since) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement workers,
+absl::Status SqlTransaction::ForgetWorkers(absl::Time not_seen_since) {
+  QD_ASSIGN_OR_RETURN(SqlStatement workers,
                       connection_.Prepare("DELETE FROM workers WHERE last_seen < ? AND name NOT IN "
                                           "(SELECT worker FROM leases)"));
   QD_RETURN_IF_ERROR(workers.Bind(not_seen_since).Run());
   QD_RETURN_IF_ERROR(connection_.Execute(
       "DELETE FROM worker_owners WHERE worker NOT IN (SELECT name FROM workers)"));
-  QD_ASSIGN_OR_RETURN(SqliteStatement sessions,
+  QD_ASSIGN_OR_RETURN(SqlStatement sessions,
                       connection_.Prepare("DELETE FROM ended_sessions WHERE time < ?"));
   return sessions.Bind(not_seen_since).Run();
 }

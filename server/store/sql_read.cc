@@ -1,12 +1,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "server/store/failure_text.h"
-#include "server/store/sqlite_transaction.h"
+#include "server/store/sql_transaction.h"
 
 namespace quantd {
 namespace {
 
-absl::StatusOr<std::optional<Failure>> ReadFailure(SqliteStatement& row) {
+absl::StatusOr<std::optional<Failure>> ReadFailure(SqlStatement& row) {
   if (row.NextIsNull()) {
     row.Skip();
     return std::optional<Failure>();
@@ -15,15 +15,15 @@ absl::StatusOr<std::optional<Failure>> ReadFailure(SqliteStatement& row) {
   return std::optional<Failure>(std::move(failure));
 }
 
-absl::StatusOr<int64_t> ReadNumber(SqliteConnection& connection, const std::string& sql) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection.Prepare(sql));
+absl::StatusOr<int64_t> ReadNumber(SqlConnection& connection, const std::string& sql) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection.Prepare(sql));
   QD_RETURN_IF_ERROR(statement.Step().status());
   return statement.Int();
 }
 
 }  // namespace
 
-absl::StatusOr<Job> ReadJob(SqliteStatement& row) {
+absl::StatusOr<Job> ReadJob(SqlStatement& row) {
   Job job;
   job.number = row.Int();
   job.id = row.Text();
@@ -50,16 +50,16 @@ absl::Status NoSuchJob(std::string_view id) {
   return MakeError(Reason::kJobNotFound, absl::StrCat("there is no job jobs/", ToAbsl(id)));
 }
 
-absl::StatusOr<Job> SqliteTransaction::GetJob(std::string_view id) {
+absl::StatusOr<Job> SqlTransaction::GetJob(std::string_view id) {
   static const std::string kSql = absl::StrCat("SELECT ", kJobColumns, " FROM jobs WHERE id = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(id).Step());
   if (!found) return NoSuchJob(id);
   return ReadJob(statement);
 }
 
-absl::StatusOr<JobDetail> SqliteTransaction::GetJobDetail(const Job& job) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::StatusOr<JobDetail> SqlTransaction::GetJobDetail(const Job& job) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT plan, result FROM job_details WHERE job = ?"));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(job.number).Step());
   if (!found) return JobDetail{};
@@ -69,20 +69,19 @@ absl::StatusOr<JobDetail> SqliteTransaction::GetJobDetail(const Job& job) {
   return detail;
 }
 
-absl::StatusOr<int64_t> SqliteTransaction::CountPendingTasks() {
+absl::StatusOr<int64_t> SqlTransaction::CountPendingTasks() {
   return ReadNumber(connection_, "SELECT value FROM counters WHERE name = 'pending_tasks'");
 }
 
-absl::StatusOr<int64_t> SqliteTransaction::CountPendingTasksOf(std::string_view tenant) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::StatusOr<int64_t> SqlTransaction::CountPendingTasksOf(std::string_view tenant) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT tasks FROM pending_of_tenants WHERE tenant = ?"));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Step());
   return found ? statement.Int() : 0;
 }
 
-absl::StatusOr<std::vector<std::string>> SqliteTransaction::JobsEndedBy(absl::Time time,
-                                                                        int limit) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::StatusOr<std::vector<std::string>> SqlTransaction::JobsEndedBy(absl::Time time, int limit) {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT id FROM jobs WHERE end_time IS NOT NULL AND "
                                           "end_time <= ? ORDER BY end_time LIMIT ?"));
   statement.Bind(time).Bind(static_cast<int64_t>(limit));
@@ -94,13 +93,13 @@ absl::StatusOr<std::vector<std::string>> SqliteTransaction::JobsEndedBy(absl::Ti
   }
 }
 
-absl::StatusOr<int64_t> SqliteTransaction::CountOpenJobs() {
+absl::StatusOr<int64_t> SqlTransaction::CountOpenJobs() {
   return ReadNumber(connection_, "SELECT value FROM counters WHERE name = 'open_jobs'");
 }
 
-absl::StatusOr<std::vector<JobCount>> SqliteTransaction::CountJobs() {
+absl::StatusOr<std::vector<JobCount>> SqlTransaction::CountJobs() {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("SELECT state, method, COUNT(*) FROM jobs GROUP BY state, method"));
   std::vector<JobCount> counts;
   while (true) {
@@ -114,9 +113,9 @@ absl::StatusOr<std::vector<JobCount>> SqliteTransaction::CountJobs() {
   }
 }
 
-absl::StatusOr<std::optional<RequestRecord>> SqliteTransaction::FindRequest(
+absl::StatusOr<std::optional<RequestRecord>> SqlTransaction::FindRequest(
     std::string_view tenant, std::string_view request_id) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT job_id, body_sha256 FROM requests "
                                           "WHERE tenant = ? AND request_id = ?"));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(tenant).Bind(request_id).Step());
@@ -130,10 +129,10 @@ absl::StatusOr<std::optional<RequestRecord>> SqliteTransaction::FindRequest(
   return std::optional(std::move(record));
 }
 
-absl::StatusOr<std::optional<std::string>> SqliteTransaction::FindResult(std::string_view tenant,
-                                                                         std::string_view key) {
+absl::StatusOr<std::optional<std::string>> SqlTransaction::FindResult(std::string_view tenant,
+                                                                      std::string_view key) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("SELECT jobs.id FROM results JOIN jobs ON jobs.number = job "
                           "WHERE results.tenant = ? AND key = ? AND state IN (0, 1, 3) "
                           "ORDER BY job DESC LIMIT 1"));
@@ -142,11 +141,11 @@ absl::StatusOr<std::optional<std::string>> SqliteTransaction::FindResult(std::st
   return std::optional<std::string>(statement.Text());
 }
 
-absl::StatusOr<std::vector<Event>> SqliteTransaction::ListEvents(const Job& job,
-                                                                 int64_t after_sequence, int limit,
-                                                                 int64_t max_bytes) {
+absl::StatusOr<std::vector<Event>> SqlTransaction::ListEvents(const Job& job,
+                                                              int64_t after_sequence, int limit,
+                                                              int64_t max_bytes) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare(
           "SELECT sequence, time, attempt, kind, state, worker, failure, body FROM events "
           "WHERE job = ? AND sequence > ? ORDER BY sequence LIMIT ?"));
@@ -171,9 +170,9 @@ absl::StatusOr<std::vector<Event>> SqliteTransaction::ListEvents(const Job& job,
   return events;
 }
 
-absl::StatusOr<std::vector<ArtifactFile>> SqliteTransaction::ListArtifactFiles(
+absl::StatusOr<std::vector<ArtifactFile>> SqlTransaction::ListArtifactFiles(
     const Job& job, std::string_view after_path, int limit) {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT path, bytes, sha256, blob FROM artifact_files "
                                           "WHERE job = ? AND path > ? ORDER BY path LIMIT ?"));
   statement.Bind(job.number).Bind(after_path).Bind(static_cast<int64_t>(limit));
@@ -190,10 +189,10 @@ absl::StatusOr<std::vector<ArtifactFile>> SqliteTransaction::ListArtifactFiles(
   }
 }
 
-absl::StatusOr<ArtifactFile> SqliteTransaction::GetArtifactFile(const Job& job,
-                                                                std::string_view path) {
+absl::StatusOr<ArtifactFile> SqlTransaction::GetArtifactFile(const Job& job,
+                                                             std::string_view path) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare(
           "SELECT path, bytes, sha256, blob FROM artifact_files WHERE job = ? AND path = ?"));
   QD_ASSIGN_OR_RETURN(const bool found, statement.Bind(job.number).Bind(path).Step());

@@ -2,7 +2,7 @@
 #include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "server/store/failure_text.h"
-#include "server/store/sqlite_transaction.h"
+#include "server/store/sql_transaction.h"
 
 namespace quantd {
 namespace {
@@ -26,7 +26,7 @@ std::optional<Row> FirstOf(std::vector<Row> rows) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Task>> SqliteTransaction::ReadTasks(SqliteStatement& statement) {
+absl::StatusOr<std::vector<Task>> SqlTransaction::ReadTasks(SqlStatement& statement) {
   std::vector<Task> tasks;
   while (true) {
     QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
@@ -53,7 +53,7 @@ absl::StatusOr<std::vector<Task>> SqliteTransaction::ReadTasks(SqliteStatement& 
   }
 }
 
-absl::StatusOr<std::vector<Lease>> SqliteTransaction::ReadLeases(SqliteStatement& statement) {
+absl::StatusOr<std::vector<Lease>> SqlTransaction::ReadLeases(SqlStatement& statement) {
   std::vector<Lease> leases;
   while (true) {
     QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
@@ -73,7 +73,7 @@ absl::StatusOr<std::vector<Lease>> SqliteTransaction::ReadLeases(SqliteStatement
   }
 }
 
-absl::StatusOr<std::vector<Worker>> SqliteTransaction::ReadWorkers(SqliteStatement& statement) {
+absl::StatusOr<std::vector<Worker>> SqlTransaction::ReadWorkers(SqlStatement& statement) {
   std::vector<Worker> workers;
   while (true) {
     QD_ASSIGN_OR_RETURN(const bool found, statement.Step());
@@ -95,28 +95,27 @@ absl::StatusOr<std::vector<Worker>> SqliteTransaction::ReadWorkers(SqliteStateme
   }
 }
 
-absl::StatusOr<std::optional<Task>> SqliteTransaction::FindTask(std::string_view task_id) {
+absl::StatusOr<std::optional<Task>> SqlTransaction::FindTask(std::string_view task_id) {
   static const std::string kSql = absl::StrCat("SELECT ", kTaskColumns, " FROM tasks WHERE id = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(auto tasks, ReadTasks(statement.Bind(task_id)));
   return FirstOf(std::move(tasks));
 }
 
-absl::StatusOr<std::optional<Task>> SqliteTransaction::FindTaskOfJob(std::string_view job_id) {
+absl::StatusOr<std::optional<Task>> SqlTransaction::FindTaskOfJob(std::string_view job_id) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTaskColumns, " FROM tasks WHERE job_id = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(auto tasks, ReadTasks(statement.Bind(job_id)));
   return FirstOf(std::move(tasks));
 }
 
 // From one tenant to the next in the index, rather than over all of their tasks.
-absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingTenants(
-    std::string_view backend) {
+absl::StatusOr<std::vector<std::string>> SqlTransaction::PendingTenants(std::string_view backend) {
   std::vector<std::string> tenants;
   std::string last;
   while (true) {
-    QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+    QD_ASSIGN_OR_RETURN(SqlStatement statement,
                         connection_.Prepare("SELECT MIN(tenant) FROM tasks "
                                             "WHERE state = 0 AND backend = ? AND tenant > ?"));
     QD_RETURN_IF_ERROR(statement.Bind(backend).Bind(std::string_view(last)).Step().status());
@@ -125,20 +124,20 @@ absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingTenants(
   }
 }
 
-absl::StatusOr<std::vector<Task>> SqliteTransaction::PendingTasks(std::string_view backend,
-                                                                  std::string_view tenant,
-                                                                  int64_t memory_bytes, int limit) {
+absl::StatusOr<std::vector<Task>> SqlTransaction::PendingTasks(std::string_view backend,
+                                                               std::string_view tenant,
+                                                               int64_t memory_bytes, int limit) {
   static const std::string kSql = absl::StrCat(
       "SELECT ", kTaskColumns,
       " FROM tasks WHERE state = 0 AND backend = ? AND tenant = ? AND memory_bytes <= ? "
       "ORDER BY priority DESC, number LIMIT ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadTasks(
       statement.Bind(backend).Bind(tenant).Bind(memory_bytes).Bind(static_cast<int64_t>(limit)));
 }
 
-absl::StatusOr<std::map<std::string, int64_t>> SqliteTransaction::CountRunningTasks() {
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement,
+absl::StatusOr<std::map<std::string, int64_t>> SqlTransaction::CountRunningTasks() {
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
                       connection_.Prepare("SELECT tenant, COUNT(*) FROM tasks WHERE state = 1 "
                                           "GROUP BY tenant"));
   std::map<std::string, int64_t> running;
@@ -150,78 +149,78 @@ absl::StatusOr<std::map<std::string, int64_t>> SqliteTransaction::CountRunningTa
   }
 }
 
-absl::StatusOr<std::vector<Task>> SqliteTransaction::DueTasks(absl::Time now, int limit) {
+absl::StatusOr<std::vector<Task>> SqlTransaction::DueTasks(absl::Time now, int limit) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTaskColumns,
                    " FROM tasks WHERE state = 3 AND not_before <= ? ORDER BY not_before LIMIT ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadTasks(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
 }
 
-absl::StatusOr<std::vector<Task>> SqliteTransaction::OverdueTasks(absl::Time now, int limit) {
+absl::StatusOr<std::vector<Task>> SqlTransaction::OverdueTasks(absl::Time now, int limit) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kTaskColumns,
                    " FROM tasks WHERE state = 0 AND queue_deadline IS NOT NULL AND "
                    "queue_deadline <= ? ORDER BY queue_deadline LIMIT ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadTasks(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
 }
 
-absl::StatusOr<std::optional<Lease>> SqliteTransaction::FindLease(std::string_view task_id) {
+absl::StatusOr<std::optional<Lease>> SqlTransaction::FindLease(std::string_view task_id) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kLeaseColumns, " FROM leases WHERE task_id = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(auto leases, ReadLeases(statement.Bind(task_id)));
   return FirstOf(std::move(leases));
 }
 
-absl::StatusOr<std::optional<Lease>> SqliteTransaction::FindLeaseOfWorker(std::string_view worker) {
+absl::StatusOr<std::optional<Lease>> SqlTransaction::FindLeaseOfWorker(std::string_view worker) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kLeaseColumns, " FROM leases WHERE worker = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(auto leases, ReadLeases(statement.Bind(worker)));
   return FirstOf(std::move(leases));
 }
 
-absl::StatusOr<std::vector<Lease>> SqliteTransaction::ExpiredLeases(absl::Time now, int limit) {
+absl::StatusOr<std::vector<Lease>> SqlTransaction::ExpiredLeases(absl::Time now, int limit) {
   static const std::string kSql = absl::StrCat(
       "SELECT ", kLeaseColumns, " FROM leases WHERE expire_time <= ? ORDER BY expire_time LIMIT ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadLeases(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
 }
 
-absl::StatusOr<std::vector<Lease>> SqliteTransaction::StuckLeases(absl::Time now, int limit) {
+absl::StatusOr<std::vector<Lease>> SqlTransaction::StuckLeases(absl::Time now, int limit) {
   static const std::string kSql = absl::StrCat(
       "SELECT ", kLeaseColumns, " FROM leases WHERE stuck_time <= ? ORDER BY stuck_time LIMIT ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadLeases(statement.Bind(now).Bind(static_cast<int64_t>(limit)));
 }
 
-absl::StatusOr<std::vector<Lease>> SqliteTransaction::AllLeases() {
+absl::StatusOr<std::vector<Lease>> SqlTransaction::AllLeases() {
   static const std::string kSql = absl::StrCat("SELECT ", kLeaseColumns, " FROM leases");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadLeases(statement);
 }
 
-absl::StatusOr<std::optional<Worker>> SqliteTransaction::FindWorker(std::string_view name) {
+absl::StatusOr<std::optional<Worker>> SqlTransaction::FindWorker(std::string_view name) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kWorkerColumns, " FROM workers WHERE name = ?");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   QD_ASSIGN_OR_RETURN(auto workers, ReadWorkers(statement.Bind(name)));
   return FirstOf(std::move(workers));
 }
 
-absl::StatusOr<std::vector<Worker>> SqliteTransaction::ListWorkers(absl::Time seen_after) {
+absl::StatusOr<std::vector<Worker>> SqlTransaction::ListWorkers(absl::Time seen_after) {
   static const std::string kSql =
       absl::StrCat("SELECT ", kWorkerColumns, " FROM workers WHERE last_seen > ? ORDER BY name");
-  QD_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare(kSql));
+  QD_ASSIGN_OR_RETURN(SqlStatement statement, connection_.Prepare(kSql));
   return ReadWorkers(statement.Bind(seen_after));
 }
 
-absl::StatusOr<bool> SqliteTransaction::HasSessionEnded(std::string_view worker,
-                                                        std::string_view session) {
+absl::StatusOr<bool> SqlTransaction::HasSessionEnded(std::string_view worker,
+                                                     std::string_view session) {
   QD_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
+      SqlStatement statement,
       connection_.Prepare("SELECT 1 FROM ended_sessions WHERE worker = ? AND session = ?"));
   return statement.Bind(worker).Bind(session).Step();
 }

@@ -288,6 +288,6 @@ CREATE INDEX results_by_job ON results (job);
 
 }  // namespace
 
-std::span<const char* const> Migrations() { return kMigrations; }
+std::span<const char* const> SqliteMigrations() { return kMigrations; }
 
 }  // namespace quantd
