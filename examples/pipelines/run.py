@@ -27,7 +27,8 @@ PYTHON = "3.11"
 # Example and the package that its row names.
 EXAMPLES = {"ci-gate": None, "mlflow": "mlflow", "prefect": "prefect", "airflow": "apache-airflow",
             "kubeflow": "kfp", "argo": "hera", "go": None}
-PROGRAMS = {"ci-gate": "bash", "go": "go"}
+# Of what is no package: the words that print its version.
+PROGRAMS = {"ci-gate": ["bash", "-c", "echo bash $BASH_VERSION"], "go": ["go", "env", "GOVERSION"]}
 
 
 def folder_of(name):
@@ -49,11 +50,16 @@ def prepare(uv, cache, name, wheel):
     return python
 
 
-def version(uv, python, package):
-    """As it is installed."""
+def having(uv, python, name):
+    """What ran the example, with its version."""
+    if name in PROGRAMS:
+        return subprocess.run(PROGRAMS[name], check=True, capture_output=True,
+                              text=True).stdout.strip()
+    package = EXAMPLES[name]
     listed = subprocess.run([uv, "pip", "list", "-q", "--python", python], check=True,
                             capture_output=True, text=True).stdout
-    return dict(re.findall(r"^(\S+)\s+(\S+)", listed, re.MULTILINE)).get(package, "?")
+    found = dict(re.findall(r"^(\S+)\s+(\S+)", listed, re.MULTILINE))
+    return f"{package} {found.get(package)}"
 
 
 def test(python, name, server, out):
@@ -95,9 +101,8 @@ def main():
                 python = prepare(options.uv, options.cache, name, wheel)
                 code, words, seconds = test(python, name, server, out)
                 status = status or code
-                package = EXAMPLES[name]
-                having = PROGRAMS.get(name) or f"{package} {version(options.uv, python, package)}"
-                rows.append(f"| {name} | {having} | {words} | {seconds:.0f} s |")
+                what = having(options.uv, python, name)
+                rows.append(f"| {name} | {what} | {words} | {seconds:.0f} s |")
         finally:
             server.stop()
     table = "\n".join([
