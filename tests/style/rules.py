@@ -55,7 +55,7 @@ ZONES = [
                             "engine/method", "engine/format", "engine/backend"]),
     # Plain structs that store, scheduler and api share.
     ("server/types", ["server/job.*", "server/limits.*", "server/caller.*", "server/upload.h",
-                      "server/id.*"], ["base"]),
+                      "server/webhook.h", "server/id.*"], ["base"]),
     ("server/store", ["server/store/*"], ["base", "server/types"]),
     ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),
     ("server/access", ["server/access/*"], ["base", "server/types", "server/store"]),
@@ -92,6 +92,7 @@ ZONES = [
 HEADERS = [
     (["*.pb.h", "*.grpc.pb.h", "grpc/*", "grpcpp/*", "grpc*", "google/protobuf/*"],
      ["proto", "server/api", "worker/agent", "client"]),
+    (["curl/*"], ["server"]),
     (["sqlite3.h", "pqxx/*", "libpq-fe.h"], ["server/store"]),
     (["dnnl*", "oneapi/*"], ["engine/backend"]),
     (["prometheus/*"], ["server", "server/api", "server/main"]),
