@@ -1,7 +1,6 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <array>
 #include <cstddef>
@@ -77,14 +76,6 @@ std::string Sha256::FinishHex() {
     text += kHex[byte & 15];
   }
   return text;
-}
-
-std::string HmacSha256(std::string_view key, std::string_view text) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
-  unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-       reinterpret_cast<const unsigned char*>(text.data()), text.size(), bytes.data(), &size);
-  return std::string(reinterpret_cast<const char*>(bytes.data()), size);
 }
 
 std::string Sha256Hex(std::string_view text) {

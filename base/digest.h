@@ -29,8 +29,6 @@ class Sha256 {
 };
 
 std::string Sha256Hex(std::string_view text);
-// HMAC-SHA256 (RFC 2104): 32 bytes, as they are.
-std::string HmacSha256(std::string_view key, std::string_view text);
 
 // CRC-32C of `bytes`, continuing from `crc` (0 to start).
 uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t crc = 0);

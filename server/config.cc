@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "server/store/open_store.h"
+#include "server/webhooks/hosts.h"
 
 namespace quantd {
 namespace {
@@ -143,6 +144,35 @@ Row ModelRootRow() {
                 return std::string(bad ? "a folder" : "");
               },
           .show = [](const Config& config) { return absl::StrJoin(config.model_roots, ":"); }};
+}
+
+// Keys that may be given several times: as flags, as a list in the file, and in the environment
+// with the separator between.
+char SeparatorOf(std::string_view key) {
+  if (key == "model-root") return ':';
+  return key == "webhook-host" ? ',' : '\0';
+}
+
+std::vector<Row> WebhookRows() {
+  return {
+      {.key = "webhook-host",
+       .value_name = "HOST",
+       .help = "a host that webhooks may call, [internal:][http://]HOST[:PORT]; may be repeated; "
+               "none: webhooks are off",
+       .set =
+           [](Config& config, const std::vector<std::string>& values) {
+             config.webhook_hosts = values;
+             const absl::Status status = WebhookHosts::Parse(values).status();
+             return status.ok() ? std::string() : ViolationsOf(status).at(0).wanted;
+           },
+       .show = [](const Config& config) { return absl::StrJoin(config.webhook_hosts, ","); }},
+      TextRow("webhook-secret-file", "FILE", "what webhook deliveries are signed with",
+              &Config::webhook_secret_file, CheckNotEmpty),
+      DurationRow(
+          "webhook-retry-delay", "wait after a failed try of a delivery, doubled for each more",
+          +[](Config& config) -> absl::Duration& { return config.limits.webhook_retry_delay; },
+          absl::Milliseconds(1), absl::Hours(1)),
+  };
 }
 
 Row LogFormatRow() {
@@ -280,6 +310,7 @@ const std::vector<Row>& Table() {
                 CheckLogLevel),
     };
     for (Row& row : AccessRows()) rows.push_back(std::move(row));
+    for (Row& row : WebhookRows()) rows.push_back(std::move(row));
     for (Row& row : LimitRows()) rows.push_back(std::move(row));
     return rows;
   }();
@@ -322,7 +353,7 @@ absl::StatusOr<Values> ReadYaml(const std::string& path, std::vector<Violation>&
         violations.push_back({.where = path, .got = "key " + key, .wanted = KnownKeys()});
       } else if (entry.second.IsScalar()) {
         values[key] = {entry.second.Scalar()};
-      } else if (entry.second.IsSequence() && key == "model-root") {
+      } else if (entry.second.IsSequence() && SeparatorOf(key) != '\0') {
         for (const YAML::Node& item : entry.second) values[key].push_back(item.as<std::string>());
       } else {
         violations.push_back({.where = path + ": " + key, .got = "a structure", .wanted = "text"});
@@ -350,8 +381,8 @@ Values ReadEnvironment(const ConfigSources& sources, std::vector<Violation>& vio
       continue;
     }
     values[found->key] = {value};
-    if (found->key == "model-root") {
-      values[found->key] = absl::StrSplit(value, ':', absl::SkipEmpty());
+    if (const char separator = SeparatorOf(found->key); separator != '\0') {
+      values[found->key] = absl::StrSplit(value, separator, absl::SkipEmpty());
     }
   }
   return values;
@@ -436,6 +467,12 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
         {.key = row.key, .value = row.show(loaded.config), .source = std::move(source)});
   }
   CheckTransport(loaded.config, violations);
+  if (loaded.config.webhook_hosts.empty() != loaded.config.webhook_secret_file.empty()) {
+    const bool secret = loaded.config.webhook_secret_file.empty();
+    violations.push_back({.where = secret ? "webhook-secret-file" : "webhook-host",
+                          .got = "nothing",
+                          .wanted = "webhook-host and webhook-secret-file together"});
+  }
   if (!violations.empty()) {
     return MakeError(Reason::kInvalidField, "bad configuration", std::move(violations));
   }

@@ -30,6 +30,8 @@ struct Config {
   std::string tls_cert = {}, tls_key = {}, tls_client_ca = {};  // PEM files; empty: none
   bool require_tokens = false;
   bool no_result_cache = false;
+  std::vector<std::string> webhook_hosts = {};  // WebhookHosts::Parse takes them
+  std::string webhook_secret_file = {};
   absl::Duration grace = absl::Seconds(10);
   Limits limits;
 };

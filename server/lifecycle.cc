@@ -13,7 +13,39 @@ namespace {
 // So many failed attempts of a task are remembered.
 constexpr size_t kRemembered = 32;
 
-// Moves the job to `state` and writes the event.
+// Puts down that the job's webhook at `place` is to be told of the state that the job is in. Within
+// one job, its event and the place tell a delivery from any other.
+absl::Status Tell(StoreTransaction& store, const Job& job, const Webhook& webhook, int64_t place,
+                  const std::optional<Failure>& failure, absl::Time since, absl::Time now) {
+  Delivery delivery{.id = absl::StrCat(job.id, "-", job.last_sequence, "-", place),
+                    .job_id = job.id,
+                    .webhook = place,
+                    .url = webhook.url,
+                    .job_state = job.state,
+                    .time = since,
+                    .job_attempt = job.attempts,
+                    .failure = failure,
+                    .create_time = now,
+                    .next_attempt_time = now};
+  return store.InsertDelivery(job, delivery);
+}
+
+bool Wants(const Webhook& webhook, JobState state) {
+  return std::find(webhook.states.begin(), webhook.states.end(), state) != webhook.states.end();
+}
+
+absl::Status TellAll(StoreTransaction& store, const Job& job, const std::optional<Failure>& failure,
+                     absl::Time now) {
+  QD_ASSIGN_OR_RETURN(const std::vector<Webhook> webhooks, store.ListWebhooks(job));
+  for (size_t place = 0; place < webhooks.size(); ++place) {
+    if (!Wants(webhooks[place], job.state)) continue;
+    QD_RETURN_IF_ERROR(
+        Tell(store, job, webhooks[place], static_cast<int64_t>(place), failure, now, now));
+  }
+  return absl::OkStatus();
+}
+
+// Moves the job to `state`, writes the event and what webhooks are to be told.
 absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
                          const std::optional<Failure>& failure, absl::Time now,
                          AfterCommit& after) {
@@ -39,6 +71,7 @@ absl::Status ChangeState(StoreTransaction& store, Job& job, JobState state,
   event.failure = failure;
   QD_RETURN_IF_ERROR(store.AppendEvent(job, std::move(event)));
   QD_RETURN_IF_ERROR(store.UpdateJob(job));
+  QD_RETURN_IF_ERROR(TellAll(store, job, failure, now));
   after.topics.push_back(TopicOf(job.id));
   return absl::OkStatus();
 }
@@ -73,7 +106,7 @@ std::string CheckpointPrefix(std::string_view job_id, std::string_view task_id) 
 }
 
 absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, Task& task,
-                    AfterCommit& after) {
+                    const std::vector<Webhook>& webhooks, AfterCommit& after) {
   QD_RETURN_IF_ERROR(store.InsertJob(job, detail));
   QD_RETURN_IF_ERROR(store.InsertTask(task));
   Event event;
@@ -81,7 +114,32 @@ absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, 
   event.kind = Event::Kind::kStateChange;
   event.state = job.state;
   QD_RETURN_IF_ERROR(store.AppendEvent(job, std::move(event)));
+  for (const Webhook& webhook : webhooks) QD_RETURN_IF_ERROR(store.AddWebhook(job, webhook));
+  QD_RETURN_IF_ERROR(TellAll(store, job, std::nullopt, job.create_time));
   after.topics.emplace_back(kWorkTopic);
+  return absl::OkStatus();
+}
+
+absl::Status AddWebhooks(StoreTransaction& store, const Job& job,
+                         const std::vector<Webhook>& webhooks, const Limits& limits,
+                         absl::Time now) {
+  QD_ASSIGN_OR_RETURN(std::vector<Webhook> known, store.ListWebhooks(job));
+  for (const Webhook& webhook : webhooks) {
+    if (std::find(known.begin(), known.end(), webhook) != known.end()) continue;
+    if (known.size() >= static_cast<size_t>(limits.job_webhooks)) {
+      return MakeError(Reason::kInvalidField,
+                       "the job that answers the request has webhooks enough",
+                       Violation{.where = "job.webhooks",
+                                 .got = absl::StrCat("more than ", limits.job_webhooks),
+                                 .wanted = "fewer, or no_cache"});
+    }
+    QD_RETURN_IF_ERROR(store.AddWebhook(job, webhook));
+    if (IsFinal(job.state) && Wants(webhook, job.state)) {
+      QD_RETURN_IF_ERROR(Tell(store, job, webhook, static_cast<int64_t>(known.size()), job.failure,
+                              job.end_time.value_or(now), now));
+    }
+    known.push_back(webhook);
+  }
   return absl::OkStatus();
 }
 

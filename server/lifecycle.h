@@ -36,9 +36,16 @@ std::string BlobPrefix(std::string_view job_id, int64_t fencing_token);
 std::string CheckpointPrefix(std::string_view job_id);
 std::string CheckpointPrefix(std::string_view job_id, std::string_view task_id);
 
-// A new job with its one task and its first event.
+// A new job with its one task, its webhooks and its first event.
 absl::Status AddJob(StoreTransaction& store, Job& job, const JobDetail& detail, Task& task,
-                    AfterCommit& after);
+                    const std::vector<Webhook>& webhooks, AfterCommit& after);
+
+// Adds webhooks to a job that there is already; those that it has are left out. One that wants to
+// hear of the state that a final job is in hears of it now. INVALID_FIELD when there would be more
+// than limits.job_webhooks.
+absl::Status AddWebhooks(StoreTransaction& store, const Job& job,
+                         const std::vector<Webhook>& webhooks, const Limits& limits,
+                         absl::Time now);
 
 // The task that the worker gets next, by the rule of fair_share.h.
 absl::StatusOr<std::optional<Task>> NextTask(StoreReader& store, const Worker& worker,

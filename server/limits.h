@@ -29,6 +29,12 @@ struct Limits {
   int64_t upload_bytes = int64_t{1} << 40;                // per tenant; what is shared counts once
   int upload_files = 10000;                               // of one upload
   absl::Duration upload_expiry = absl::Hours(24);         // of an unfinished one, without a byte
+  int webhooks = 8;                                       // of one request
+  int job_webhooks = 64;                                  // of one job that several requests share
+  int webhook_url_characters = 2048;
+  absl::Duration webhook_retry_delay = absl::Seconds(5);  // after the first try, then doubled
+  absl::Duration longest_webhook_delay = absl::Hours(1);  // at most
+  absl::Duration webhook_patience = absl::Hours(24);      // with one delivery
   int streams = 1000;
   int chunk_bytes = 1 << 20;
   int events_per_call = 1000;

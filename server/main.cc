@@ -86,6 +86,14 @@ absl::StatusOr<std::unique_ptr<LocalWorkers>> StartWorkers(const Config& config,
                               .log_level = config.log_level});
 }
 
+absl::Status AddWebhooks(const Config& config, ServerOptions& options) {
+  if (config.webhook_hosts.empty()) return absl::OkStatus();
+  QD_ASSIGN_OR_RETURN(options.webhook_hosts, WebhookHosts::Parse(config.webhook_hosts));
+  QD_ASSIGN_OR_RETURN(options.webhook_secret,
+                      ReadSecretFile("webhook-secret-file", config.webhook_secret_file));
+  return CheckPrivate(config.webhook_secret_file);
+}
+
 int Serve(const Config& config, const sigset_t& signals) {
   ServerOptions options{.listen = config.listen,
                         .metrics = config.metrics,
@@ -99,6 +107,9 @@ int Serve(const Config& config, const sigset_t& signals) {
                         .tls = {.certificate = config.tls_cert,
                                 .key = config.tls_key,
                                 .client_authority = config.tls_client_ca}};
+  if (const absl::Status status = AddWebhooks(config, options); !status.ok()) {
+    return Complain(status);
+  }
   auto server = Server::Start(options);
   if (!server.ok()) return Complain(server.status());
   const std::string address =

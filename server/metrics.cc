@@ -39,6 +39,8 @@ constexpr Row kRpcSeconds = {"quantd_rpc_duration_seconds",
                              "Time from the arrival of a call to its status, by method and code."};
 constexpr Row kResultsReused = {"quantd_results_reused_total",
                                 "Requests answered with the job of an earlier identical one."};
+constexpr Row kWebhookTries = {"quantd_webhook_tries_total",
+                               "Tries of webhook deliveries, by outcome."};
 constexpr Row kBuildInfo = {"quantd_build_info", "Always 1; the labels tell the build."};
 
 const prometheus::Histogram::BucketBoundaries kRpcBuckets = {
@@ -130,7 +132,11 @@ struct Metrics::State {
                            .Name(kResultsReused.name)
                            .Help(kResultsReused.help)
                            .Register(*registry)
-                           .Add({})) {
+                           .Add({})),
+        webhook_tries(prometheus::BuildCounter()
+                          .Name(kWebhookTries.name)
+                          .Help(kWebhookTries.help)
+                          .Register(*registry)) {
     prometheus::BuildGauge()
         .Name(kBuildInfo.name)
         .Help(kBuildInfo.help)
@@ -145,6 +151,7 @@ struct Metrics::State {
   prometheus::Family<prometheus::Histogram>& rpc_seconds;
   prometheus::Counter& bytes_served;
   prometheus::Counter& results_reused;
+  prometheus::Family<prometheus::Counter>& webhook_tries;
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 
@@ -197,6 +204,10 @@ void Metrics::BytesServed(int64_t bytes) {
 }
 
 void Metrics::ResultReused() { state_->results_reused.Increment(); }
+
+void Metrics::WebhookTried(std::string_view outcome) {
+  state_->webhook_tries.Add({{"outcome", std::string(outcome)}}).Increment();
+}
 
 std::string Metrics::Page() const {
   std::vector<prometheus::MetricFamily> families = state_->registry->Collect();

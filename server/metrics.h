@@ -25,6 +25,9 @@ class Metrics {
   // cannot be had.
   absl::StatusOr<int> Serve(const std::string& address);
 
+  // A try of a delivery has ended: "delivered", "retry" or "failed".
+  void WebhookTried(std::string_view outcome);
+
   // `code` is the name of a gRPC status code, "OK", "NOT_FOUND", …
   void RpcDone(std::string_view method, std::string_view code, absl::Duration duration);
   void TaskDone(std::string_view method, std::string_view outcome, absl::Duration duration);

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/hmac.h"
 
 namespace quantd {
 namespace {

@@ -40,6 +40,7 @@ inline constexpr std::array kRpcs = std::to_array<RpcRow>({
     {kUserService, "CommitUpload", {Role::kUser, Role::kAdmin}, Audit::kYes},
     {kUserService, "ListUploads", {Role::kUser, Role::kAdmin}},
     {kUserService, "DeleteUpload", {Role::kUser, Role::kAdmin}, Audit::kYes},
+    {kUserService, "ListWebhookDeliveries", {Role::kUser, Role::kAdmin}},
     {kUserService, "ListWorkers", {Role::kAdmin}},
     {kUserService, "DrainWorker", {Role::kAdmin}, Audit::kYes},
     {kWorkerService, "Synchronize", {Role::kWorker}},

@@ -19,6 +19,7 @@
 #include "server/metrics.h"
 #include "server/staging.h"
 #include "server/store/store.h"
+#include "server/webhooks/hosts.h"
 
 namespace quantd {
 
@@ -43,6 +44,7 @@ struct ApiContext {
   // Plans what CreateJob is asked for: reads a stranger's model, so it may fail in any way.
   Planner plan;
   std::vector<std::string> model_roots;  // resolved
+  WebhookHosts webhook_hosts = {};       // that jobs may have told of them
   bool result_cache = true;              // identical requests share a job
   std::atomic<int> streams = 0;          // open WatchJob and ReadArtifactFile calls
 

@@ -22,6 +22,7 @@
 #include "server/api/job_messages.h"
 #include "server/api/request_checks.h"
 #include "server/api/result_key.h"
+#include "server/api/webhooks.h"
 #include "server/id.h"
 
 namespace quantd {
@@ -33,6 +34,7 @@ std::string BodyDigest(const v1::Job& job) {
   v1::Job asked;
   *asked.mutable_labels() = job.labels();
   *asked.mutable_spec() = job.spec();
+  *asked.mutable_webhooks() = job.webhooks();
   return Sha256Hex(DeterministicBytes(asked));
 }
 
@@ -133,8 +135,8 @@ absl::StatusOr<bool> AnswerEarlier(ApiContext& api, const std::string& tenant,
   const auto look = [&](StoreReader& store) -> absl::StatusOr<Answer> {
     QD_ASSIGN_OR_RETURN(const auto earlier, FindEarlier(store, tenant, request_id, body));
     if (!earlier.has_value()) return Answer();
-    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(*earlier));
-    return Answer(ToProto(*earlier, &detail));
+    QD_ASSIGN_OR_RETURN(v1::Job job, WholeJob(store, *earlier));
+    return Answer(std::move(job));
   };
   QD_ASSIGN_OR_RETURN(Answer answer, ReadResult(api.store, look));
   if (!answer.has_value()) return false;
@@ -217,6 +219,7 @@ struct MadeJob {
   Job job;
   JobDetail detail;
   Task task;
+  std::vector<Webhook> webhooks;
 };
 
 // What the transaction did: made the job, or found one of an identical request; or neither, when
@@ -247,6 +250,7 @@ absl::StatusOr<MadeJob> MakeJob(const ApiContext& api, const std::string& tenant
   QD_RETURN_IF_ERROR(CheckSize(asked.spec(), api.limits));
   MadeJob made;
   QD_ASSIGN_OR_RETURN(made.job.labels, CheckLabels(asked.labels(), api.limits));
+  QD_ASSIGN_OR_RETURN(made.webhooks, WebhooksOf(asked.webhooks(), api));
   v1::JobSpec spec = asked.spec();
   QD_ASSIGN_OR_RETURN(QuantizeRequest request, FromProto(spec));
   QD_RETURN_IF_ERROR(CheckMethods(request.recipe));
@@ -285,10 +289,14 @@ absl::StatusOr<Added> AddOrFind(const ApiContext& api, StoreTransaction& store,
   if (!made.result_key.empty()) {
     QD_ASSIGN_OR_RETURN(added.reused, store.FindResult(tenant, made.result_key));
   }
-  if (!added.reused.has_value()) {
+  if (added.reused.has_value()) {
+    QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(*added.reused));
+    QD_RETURN_IF_ERROR(AddWebhooks(store, job, made.webhooks, api.limits, made.job.create_time));
+  } else {
     QD_RETURN_IF_ERROR(CheckQueue(store, tenant, api.limits));
     Task task = made.task;
-    QD_RETURN_IF_ERROR(AddJob(store, added.job.emplace(made.job), made.detail, task, added.after));
+    QD_RETURN_IF_ERROR(
+        AddJob(store, added.job.emplace(made.job), made.detail, task, made.webhooks, added.after));
     QD_RETURN_IF_ERROR(HoldInputs(store, *added.job, made.spec));
     if (!made.result_key.empty()) {
       QD_RETURN_IF_ERROR(store.InsertResult(*added.job, made.result_key));
@@ -307,13 +315,18 @@ absl::Status AnswerReused(ApiContext& api, const std::string& id, const Job& ask
   QD_ASSIGN_OR_RETURN(*response,
                       ReadResult(api.store, [&](StoreReader& store) -> absl::StatusOr<v1::Job> {
                         QD_ASSIGN_OR_RETURN(const Job job, store.GetJob(id));
-                        QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
-                        return ToProto(job, &detail);
+                        return WholeJob(store, job);
                       }));
   response->set_reused(true);
   api.metrics.ResultReused();
   spdlog::info("job {} answers an identical request: {} of {}", id, asked.method, asked.model);
   return absl::OkStatus();
+}
+
+v1::Job MessageOf(const Job& job, const MadeJob& made) {
+  v1::Job answer = ToProto(job, &made.detail);
+  for (const Webhook& webhook : made.webhooks) *answer.add_webhooks() = ToProto(webhook);
+  return answer;
 }
 
 }  // namespace
@@ -331,7 +344,7 @@ absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJo
   if (request.validate_only()) {
     QD_RETURN_IF_ERROR(api.store.Read(
         [&](StoreReader& store) { return CheckQueue(store, caller.tenant, api.limits); }));
-    *response = ToProto(made.job, &made.detail);
+    *response = MessageOf(made.job, made);
     response->clear_name();
     response->clear_state();
     response->clear_create_time();
@@ -347,7 +360,7 @@ absl::Status CreateJob(ApiContext& api, const Caller& caller, const v1::CreateJo
     return AnswerEarlier(api, caller.tenant, request.request_id(), body, response).status();
   }
   spdlog::info("job {} created: {} of {}", made.job.id, made.job.method, made.job.model);
-  *response = ToProto(*added.job, &made.detail);
+  *response = MessageOf(*added.job, made);
   return absl::OkStatus();
 }
 

@@ -73,6 +73,21 @@ v1::Job ToProto(const Job& job, const JobDetail* detail) {
   return message;
 }
 
+v1::Webhook ToProto(const Webhook& webhook) {
+  v1::Webhook message;
+  message.set_url(webhook.url);
+  for (const JobState state : webhook.states) message.add_states(ToProto(state));
+  return message;
+}
+
+absl::StatusOr<v1::Job> WholeJob(StoreReader& store, const Job& job) {
+  QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
+  QD_ASSIGN_OR_RETURN(const std::vector<Webhook> webhooks, store.ListWebhooks(job));
+  v1::Job message = ToProto(job, &detail);
+  for (const Webhook& webhook : webhooks) *message.add_webhooks() = ToProto(webhook);
+  return message;
+}
+
 v1::JobEvent ToProto(const Event& event) {
   v1::JobEvent message;
   message.set_sequence(event.sequence);

@@ -9,6 +9,8 @@
 #include "quantd/v1/job.pb.h"
 #include "quantd/v1/quantization_service.pb.h"
 #include "server/job.h"
+#include "server/store/store.h"
+#include "server/webhook.h"
 
 namespace quantd {
 
@@ -18,9 +20,12 @@ std::string WorkerName(std::string_view id);
 
 // `detail` may be null: JOB_VIEW_BASIC, without spec and long lists.
 v1::Job ToProto(const Job& job, const JobDetail* detail);
+// JOB_VIEW_FULL.
+absl::StatusOr<v1::Job> WholeJob(StoreReader& store, const Job& job);
 v1::Job::State ToProto(JobState state);
 v1::JobError ToProto(const Failure& failure);
 Failure FailureFromProto(const v1::JobError& error);
+v1::Webhook ToProto(const Webhook& webhook);
 v1::JobEvent ToProto(const Event& event);
 v1::ArtifactFile ToProto(const ArtifactFile& file);
 v1::Plan ToProto(const Plan& plan);

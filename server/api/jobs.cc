@@ -61,8 +61,7 @@ absl::Status AddWholeJobs(StoreReader& store, const JobPage& page, int64_t max_b
                           v1::ListJobsResponse& response, std::optional<JobCursor>& next) {
   int64_t bytes = 0;
   for (const Job& job : page.jobs) {
-    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
-    v1::Job message = ToProto(job, &detail);
+    QD_ASSIGN_OR_RETURN(v1::Job message, WholeJob(store, job));
     bytes += static_cast<int64_t>(message.ByteSizeLong());
     if (bytes > max_bytes && response.jobs_size() > 0) return absl::OkStatus();
     *response.add_jobs() = std::move(message);
@@ -89,8 +88,7 @@ absl::Status GetJob(ApiContext& api, const Caller& caller, const v1::GetJobReque
                       ReadResult(api.store, [&](StoreReader& store) -> absl::StatusOr<v1::Job> {
                         QD_ASSIGN_OR_RETURN(const Job job, store.GetJobIn(caller.scope(), id));
                         if (!all) return ToProto(job, nullptr);
-                        QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
-                        return ToProto(job, &detail);
+                        return WholeJob(store, job);
                       }));
   return absl::OkStatus();
 }
@@ -133,8 +131,8 @@ absl::Status CancelJob(ApiContext& api, const Caller& caller, const v1::CancelJo
     AfterCommit after;
     QD_RETURN_IF_ERROR(store.GetJobIn(caller.scope(), id).status());
     QD_ASSIGN_OR_RETURN(const Job job, CancelJob(store, id, api.clock.Now(), after));
-    QD_ASSIGN_OR_RETURN(const JobDetail detail, store.GetJobDetail(job));
-    return Cancelled(ToProto(job, &detail), std::move(after));
+    QD_ASSIGN_OR_RETURN(v1::Job message, WholeJob(store, job));
+    return Cancelled(std::move(message), std::move(after));
   };
   QD_ASSIGN_OR_RETURN(Cancelled cancelled, WriteResult(api.store, cancel));
   *response = std::move(cancelled.first);

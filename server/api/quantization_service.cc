@@ -6,6 +6,7 @@
 #include "server/api/read_artifact.h"
 #include "server/api/uploads.h"
 #include "server/api/watch_job.h"
+#include "server/api/webhooks.h"
 #include "server/api/write_upload_file.h"
 
 namespace quantd {
@@ -34,6 +35,8 @@ QD_UNARY(CommitUpload, CommitUploadRequest, v1::Upload, api_.executor, quantd::C
 QD_UNARY(ListUploads, ListUploadsRequest, v1::ListUploadsResponse, api_.executor,
          quantd::ListUploads)
 QD_UNARY(DeleteUpload, DeleteUploadRequest, Empty, api_.executor, quantd::DeleteUpload)
+QD_UNARY(ListWebhookDeliveries, ListWebhookDeliveriesRequest, v1::ListWebhookDeliveriesResponse,
+         api_.executor, quantd::ListWebhookDeliveries)
 QD_UNARY(ListWorkers, ListWorkersRequest, v1::ListWorkersResponse, api_.executor,
          quantd::ListWorkers)
 QD_UNARY(DrainWorker, DrainWorkerRequest, v1::Worker, api_.executor, quantd::DrainWorker)

@@ -42,6 +42,8 @@ class QuantizationService final : public v1::QuantizationService::CallbackServic
                      v1::ListUploadsResponse* response) override;
   Unary* DeleteUpload(Context* context, const v1::DeleteUploadRequest* request,
                       Empty* response) override;
+  Unary* ListWebhookDeliveries(Context* context, const v1::ListWebhookDeliveriesRequest* request,
+                               v1::ListWebhookDeliveriesResponse* response) override;
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
                      v1::ListWorkersResponse* response) override;
   Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest* request,

@@ -4,6 +4,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <sys/stat.h>
 
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,11 +14,13 @@
 #include "server/access/access_control.h"
 #include "server/api/context.h"
 #include "server/api/quantization_service.h"
+#include "server/api/webhooks.h"
 #include "server/api/worker_service.h"
 #include "server/blob_sweep.h"
 #include "server/data_folder.h"
 #include "server/reaper.h"
 #include "server/store/open_store.h"
+#include "server/webhooks/sender.h"
 
 namespace quantd {
 namespace {
@@ -79,6 +82,7 @@ class RunningServer final : public Server {
                               .hub = hub_,
                               .plan = options_.plan,
                               .model_roots = std::move(roots),
+                              .webhook_hosts = options_.webhook_hosts,
                               .result_cache = options_.result_cache});
     reaper_ =
         std::make_unique<Reaper>(*store_, *blobs_, *staging_, *options_.clock, api_->limits,
@@ -90,6 +94,7 @@ class RunningServer final : public Server {
     QD_RETURN_IF_ERROR(reaper_->ExtendLeases());
     QD_RETURN_IF_ERROR(Listen());
     reaper_->Start(options_.reaper_period);
+    StartSender();
     return folder_->WriteAddresses(Address(options_.listen, grpc_port_),
                                    Address(options_.metrics, metrics_port_));
   }
@@ -119,6 +124,7 @@ class RunningServer final : public Server {
     hub_.Stop();
     if (store_ != nullptr) store_->StopListening();
     if (reaper_ != nullptr) reaper_->Stop();
+    if (sender_ != nullptr) sender_->Stop();
     planner_.Stop();
     executor_.Stop();
   }
@@ -162,6 +168,16 @@ class RunningServer final : public Server {
     return absl::OkStatus();
   }
 
+  void StartSender() {
+    if (options_.webhook_hosts.off()) return;
+    sender_ = std::make_unique<WebhookSender>(*store_, *options_.clock, api_->limits, *metrics_,
+                                              SenderOptions{.hosts = options_.webhook_hosts,
+                                                            .secret = options_.webhook_secret,
+                                                            .seed = std::random_device()()},
+                                              WebhookBody);
+    sender_->Start(options_.reaper_period);
+  }
+
   // For local workers, whose server's certificate is seldom one for 127.0.0.1.
   absl::Status OpenLocalSocket(grpc::ServerBuilder& builder) {
     QD_ASSIGN_OR_RETURN(certificates_, Certificates::Open(options_.tls));
@@ -194,6 +210,7 @@ class RunningServer final : public Server {
   EventHub hub_;
   std::unique_ptr<ApiContext> api_;
   std::unique_ptr<Reaper> reaper_;
+  std::unique_ptr<WebhookSender> sender_;
   std::unique_ptr<QuantizationService> quantization_;
   std::unique_ptr<WorkerService> worker_;
   std::unique_ptr<Certificates> certificates_;

@@ -32,6 +32,8 @@ struct ServerOptions {
   std::vector<std::string> model_roots = {};  // folders that requests may name
   Limits limits = {};
   bool result_cache = true;
+  WebhookHosts webhook_hosts = {};  // none: webhooks are off
+  std::string webhook_secret = {};  // what their deliveries are signed with
   TokenRule tokens = TokenRule::kOnceThereAreAny;
   TlsFiles tls = {};  // empty: plain text
   int threads = 8;    // for the store and files

@@ -198,6 +198,36 @@ CREATE TABLE upload_uses (
 );
 CREATE INDEX upload_uses_by_job ON upload_uses (job);
 
+CREATE TABLE webhooks (
+  job BIGINT NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  place BIGINT NOT NULL,
+  url TEXT NOT NULL,
+  states BIGINT NOT NULL,
+  PRIMARY KEY (job, place)
+);
+CREATE TABLE deliveries (
+  number BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  id TEXT COLLATE "C" NOT NULL UNIQUE,
+  job BIGINT NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  job_id TEXT COLLATE "C" NOT NULL,
+  webhook BIGINT NOT NULL,
+  url TEXT NOT NULL,
+  job_state BIGINT NOT NULL,
+  time BIGINT NOT NULL,
+  job_attempt BIGINT NOT NULL,
+  failure TEXT NOT NULL,
+  state BIGINT NOT NULL,
+  attempts BIGINT NOT NULL,
+  last_status BIGINT NOT NULL,
+  last_error TEXT NOT NULL,
+  create_time BIGINT NOT NULL,
+  last_attempt_time BIGINT,
+  next_attempt_time BIGINT NOT NULL
+);
+CREATE INDEX deliveries_by_job ON deliveries (job, number);
+CREATE INDEX deliveries_due ON deliveries (next_attempt_time) WHERE state = 0;
+CREATE INDEX deliveries_in_order ON deliveries (job, webhook, number) WHERE state = 0;
+
 CREATE TABLE counters (name TEXT COLLATE "C" PRIMARY KEY, value BIGINT NOT NULL);
 INSERT INTO counters VALUES ('open_jobs', 0), ('pending_tasks', 0);
 CREATE TABLE pending_of_tenants (tenant TEXT COLLATE "C" PRIMARY KEY, tasks BIGINT NOT NULL);

@@ -84,6 +84,15 @@ class SqlTransaction final : public StoreTransaction {
   absl::Status PutUploadUse(std::string_view tenant, std::string_view name,
                             int64_t job_number) override;
 
+  // Whom to tell: sqlite_webhooks.cc.
+  absl::StatusOr<std::vector<Webhook>> ListWebhooks(const Job& job) override;
+  absl::StatusOr<std::vector<Delivery>> ListDeliveries(const Job& job, int64_t after,
+                                                       int limit) override;
+  absl::StatusOr<std::vector<Delivery>> DueDeliveries(absl::Time now, int limit) override;
+  absl::Status AddWebhook(const Job& job, const Webhook& webhook) override;
+  absl::Status InsertDelivery(const Job& job, Delivery& delivery) override;
+  absl::Status UpdateDelivery(const Delivery& delivery) override;
+
   // Writing: sqlite_write.cc.
   absl::Status InsertJob(Job& job, const JobDetail& detail) override;
   absl::Status UpdateJob(const Job& job) override;
@@ -108,6 +117,7 @@ class SqlTransaction final : public StoreTransaction {
   absl::StatusOr<std::vector<Lease>> ReadLeases(SqlStatement& statement);
   absl::StatusOr<std::vector<Worker>> ReadWorkers(SqlStatement& statement);
   absl::Status ReadUploadFiles(Upload& upload);
+  absl::StatusOr<std::vector<Delivery>> ReadDeliveries(SqlStatement& statement);
 
   SqlConnection& connection_;
 };

@@ -284,6 +284,38 @@ CREATE TABLE results (
   PRIMARY KEY (tenant, key, job)
 ) WITHOUT ROWID;
 CREATE INDEX results_by_job ON results (job);
+)sql",
+                                       // Whom to tell of jobs, and what is still to be told.
+                                       R"sql(
+CREATE TABLE webhooks (
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  place INTEGER NOT NULL,
+  url TEXT NOT NULL,
+  states INTEGER NOT NULL,
+  PRIMARY KEY (job, place)
+) WITHOUT ROWID;
+CREATE TABLE deliveries (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  job_id TEXT NOT NULL,
+  webhook INTEGER NOT NULL,
+  url TEXT NOT NULL,
+  job_state INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  job_attempt INTEGER NOT NULL,
+  failure TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  last_status INTEGER NOT NULL,
+  last_error TEXT NOT NULL,
+  create_time INTEGER NOT NULL,
+  last_attempt_time INTEGER,
+  next_attempt_time INTEGER NOT NULL
+);
+CREATE INDEX deliveries_by_job ON deliveries (job, number);
+CREATE INDEX deliveries_due ON deliveries (next_attempt_time) WHERE state = 0;
+CREATE INDEX deliveries_in_order ON deliveries (job, webhook, number) WHERE state = 0;
 )sql"};
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "server/job.h"
 #include "server/store/access_store.h"
 #include "server/store/upload_store.h"
+#include "server/store/webhook_store.h"
 
 namespace quantd {
 
@@ -75,7 +76,7 @@ struct RequestRecord {
 };
 
 // A consistent view. Not thread-safe; valid only within the function it was given to.
-class StoreReader : public AccessReader, public UploadReader {
+class StoreReader : public AccessReader, public UploadReader, public WebhookReader {
  public:
   // JOB_NOT_FOUND if there is none. For what the server does itself; calls of users: GetJobIn.
   virtual absl::StatusOr<Job> GetJob(std::string_view id) = 0;
@@ -137,14 +138,17 @@ class StoreReader : public AccessReader, public UploadReader {
                                                std::string_view session) = 0;
 };
 
-class StoreTransaction : public StoreReader, public AccessWriter, public UploadWriter {
+class StoreTransaction : public StoreReader,
+                         public AccessWriter,
+                         public UploadWriter,
+                         public WebhookWriter {
  public:
   // Sets number. ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertJob(Job& job, const JobDetail& detail) = 0;
   // Everything but number, id, tenant, labels, method, model, spec and plan.
   virtual absl::Status UpdateJob(const Job& job) = 0;
   virtual absl::Status SetResultDetail(const Job& job, std::string_view result) = 0;
-  // With its task, lease, events, files and request id. JOB_NOT_FOUND if there is none.
+  // With its task, lease, events, files, webhooks and request id. JOB_NOT_FOUND if there is none.
   virtual absl::Status DeleteJob(std::string_view id) = 0;
   // ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertRequest(const RequestRecord& record) = 0;

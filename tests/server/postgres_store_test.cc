@@ -12,6 +12,7 @@
 #include "tests/server/postgres_server.h"
 #include "tests/server/store_tasks_conformance.h"
 #include "tests/server/upload_conformance.h"
+#include "tests/server/webhook_conformance.h"
 
 namespace quantd {
 namespace {
@@ -32,6 +33,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Postgres, StoreConformance, Postgres);
 INSTANTIATE_TYPED_TEST_SUITE_P(Postgres, AccessConformance, Postgres);
 INSTANTIATE_TYPED_TEST_SUITE_P(Postgres, StoreTasksConformance, Postgres);
 INSTANTIATE_TYPED_TEST_SUITE_P(Postgres, UploadConformance, Postgres);
+INSTANTIATE_TYPED_TEST_SUITE_P(Postgres, WebhookConformance, Postgres);
 
 class PostgresStoreTest : public testing::Test {
  protected:

@@ -8,6 +8,7 @@
 #include "tests/server/access_conformance.h"
 #include "tests/server/store_tasks_conformance.h"
 #include "tests/server/upload_conformance.h"
+#include "tests/server/webhook_conformance.h"
 
 namespace quantd {
 namespace {
@@ -22,6 +23,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, StoreConformance, Sqlite);
 INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, AccessConformance, Sqlite);
 INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, StoreTasksConformance, Sqlite);
 INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, UploadConformance, Sqlite);
+INSTANTIATE_TYPED_TEST_SUITE_P(Sqlite, WebhookConformance, Sqlite);
 
 // A database as the program before the last step of the schema left it.
 void MakeOlder(const std::string& folder, size_t steps, const char* rows) {

@@ -57,7 +57,7 @@ ZONES = [
                             "engine/method", "engine/format", "engine/backend"]),
     # Plain structs that store, scheduler and api share.
     ("server/types", ["server/job.*", "server/limits.*", "server/caller.*", "server/upload.h",
-                      "server/id.*"], ["base"]),
+                      "server/webhook.h", "server/id.*"], ["base"]),
     ("server/store", ["server/store/*"], ["base", "server/types"]),
     ("server/scheduler", ["server/scheduler/*"], ["base", "server/types", "server/store"]),
     ("server/access", ["server/access/*"], ["base", "server/types", "server/store"]),
@@ -94,8 +94,9 @@ ZONES = [
 HEADERS = [
     (["*.pb.h", "*.grpc.pb.h", "grpc/*", "grpcpp/*", "grpc*", "google/protobuf/*"],
      ["proto", "server/api", "worker/agent", "client"]),
+    (["curl/*"], ["blob", "server"]),
     (["sqlite3.h", "pqxx/*", "libpq-fe.h"], ["server/store"]),
-    (["curl/*", "pugixml*"], ["blob"]),
+    (["pugixml*"], ["blob"]),
     (["dnnl*", "oneapi/*"], ["engine/backend"]),
     (["prometheus/*"], ["server", "server/api", "server/main"]),
     (["yaml-cpp/*"], ["engine/types", "server", "server/main", "worker", "client"]),
