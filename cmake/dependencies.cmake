@@ -29,7 +29,6 @@ if(QUANTD_SERVICE)
   find_package(gRPC CONFIG REQUIRED)
   find_package(SQLite3 REQUIRED)
   find_package(PostgreSQL REQUIRED)  # libpq
-  find_package(CURL REQUIRED)
   find_package(pugixml CONFIG REQUIRED)
   find_package(prometheus-cpp CONFIG REQUIRED)
   find_package(CURL REQUIRED)
