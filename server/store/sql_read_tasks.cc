@@ -115,11 +115,13 @@ absl::StatusOr<std::vector<std::string>> SqlTransaction::PendingTenants(std::str
   std::vector<std::string> tenants;
   std::string last;
   while (true) {
-    QD_ASSIGN_OR_RETURN(SqlStatement statement,
-                        connection_.Prepare("SELECT MIN(tenant) FROM tasks "
-                                            "WHERE state = 0 AND backend = ? AND tenant > ?"));
-    QD_RETURN_IF_ERROR(statement.Bind(backend).Bind(std::string_view(last)).Step().status());
-    if (statement.NextIsNull()) return tenants;
+    QD_ASSIGN_OR_RETURN(
+        SqlStatement statement,
+        connection_.Prepare("SELECT tenant FROM tasks WHERE state = 0 AND backend = ? "
+                            "AND tenant > ? ORDER BY tenant LIMIT 1"));
+    QD_ASSIGN_OR_RETURN(const bool found,
+                        statement.Bind(backend).Bind(std::string_view(last)).Step());
+    if (!found) return tenants;
     last = tenants.emplace_back(statement.Text());
   }
 }

@@ -7,7 +7,8 @@ import subprocess
 import grpc
 import pytest
 
-from access import Authority, call, every_rpc, make_token, request_of, ssl_credentials
+from access import call, every_rpc, make_token, request_of, ssl_credentials
+from authority import Authority
 from client import open_channel, refusal, tiny_spec
 from programs import environment, program, run
 from quantd.v1 import job_pb2, quantization_service_pb2 as api

@@ -121,6 +121,7 @@ BANNED_WORDS = {"util", "utils", "common", "helper", "helpers", "misc", "manager
 
 # Folders whose source needs no README of its own: they are described by the folder above.
 README_FROM_ABOVE = ["cmake", ".ci", "engine/backend/cpu", "engine/text/tokenizers_bridge",
+                     "client/python/quantd/v1", "examples/pipelines/airflow/dags",
                      "tests/base", "tests/blob",
                      "tests/engine", "tests/proto", "tests/terminal", "tests/server",
                      "tests/worker", "tests/client"]
