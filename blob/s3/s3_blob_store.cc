@@ -48,7 +48,7 @@ class S3File : public RandomAccessFile {
                                  .wanted = absl::StrCat(count, " bytes at ", offset)});
     }
     if (count == 0) return absl::OkStatus();
-    if (count >= kReadAhead) return Fetch(offset, count, out);
+    if (count >= kReadAhead) return FetchInParts(offset, out);
     absl::MutexLock lock(&mutex_);
     const bool held = offset >= ahead_begin_ &&
                       offset + count <= ahead_begin_ + static_cast<int64_t>(ahead_.size());
@@ -63,6 +63,17 @@ class S3File : public RandomAccessFile {
   }
 
  private:
+  // An answer is held whole before it is copied: of a large tensor that would be twice its memory.
+  absl::Status FetchInParts(int64_t offset, std::span<std::byte> out) const {
+    while (!out.empty()) {
+      const auto part = out.first(std::min(out.size(), static_cast<size_t>(kPartBytes)));
+      QD_RETURN_IF_ERROR(Fetch(offset, static_cast<int64_t>(part.size()), part));
+      offset += static_cast<int64_t>(part.size());
+      out = out.subspan(part.size());
+    }
+    return absl::OkStatus();
+  }
+
   // If-Match: an object that was replaced in the meantime is not read as a mixture.
   absl::Status Fetch(int64_t offset, int64_t count, std::span<std::byte> out) const {
     QD_ASSIGN_OR_RETURN(

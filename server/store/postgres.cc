@@ -23,6 +23,14 @@ constexpr Oid kBool = 16, kBytes = 17, kInt8 = 20, kText = 25;
 constexpr int kBinary = 1;
 constexpr char kMetAnother[] = "quantd/met-another-transaction";
 constexpr size_t kMaxStatements = 200;
+// A machine that is gone in a transaction keeps its locks until the database notices, by default
+// for two hours. Who waits for a lock waits longer than that takes here.
+// Every query of ours has its index, and those who plan by statistics of a table that was empty a
+// minute ago do not know.
+constexpr char kSession[] =
+    "-c idle_in_transaction_session_timeout=15s -c lock_timeout=30s -c tcp_keepalives_idle=10 "
+    "-c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
+    "-c enable_seqscan=off -c enable_bitmapscan=off";
 
 using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
@@ -58,6 +66,13 @@ absl::Status PostgresError(const PGconn* connection, const PGresult* result,
     met.SetPayload(kMetAnother, absl::Cord());
     return met;
   }
+  // A zero byte, which only PostgreSQL's texts cannot have: no name of ours has one.
+  if (state == "22021") {
+    return MakeError(Reason::kInvalidField, "refused",
+                     Violation{.where = "text", .got = "a zero byte", .wanted = "none"});
+  }
+  // Somebody else has had a lock for long.
+  if (state == "55P03") return MakeError(Reason::kUnavailable, text);
   if (state.starts_with("23")) return MakeError(Reason::kAlreadyExists, text);
   if (state == "53100") return MakeError(Reason::kDiskFull, text);
   if (state.starts_with("53")) return MakeError(Reason::kUnavailable, text);
@@ -175,20 +190,14 @@ bool MetAnotherTransaction(const absl::Status& status) {
 
 absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(
     const std::string& uri) {
-  // What the URI says wins; a server that is gone is noticed within a minute.
-  // Every query of ours has its index, and those who plan by statistics of a table that was empty
-  // a minute ago do not know.
+  // What the URI says wins over what comes before it; texts are UTF-8 whatever it says. A server
+  // that is gone is noticed within a minute. So are we by the server (kSession): all servers wait
+  // for who has the lock of writers.
   const std::array<const char*, 8> keys = {
-      "dbname",          "client_encoding",  "connect_timeout", "application_name",
-      "keepalives_idle", "tcp_user_timeout", "options",         nullptr};
-  const std::array<const char*, 8> values = {uri.c_str(),
-                                             "UTF8",
-                                             "10",
-                                             "quantd",
-                                             "20",
-                                             "60000",
-                                             "-c enable_seqscan=off -c enable_bitmapscan=off",
-                                             nullptr};
+      "connect_timeout", "application_name", "keepalives_idle", "tcp_user_timeout",
+      "options",         "dbname",           "client_encoding", nullptr};
+  const std::array<const char*, 8> values = {"10",     "quantd",    "20",   "60000",
+                                             kSession, uri.c_str(), "UTF8", nullptr};
   PGconn* opened = PQconnectdbParams(keys.data(), values.data(), 1);
   std::unique_ptr<PostgresConnection> connection(new PostgresConnection(opened));
   if (PQstatus(opened) != CONNECTION_OK) return CannotConnect(opened);
@@ -226,6 +235,14 @@ absl::Status PostgresConnection::Check(PGresult* taken, std::string_view what) {
 
 absl::Status PostgresConnection::Execute(const std::string& sql) {
   return Check(PQexec(connection_, sql.c_str()), std::string_view(sql).substr(0, 200));
+}
+
+absl::Status PostgresConnection::Commit() {
+  Result result(PQexec(connection_, "COMMIT"), &PQclear);
+  const std::string_view done = PQcmdStatus(result.get());
+  QD_RETURN_IF_ERROR(Check(result.release(), "COMMIT"));
+  if (done == "COMMIT") return absl::OkStatus();
+  return MakeError(Reason::kInternal, "store: a statement failed in a transaction that went on");
 }
 
 absl::StatusOr<bool> PostgresConnection::WaitForNotification(std::string& payload) {

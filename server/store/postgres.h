@@ -28,6 +28,9 @@ class PostgresConnection final : public SqlConnection {
   // Prepared by the server when it is run for the first time, and kept.
   absl::StatusOr<SqlStatement> Prepare(const std::string& sql) override;
   absl::Status Execute(const std::string& sql) override;
+  // PostgreSQL answers the COMMIT of a transaction with a failed statement with a rollback and no
+  // error: here it is INTERNAL.
+  absl::Status Commit();
   int64_t RowsChanged() const override { return rows_changed_; }
   std::string ByIndex(std::string_view /*name*/) const override { return ""; }
 

@@ -66,7 +66,7 @@ class PostgresStore final : public Store {
       QD_RETURN_IF_ERROR(Begin(*writer_, kBeginWrite));
       SqlTransaction transaction(*writer_);
       status = work(transaction);
-      if (status.ok()) status = writer_->Execute("COMMIT");
+      if (status.ok()) status = writer_->Commit();
       if (status.ok()) return status;
       writer_->Execute("ROLLBACK").IgnoreError();
       if (!MetAnotherTransaction(status)) return status;
@@ -95,13 +95,19 @@ class PostgresStore final : public Store {
   }
 
  private:
-  // A connection that was lost since its last use is made anew.
+  // A connection that was lost since its last use is made anew, once: who calls does not wait long
+  // for a database that is away.
   static absl::Status Begin(PostgresConnection& connection, const char* begin) {
-    absl::Status begun = connection.lost() ? connection.Reconnect() : absl::OkStatus();
-    if (begun.ok()) begun = connection.Execute(begin);
-    if (ReasonOf(begun) != Reason::kUnavailable) return begun;
+    const bool known = connection.lost();
+    if (known) QD_RETURN_IF_ERROR(connection.Reconnect());
+    absl::Status begun = connection.Execute(begin);
+    // A lock that others have for too long stops it half-way. Where not even this is answered the
+    // connection is gone; libpq may not call it lost yet.
+    if (begun.ok() || connection.Execute("ROLLBACK").ok() || known) return begun;
     QD_RETURN_IF_ERROR(connection.Reconnect());
-    return connection.Execute(begin);
+    begun = connection.Execute(begin);
+    if (!begun.ok()) connection.Execute("ROLLBACK").IgnoreError();
+    return begun;
   }
 
   absl::Status Tell(const std::string& payload) ABSL_EXCLUSIVE_LOCKS_REQUIRED(announcer_mutex_) {

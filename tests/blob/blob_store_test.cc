@@ -128,6 +128,9 @@ TEST_P(BlobStoreTest, ALargeBlobIsReadInPieces) {
       EXPECT_EQ(piece, text.substr(static_cast<size_t>(offset), count));
     }
   }
+  std::string whole(text.size(), '\0');
+  ASSERT_TRUE((*blob)->Read(0, std::as_writable_bytes(std::span(whole.data(), whole.size()))).ok());
+  EXPECT_TRUE(whole == text);
   const std::string back = folder_.path() + "/back";
   ASSERT_TRUE(store_->GetCopy("large", back).ok());
   EXPECT_EQ(*ReadFile(back, int64_t{1} << 30), text);

@@ -104,6 +104,61 @@ TEST_F(PostgresStoreTest, ADatabaseThatWasAwayIsFoundAgain) {
   EXPECT_EQ(Tokens(*store), 2u);
 }
 
+TEST_F(PostgresStoreTest, WorkThatGoesOnAfterAFailedStatementIsNotCalledDone) {
+  const auto store = Open();
+  ASSERT_TRUE(AddToken(*store, "a").ok());
+  const absl::Status status = store->Write([](StoreTransaction& transaction) {
+    Token token;
+    token.id = token.digest = token.name = "a";
+    token.tenant = "red";
+    EXPECT_EQ(ReasonOf(transaction.InsertToken(token)), Reason::kAlreadyExists);
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(ReasonOf(status), Reason::kInternal) << status;
+}
+
+TEST_F(PostgresStoreTest, ATextWithAZeroByteIsTheCallersFault) {
+  const auto store = Open();
+  const auto job = ReadResult(
+      *store, [](StoreReader& reader) { return reader.GetJob(std::string_view("a\0b", 3)); });
+  EXPECT_EQ(ReasonOf(job.status()), Reason::kInvalidField) << job.status();
+}
+
+TEST_F(PostgresStoreTest, TheUriSaysMoreThanOurDefaults) {
+  auto connection = PostgresConnection::Open(uri_ + "&application_name=replica");
+  ASSERT_TRUE(connection.ok()) << connection.status();
+  auto show = (*connection)->Prepare("SELECT current_setting('application_name')");
+  ASSERT_TRUE(*show->Step());
+  EXPECT_EQ(show->Text(), "replica");
+}
+
+TEST_F(PostgresStoreTest, AServerThatIsGoneInATransactionGivesTheLockBack) {
+  auto gone =
+      PostgresConnection::Open(uri_ + "&options=-c%20idle_in_transaction_session_timeout%3D1s");
+  const auto store = Open();
+  ASSERT_TRUE(gone.ok()) << gone.status();
+  ASSERT_TRUE((*gone)->Execute("BEGIN;SELECT pg_advisory_xact_lock(32196376)").ok());
+  EXPECT_TRUE(AddToken(*store, "after").ok());
+
+  auto plain = PostgresConnection::Open(uri_);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  auto limit = (*plain)->Prepare(
+      "SELECT COUNT(*) FROM pg_settings WHERE setting <> '0' AND name IN "
+      "('idle_in_transaction_session_timeout', 'lock_timeout')");
+  ASSERT_TRUE(*limit->Step());
+  EXPECT_EQ(limit->Int(), 2) << "every session has both limits";
+}
+
+TEST_F(PostgresStoreTest, ALockThatOthersHaveForLongIsGivenUpAndTriedAgain) {
+  const auto store = OpenPostgresStore({.uri = uri_ + "&options=-c%20lock_timeout%3D100ms"});
+  ASSERT_TRUE(store.ok()) << store.status();
+  auto holder = PostgresConnection::Open(uri_);
+  ASSERT_TRUE((*holder)->Execute("BEGIN;SELECT pg_advisory_xact_lock(32196376)").ok());
+  EXPECT_EQ(ReasonOf(AddToken(**store, "a")), Reason::kUnavailable);
+  ASSERT_TRUE((*holder)->Execute("COMMIT").ok());
+  EXPECT_TRUE(AddToken(**store, "a").ok());
+}
+
 TEST_F(PostgresStoreTest, ADatabaseOfANewerQuantdIsRefused) {
   Open();
   {
