@@ -16,6 +16,7 @@
 #include "server/api/quantization_service.h"
 #include "server/api/webhooks.h"
 #include "server/api/worker_service.h"
+#include "server/blob_owner.h"
 #include "server/blob_sweep.h"
 #include "server/data_folder.h"
 #include "server/reaper.h"
@@ -59,6 +60,7 @@ class RunningServer final : public Server {
     if (options_.wrap_store != nullptr) store_ = options_.wrap_store(std::move(store_));
     const std::string blob_uri = options_.blobs.empty() ? folder_->blob_uri() : options_.blobs;
     QD_ASSIGN_OR_RETURN(blobs_, OpenBlobStore(blob_uri));
+    QD_RETURN_IF_ERROR(ClaimBlobs(*store_, *blobs_, folder_->staging_path()));
     QD_RETURN_IF_ERROR(SweepBlobs(*store_, *blobs_));
     staging_ = std::make_unique<Staging>(folder_->staging_path());
     QD_ASSIGN_OR_RETURN(std::vector<std::string> roots, ResolveRoots(options_.model_roots));

@@ -14,7 +14,7 @@ class SqlTransaction final : public StoreTransaction {
  public:
   explicit SqlTransaction(SqlConnection& connection) : connection_(connection) {}
 
-  // Reading: sqlite_read.cc, sqlite_list_jobs.cc.
+  // Reading: sql_read.cc, sql_list_jobs.cc.
   absl::StatusOr<Job> GetJob(std::string_view id) override;
   absl::StatusOr<JobDetail> GetJobDetail(const Job& job) override;
   absl::StatusOr<JobPage> ListJobs(const JobQuery& query) override;
@@ -34,7 +34,7 @@ class SqlTransaction final : public StoreTransaction {
                                                               int limit) override;
   absl::StatusOr<ArtifactFile> GetArtifactFile(const Job& job, std::string_view path) override;
 
-  // Reading tasks, leases and workers: sqlite_read_tasks.cc.
+  // Reading tasks, leases and workers: sql_read_tasks.cc.
   absl::StatusOr<std::optional<Task>> FindTask(std::string_view task_id) override;
   absl::StatusOr<std::optional<Task>> FindTaskOfJob(std::string_view job_id) override;
   absl::StatusOr<std::vector<std::string>> PendingTenants(std::string_view backend) override;
@@ -52,7 +52,7 @@ class SqlTransaction final : public StoreTransaction {
   absl::StatusOr<std::vector<Worker>> ListWorkers(absl::Time seen_after) override;
   absl::StatusOr<bool> HasSessionEnded(std::string_view worker, std::string_view session) override;
 
-  // Who may do what: sqlite_access.cc.
+  // Who may do what: sql_access.cc.
   absl::StatusOr<Job> GetJobIn(const TenantScope& scope, std::string_view id) override;
   absl::StatusOr<std::optional<Token>> FindToken(std::string_view digest) override;
   absl::StatusOr<std::vector<Token>> ListTokens() override;
@@ -63,7 +63,7 @@ class SqlTransaction final : public StoreTransaction {
   absl::Status NoteTokenUse(std::string_view id, absl::Time now) override;
   absl::Status PutWorkerOwner(std::string_view worker, std::string_view owner) override;
 
-  // What users have uploaded: sqlite_uploads.cc.
+  // What users have uploaded: sql_uploads.cc.
   absl::StatusOr<std::optional<Upload>> FindUpload(std::string_view tenant,
                                                    std::string_view name) override;
   absl::StatusOr<std::vector<Upload>> ListUploads(std::string_view tenant,
@@ -84,7 +84,7 @@ class SqlTransaction final : public StoreTransaction {
   absl::Status PutUploadUse(std::string_view tenant, std::string_view name,
                             int64_t job_number) override;
 
-  // Whom to tell: sqlite_webhooks.cc.
+  // Whom to tell: sql_webhooks.cc.
   absl::StatusOr<std::vector<Webhook>> ListWebhooks(const Job& job) override;
   absl::StatusOr<std::vector<Delivery>> ListDeliveries(const Job& job, int64_t after,
                                                        int limit) override;
@@ -93,7 +93,8 @@ class SqlTransaction final : public StoreTransaction {
   absl::Status InsertDelivery(const Job& job, Delivery& delivery) override;
   absl::Status UpdateDelivery(const Delivery& delivery) override;
 
-  // Writing: sqlite_write.cc.
+  // Writing: sql_write.cc.
+  absl::StatusOr<int64_t> TakeIdentity(int64_t fresh) override;
   absl::Status InsertJob(Job& job, const JobDetail& detail) override;
   absl::Status UpdateJob(const Job& job) override;
   absl::Status SetResultDetail(const Job& job, std::string_view result) override;

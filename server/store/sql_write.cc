@@ -23,6 +23,20 @@ std::string TextOf(const std::optional<Failure>& failure) {
 
 }  // namespace
 
+absl::StatusOr<int64_t> SqlTransaction::TakeIdentity(int64_t fresh) {
+  {
+    QD_ASSIGN_OR_RETURN(
+        SqlStatement insert,
+        connection_.Prepare("INSERT INTO counters (name, value) VALUES ('identity', ?) "
+                            "ON CONFLICT DO NOTHING"));
+    QD_RETURN_IF_ERROR(insert.Bind(fresh).Run());
+  }
+  QD_ASSIGN_OR_RETURN(SqlStatement statement,
+                      connection_.Prepare("SELECT value FROM counters WHERE name = 'identity'"));
+  QD_RETURN_IF_ERROR(statement.Step().status());
+  return statement.Int();
+}
+
 absl::Status SqlTransaction::InsertJob(Job& job, const JobDetail& detail) {
   const std::string labels = LabelsToText(job.labels);
   const std::string failure = TextOf(job.failure);

@@ -143,6 +143,9 @@ class StoreTransaction : public StoreReader,
                          public UploadWriter,
                          public WebhookWriter {
  public:
+  // What tells this store from every other: `fresh`, if it was told nothing before.
+  virtual absl::StatusOr<int64_t> TakeIdentity(int64_t fresh) = 0;
+
   // Sets number. ALREADY_EXISTS if the id is taken.
   virtual absl::Status InsertJob(Job& job, const JobDetail& detail) = 0;
   // Everything but number, id, tenant, labels, method, model, spec and plan.

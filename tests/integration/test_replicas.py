@@ -9,7 +9,7 @@ import pytest
 import objects
 from client import FINAL, long_spec, refusal, tiny_spec
 from postgres import Postgres, tools
-from programs import MODEL, TINY
+from programs import MODEL, TINY, environment, program, run
 from quantd.v1 import quantization_service_pb2 as api
 from waiting import until
 
@@ -106,6 +106,17 @@ def test_a_database_that_is_away_for_a_while_loses_nothing(database, replicas):
     database.start()
     until(lambda: client.get(name).state in FINAL, "the job to end", 120)
     assert client.get(name).state == 4, client.get(name).error
+
+
+def test_the_blobs_of_another_store_are_left_alone(make_server, tmp_path):
+    """A server with the blobs of one service and the store of another would sweep them all."""
+    blobs = f"file://{tmp_path}/blobs"
+    first = make_server(arguments=["--blobs", blobs])
+    job = first.client().succeed(tiny_spec(bits=4)).name
+    refused = run([program("quantd"), "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
+                   "--data", tmp_path / "other", "--blobs", blobs], env=environment())
+    assert refused.returncode != 0 and "another service" in refused.stderr
+    assert artifact(first.client(), job)
 
 
 def test_uploads_are_shared(replicas):

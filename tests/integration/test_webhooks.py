@@ -4,11 +4,13 @@ import hashlib
 import hmac
 import http.server
 import json
+import ssl
 import threading
 import time
 
 import pytest
 
+from access import Authority
 from client import describe, refusal, tiny_spec
 from quantd.v1 import job_pb2, quantization_service_pb2 as api, webhooks_pb2
 from waiting import until
@@ -29,7 +31,7 @@ def verified(secret, header, body, tolerance=300):
 class Receiver:
     """An HTTP server that keeps what it is sent and answers what it is told to."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,6 +54,10 @@ class Receiver:
         self.answers = []
         self.redirect = ""
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
@@ -278,6 +284,20 @@ def test_redirects_are_not_followed(hooked, receiver):
         assert not other.got and len(receiver.got) == 1
     finally:
         other.stop()
+
+
+def test_a_certificate_of_nobody_known_is_not_trusted(hooked, tmp_path):
+    receiver = Receiver(tls=Authority(tmp_path, "unknown").issue("receiver"))
+    try:
+        client = hooked(f"internal:127.0.0.1:{receiver.port}", workers=0).client()
+        name = create(client, receiver.url().replace("http:", "https:")).name
+        client.cancel(name)
+        one = until(lambda: [one for one in deliveries(client, name) if one.attempts][:1],
+                    "a try")[0]
+        assert one.state == Delivery.PENDING and "certificate" in one.last_error
+        assert not receiver.got
+    finally:
+        receiver.stop()
 
 
 def test_deliveries_go_with_their_job_and_are_seen_by_quantctl(hooked, receiver):

@@ -109,5 +109,19 @@ TEST(ConfigTest, NamesOfOtherProgramsAreLeftAlone) {
   EXPECT_TRUE(LoadConfig({.environment = {{"QUANTD_SERVER", "x"}, {"QUANTD_TOKEN", "y"}}}).ok());
 }
 
+TEST(ConfigTest, WebhookHostsAreAListAndGoWithTheirSecret) {
+  const auto loaded =
+      LoadConfig({.flags = {{"webhook-secret-file", {"secret"}}},
+                  .environment = {{"QUANTD_WEBHOOK_HOST", "a.test,internal:http://b.test:81"}}});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->config.webhook_hosts,
+            (std::vector<std::string>{"a.test", "internal:http://b.test:81"}));
+  const auto alone = LoadConfig({.flags = {{"webhook-host", {"a.test"}}}});
+  EXPECT_THAT(std::string(alone.status().message()), HasSubstr("webhook-secret-file"));
+  const auto wrong = LoadConfig(
+      {.flags = {{"webhook-host", {"https://a.test"}}, {"webhook-secret-file", {"secret"}}}});
+  EXPECT_THAT(std::string(wrong.status().message()), HasSubstr("*.DOMAIN"));
+}
+
 }  // namespace
 }  // namespace quantd

@@ -102,13 +102,17 @@ TEST(WebhookHostsTest, AllowsWhatTheEntriesSay) {
         "http://plain.test/", "https://plain.test/", "http://plain.test:80/"}) {
     const auto target = hosts.Check("url", url);
     EXPECT_TRUE(target.ok()) << url << ": " << target.status();
-    if (target.ok()) EXPECT_FALSE(target->internal) << url;
+    if (target.ok()) {
+      EXPECT_FALSE(target->internal) << url;
+    }
   }
   for (const char* url :
        {"https://10.0.0.5:9000/", "https://0xa000005:9000/", "http://[::1]:81/"}) {
     const auto target = hosts.Check("url", url);
     EXPECT_TRUE(target.ok()) << url << ": " << target.status();
-    if (target.ok()) EXPECT_TRUE(target->internal) << url;
+    if (target.ok()) {
+      EXPECT_TRUE(target->internal) << url;
+    }
   }
   for (const char* url : {"http://hooks.example.com/",
                           "https://hooks.example.com:444/",
