@@ -180,6 +180,23 @@ absl::StatusOr<std::vector<v1::Upload>> Connection::ListUploads(const std::strin
   }
 }
 
+absl::StatusOr<std::vector<v1::WebhookDelivery>> Connection::ListWebhookDeliveries(
+    const std::string& job) {
+  std::vector<v1::WebhookDelivery> deliveries;
+  v1::ListWebhookDeliveriesRequest request;
+  request.set_job(job);
+  request.set_page_size(1000);
+  while (true) {
+    QD_ASSIGN_OR_RETURN(v1::ListWebhookDeliveriesResponse page,
+                        Call(&v1::QuantizationService::Stub::ListWebhookDeliveries, request));
+    for (v1::WebhookDelivery& one : *page.mutable_deliveries()) {
+      deliveries.push_back(std::move(one));
+    }
+    if (page.next_page_token().empty()) return deliveries;
+    request.set_page_token(page.next_page_token());
+  }
+}
+
 absl::Status Connection::DeleteUpload(const std::string& name) {
   v1::DeleteUploadRequest request;
   request.set_name(name);

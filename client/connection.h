@@ -45,6 +45,8 @@ class Connection {
   absl::Status DeleteJob(const std::string& name);
   // All pages. The files that are finished so far, in order of path.
   absl::StatusOr<std::vector<v1::ArtifactFile>> ListArtifactFiles(const std::string& job);
+  // All pages, in the order in which they came to be.
+  absl::StatusOr<std::vector<v1::WebhookDelivery>> ListWebhookDeliveries(const std::string& job);
   absl::StatusOr<v1::Upload> CreateUpload(const v1::Upload& upload);
   absl::StatusOr<v1::Upload> GetUpload(const std::string& name);
   absl::StatusOr<v1::Upload> CommitUpload(const std::string& name);

@@ -44,6 +44,7 @@ std::unique_ptr<Command> MakeJobsWatch(CLI::App& app);
 std::unique_ptr<Command> MakeJobsCancel(CLI::App& app);
 std::unique_ptr<Command> MakeJobsDelete(CLI::App& app);
 std::unique_ptr<Command> MakeJobsReport(CLI::App& app);
+std::unique_ptr<Command> MakeJobsDeliveries(CLI::App& app);
 std::unique_ptr<Command> MakeArtifactsList(CLI::App& app);
 std::unique_ptr<Command> MakeArtifactsGet(CLI::App& app);
 std::unique_ptr<Command> MakeModelsPush(CLI::App& app);

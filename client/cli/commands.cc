@@ -21,6 +21,7 @@ constexpr std::array kCommands = std::to_array<CommandRow>({
     {"jobs cancel", "Stop jobs", MakeJobsCancel},
     {"jobs delete", "Remove finished jobs and their files from the server", MakeJobsDelete},
     {"jobs report", "Show the report of a finished job", MakeJobsReport},
+    {"jobs deliveries", "Show what the webhooks of a job were told", MakeJobsDeliveries},
     {"artifacts list", "List the files of a job that are finished so far", MakeArtifactsList},
     {"artifacts get", "Download the files of a job, or one of them", MakeArtifactsGet},
     {"models push", "Send a model to the server; goes on where it was broken off", MakeModelsPush},

@@ -67,6 +67,11 @@ class RequestFlags {
     app.add_option("--label", labels_, "KEY=VALUE to find the job by; repeatable")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
+    app.add_option("--webhook", webhooks_,
+                   "URL that is told when the job has ended, where the server allows its host; "
+                   "repeatable")
+        ->type_name("URL")
+        ->allow_extra_args(false);
     app.add_option("--priority", priority_, "Higher runs sooner, -100 to 100; default 0");
   }
 
@@ -86,6 +91,7 @@ class RequestFlags {
     v1::JobSpec& spec = *request.mutable_job()->mutable_spec();
     spec = AskedSpec(quantization, quantization_.Said());
     if (priority_) spec.mutable_resources()->set_priority(*priority_);
+    for (const std::string& url : webhooks_) request.mutable_job()->add_webhooks()->set_url(url);
     for (const std::string& label : labels_) {
       const std::pair<std::string, std::string> parts =
           absl::StrSplit(label, absl::MaxSplits('=', 1));
@@ -102,7 +108,7 @@ class RequestFlags {
   QuantizeFlags quantization_;
   std::string model_;
   bool push_ = false;
-  std::vector<std::string> labels_;
+  std::vector<std::string> labels_, webhooks_;
   std::optional<int> priority_;
 };
 
