@@ -47,7 +47,7 @@ absl::Status Add(StoreTransaction& store, int number, absl::Time now) {
   task.queued_time = now;
   task.max_run_time = absl::Hours(1);
   AfterCommit after;
-  return AddJob(store, job, {.plan = std::string(5000, 'l'), .result = ""}, task, after);
+  return AddJob(store, job, {.plan = std::string(5000, 'l'), .result = ""}, task, {}, after);
 }
 
 absl::Status Claim(StoreTransaction& store, int number, absl::Time now) {
