@@ -81,14 +81,14 @@ absl::Status Weights::Decode(const ShownTensor& tensor, int64_t first, int64_t c
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const ShownTensors>> ShowWeights(std::string name,
+absl::StatusOr<std::shared_ptr<const ShownTensors>> ShowWeights(const std::string& name,
                                                                 std::vector<GgufPart> parts,
                                                                 std::vector<ShownTensor> tensors) {
   std::vector<TensorInfo> infos;
   infos.reserve(tensors.size());
   for (const ShownTensor& tensor : tensors) infos.push_back(tensor.info);
   const auto weights = std::make_shared<const Weights>(std::move(parts), std::move(tensors));
-  return ShownTensors::Create(std::move(name), std::move(infos),
+  return ShownTensors::Create(name, std::move(infos),
                               [weights](size_t index, int64_t begin, std::span<std::byte> out) {
                                 return weights->Read(index, begin, out);
                               });

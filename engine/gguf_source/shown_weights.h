@@ -13,7 +13,7 @@
 namespace quantd {
 
 // `parts` are the files that `tensors` lie in. `name` is the file's, for errors.
-absl::StatusOr<std::shared_ptr<const ShownTensors>> ShowWeights(std::string name,
+absl::StatusOr<std::shared_ptr<const ShownTensors>> ShowWeights(const std::string& name,
                                                                 std::vector<GgufPart> parts,
                                                                 std::vector<ShownTensor> tensors);
 

@@ -70,8 +70,8 @@ ShownTensors::ShownTensors(LaidOutFile file, ReadTensor read)
 }
 
 absl::StatusOr<std::shared_ptr<const ShownTensors>> ShownTensors::Create(
-    std::string name, std::vector<TensorInfo> tensors, ReadTensor read) {
-  QD_ASSIGN_OR_RETURN(LaidOutFile file, ShardWriter::LayOut(std::move(name), std::move(tensors)));
+    const std::string& name, std::vector<TensorInfo> tensors, ReadTensor read) {
+  QD_ASSIGN_OR_RETURN(LaidOutFile file, ShardWriter::LayOut(name, std::move(tensors)));
   return std::shared_ptr<const ShownTensors>(new ShownTensors(std::move(file), std::move(read)));
 }
 

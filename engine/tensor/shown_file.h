@@ -29,7 +29,7 @@ class ShownTensors {
       std::function<absl::Status(size_t index, int64_t begin, std::span<std::byte> out)>;
 
   // Errors: those of laying out the tensors.
-  static absl::StatusOr<std::shared_ptr<const ShownTensors>> Create(std::string name,
+  static absl::StatusOr<std::shared_ptr<const ShownTensors>> Create(const std::string& name,
                                                                     std::vector<TensorInfo> tensors,
                                                                     ReadTensor read);
 

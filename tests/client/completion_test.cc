@@ -53,8 +53,8 @@ std::set<std::string> Completions(const std::vector<std::string>& words) {
 
 TEST(BashCompletion, OffersCommandsOfEachLevel) {
   EXPECT_THAT(Completions({"q"}), ElementsAre("quantize"));
-  EXPECT_THAT(Completions({"jobs", ""}),
-              UnorderedElementsAre("list", "get", "watch", "cancel", "delete", "report"));
+  EXPECT_THAT(Completions({"jobs", ""}), UnorderedElementsAre("list", "get", "watch", "cancel",
+                                                              "delete", "report", "deliveries"));
   EXPECT_THAT(Completions({"artifacts", "l"}), ElementsAre("list"));
 }
 

@@ -129,6 +129,6 @@ class ServerProcess:
         kept = {}
         for name in ("blobs", "scratch"):
             for path in (self.data / name).rglob("*"):
-                if path.is_file() and path.suffix != ".lock":
+                if path.is_file() and path.suffix != ".lock" and path.name != "store-identity":
                     kept[str(path.relative_to(self.data))] = path.stat().st_size
         return kept

@@ -12,8 +12,8 @@ from quantd.v1 import job_pb2, quantization_service_pb2 as api
 
 BUILT = {"GetCapabilities", "CreateJob", "GetJob", "ListJobs", "CancelJob", "DeleteJob",
          "WatchJob", "ListArtifactFiles", "ReadArtifactFile", "CreateUpload", "GetUpload",
-         "WriteUploadFile", "CommitUpload", "ListUploads", "DeleteUpload", "ListWorkers",
-         "DrainWorker"}
+         "WriteUploadFile", "CommitUpload", "ListUploads", "DeleteUpload",
+         "ListWebhookDeliveries", "ListWorkers", "DrainWorker"}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from access import Authority
+from authority import Authority
 from client import describe, refusal, tiny_spec
 from quantd.v1 import job_pb2, quantization_service_pb2 as api, webhooks_pb2
 from waiting import until
