@@ -25,7 +25,7 @@ absl::Status StagedFile::Append(std::string_view bytes) {
                                  size_ + static_cast<int64_t>(written));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
-      const absl::Status failed = ErrnoError("cannot write", path_, errno);
+      absl::Status failed = ErrnoError("cannot write", path_, errno);
       if (ftruncate(descriptor_, size_) != 0) return ErrnoError("cannot cut", path_, errno);
       return failed;
     }

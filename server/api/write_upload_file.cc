@@ -161,7 +161,7 @@ class WriteStream final : public grpc::ServerReadReactor<v1::WriteUploadFileRequ
       held.held = true;
       return store.PutContent(held);
     };
-    const absl::Status held = api_.store.Write(hold);
+    absl::Status held = api_.store.Write(hold);
     content.held = held.ok();
     // Its row is gone: nobody else will remove it before the next sweep.
     if (ReasonOf(held) == Reason::kUploadNotFound) {

@@ -165,7 +165,7 @@ class PostgresCursor final : public SqlCursor {
       QD_RETURN_IF_ERROR(connection_.Execute("DEALLOCATE ALL"));
       all.clear();
     }
-    const std::string name = absl::StrCat("q", all.size());
+    std::string name = absl::StrCat("q", all.size());
     const Result made(PQprepare(connection_.connection_, name.c_str(), Numbered(sql_).c_str(),
                                 static_cast<int>(types_.size()), types_.data()),
                       &PQclear);
@@ -239,9 +239,9 @@ absl::Status PostgresConnection::Execute(const std::string& sql) {
 
 absl::Status PostgresConnection::Commit() {
   Result result(PQexec(connection_, "COMMIT"), &PQclear);
-  const std::string_view done = PQcmdStatus(result.get());
+  const bool committed = std::string_view(PQcmdStatus(result.get())) == "COMMIT";
   QD_RETURN_IF_ERROR(Check(result.release(), "COMMIT"));
-  if (done == "COMMIT") return absl::OkStatus();
+  if (committed) return absl::OkStatus();
   return MakeError(Reason::kInternal, "store: a statement failed in a transaction that went on");
 }
 

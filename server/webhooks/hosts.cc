@@ -65,7 +65,7 @@ bool IsPort(const std::string& port) {
 absl::StatusOr<WebhookHosts> WebhookHosts::Parse(const std::vector<std::string>& entries) {
   WebhookHosts hosts;
   for (const std::string& text : entries) {
-    const absl::Status wrong =
+    absl::Status wrong =
         MakeError(Reason::kInvalidField, "refused",
                   Violation{.where = "webhook-host", .got = text, .wanted = kWantedEntry});
     absl::string_view rest = text;
