@@ -68,7 +68,14 @@ def run(command, kill_after=None):
     return process.returncode, time.monotonic() - begin
 
 
-def disturbed(command, seconds, kills, generator):
+def has_ended(out):
+    """Whether the run was killed when its work was done: the report is written and the journal,
+    which goes last, is gone. The same command would refuse to write over it."""
+    journals = [name for _, _, names in os.walk(out) for name in names if name == "journal.json"]
+    return os.path.exists(os.path.join(out, "quantd", "report.json")) and not journals
+
+
+def disturbed(command, out, seconds, kills, generator):
     """Kills and resumes until the run ends; (kills, seconds of all attempts)."""
     done, total = 0, 0.0
     while True:
@@ -80,6 +87,8 @@ def disturbed(command, seconds, kills, generator):
         if code != -signal.SIGKILL:
             raise SystemExit(f"exit {code}: {' '.join(command)}")
         done += 1
+        if has_ended(out):
+            return done, total
 
 
 def check(worker, case, folder, kills, generator):
@@ -95,7 +104,7 @@ def check(worker, case, folder, kills, generator):
     lost = []
     while killed < kills:
         shutil.rmtree(out, ignore_errors=True)
-        count, total = disturbed(command, seconds, min(MOST_KILLS, kills - killed), generator)
+        count, total = disturbed(command, out, seconds, min(MOST_KILLS, kills - killed), generator)
         runs += 1
         killed += count
         same += artifacts.digest(out) == wanted
